@@ -1,0 +1,30 @@
+//! The stated limits. A refusal names the one it met.
+
+/// Bytes in a room's name.
+pub const ROOM_NAME_BYTES_MAX: usize = 100;
+/// Bytes in a user's name.
+pub const USER_NAME_BYTES_MAX: usize = 64;
+/// Bytes of a title, artist or album; longer tags are cut at a character.
+pub const TAG_BYTES_MAX: usize = 300;
+/// Entries in a queue, the current one included.
+pub const QUEUE_ENTRIES_MAX: usize = 10_000;
+/// Played entries that a room remembers.
+pub const HISTORY_ENTRIES_MAX: usize = 100;
+/// Rooms in a cluster.
+pub const ROOMS_MAX: usize = 100_000;
+/// Open sessions; the least recently used one goes first.
+pub const SESSIONS_MAX: usize = 100_000;
+/// Seconds of shared time after which an unused session expires.
+pub const SESSION_IDLE_SECS_MAX: i64 = 7 * 24 * 3600;
+/// Tracks in a cluster.
+pub const TRACKS_MAX: usize = 1_000_000;
+/// Bytes of one song's file.
+pub const SONG_BYTES_MAX: u64 = 2 << 30;
+/// Seconds of one song.
+pub const SONG_SECS_MAX: u64 = 6 * 3600;
+/// Bytes of one request other than an upload.
+pub const REQUEST_BYTES_MAX: usize = 64 << 10;
+/// Bytes of one chunk of an upload or fetch.
+pub const CHUNK_BYTES_MAX: usize = 256 << 10;
+/// Seconds that a past piece of a timeline is kept.
+pub const PIECE_KEPT_SECS: i64 = 10;
