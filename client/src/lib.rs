@@ -1,1 +1,1 @@
-//! .
+//! Listen together: the jam command line and the player behind it.

@@ -1,1 +1,3 @@
-//! .
+//! A Jam node.
+
+pub mod shard;

@@ -5,5 +5,7 @@ pub mod event;
 pub mod ids;
 pub mod limits;
 pub mod room;
+pub mod shard;
+pub mod sync;
 pub mod time;
 pub mod wire;

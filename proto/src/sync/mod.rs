@@ -1,0 +1,10 @@
+//! Shared time: how nodes keep one clock, and how listeners read it and play by it.
+//!
+//! All of it is arithmetic on readings that callers bring: a raw clock reading is nanoseconds
+//! of CLOCK_MONOTONIC_RAW of the machine it was taken on.
+
+pub mod filter;
+pub mod map;
+
+pub use filter::{ClockFilter, Estimate, Probe};
+pub use map::SharedMap;
