@@ -146,9 +146,10 @@ mod tests {
     }
 
     #[test]
-    fn nanoseconds_round_trip() {
+    fn nanoseconds_come_back_to_the_nanosecond() {
         for nanos in [0, 1, -1, 999, 1_000_000_007, -123_456_789_012_345] {
-            assert_eq!(Flicks::from_nanos(nanos).as_nanos(), nanos);
+            // A flick is 1.4 ns long, so not every nanosecond has one of its own.
+            assert!((Flicks::from_nanos(nanos).as_nanos() - nanos).abs() <= 1);
         }
     }
 }
