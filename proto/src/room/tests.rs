@@ -50,8 +50,8 @@ enum Edit {
 fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
     let edit = prop_oneof![
         6 => (1..12u64, any::<bool>()).prop_map(|(length, next)| Edit::Enqueue(length, next)),
-        1 => (0..6usize).prop_map(Edit::Remove),
-        2 => (0..6usize, prop::option::of(0..6usize)).prop_map(|(entry, before)| Edit::Move(entry, before)),
+        1 => (0..9usize).prop_map(Edit::Remove),
+        2 => (0..9usize, prop::option::of(0..9usize)).prop_map(|(entry, before)| Edit::Move(entry, before)),
         1 => Just(Edit::Clear),
         3 => Just(Edit::Play),
         1 => Just(Edit::Pause),
@@ -91,7 +91,9 @@ impl Tick {
     fn judge(self, room: &Room, edit: &Edit, stamp: i64, at: SharedTime) -> Option<EventKind> {
         let queue = room.queue_at(at);
         let current = room.at(at).entry.map(|entry| entry.id);
-        let id = |index: usize| queue.get(index).map_or(EntryId(999), |entry| entry.id);
+        // Past the queue: one that may have been there before.
+        let id =
+            |index: usize| queue.get(index).map_or(EntryId(1 + index as u64), |entry| entry.id);
         let mut track = None;
         let command = match *edit {
             Edit::Enqueue(length, next) => {
