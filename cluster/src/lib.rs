@@ -1,3 +1,4 @@
 //! A Jam node.
 
+pub mod raft;
 pub mod shard;
