@@ -1,0 +1,3 @@
+//! The node's doors: one file for each gRPC service, and what they share.
+
+pub mod peer;
