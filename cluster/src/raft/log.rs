@@ -39,6 +39,8 @@ pub struct Memory {
     pub purged: Option<LogId>,
     /// The last log id; the purged one if the log is empty.
     pub last: Option<LogId>,
+    /// Index of the first entry; `None` if there is no entry.
+    pub first: Option<u64>,
     /// The newest entries, without a hole, up to `last`.
     tail: VecDeque<Entry>,
     tail_bytes: usize,
@@ -47,12 +49,11 @@ pub struct Memory {
 impl Memory {
     /// The first and the last index in the log; nothing if it is empty.
     fn bounds(&self) -> Option<(u64, u64)> {
-        let first = self.purged.map_or(0, |purged| purged.index + 1);
-        let last = self.last?.index;
-        (first <= last).then_some((first, last))
+        Some((self.first?, self.last?.index))
     }
 
     fn push(&mut self, entry: Entry) {
+        self.first.get_or_insert(entry.log_id.index);
         self.last = Some(entry.log_id());
         self.tail_bytes += size(&entry);
         self.tail.push_back(entry);
@@ -74,6 +75,7 @@ impl Memory {
             let newest = self.tail.pop_back();
             self.tail_bytes -= newest.as_ref().map_or(0, size);
         }
+        self.first = self.first.filter(|first| *first < from);
         self.last = last;
     }
 
@@ -82,6 +84,8 @@ impl Memory {
             let oldest = self.tail.pop_front();
             self.tail_bytes -= oldest.as_ref().map_or(0, size);
         }
+        let end = self.last.map_or(0, |last| last.index);
+        self.first = self.first.map(|first| first.max(upto.index + 1)).filter(|first| *first <= end);
         self.purged = self.purged.max(Some(upto));
         self.last = self.last.max(Some(upto));
     }
@@ -179,7 +183,15 @@ impl RaftLogStorage<Types> for Log {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         let from = last.map_or(0, |last| last.index + 1);
-        self.memory().truncate(from, last);
+        let last = {
+            let mut memory = self.memory();
+            if last >= memory.last {
+                return Ok(());
+            }
+            let last = last.max(memory.purged);
+            memory.truncate(from, last);
+            last
+        };
         self.durable(|done| Op::Truncate { from, last, done }).await
     }
 

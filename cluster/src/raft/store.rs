@@ -236,6 +236,7 @@ fn recover(db: &sled::Db) -> io::Result<Memory> {
         if index != expected {
             return Err(layout::damaged(&format!("log entry {expected}")));
         }
+        memory.first.get_or_insert(index);
         memory.last = Some(entry.log_id);
         expected = index + 1;
     }
