@@ -27,7 +27,8 @@ pub fn standing(metrics: &RaftMetrics<Types>, lease: Duration) -> Standing {
     let membership = metrics.membership_config.membership();
     let voters: BTreeSet<u64> = membership.voter_ids().collect();
     let members = membership.nodes().map(|(&id, node)| {
-        let matched = metrics.replication.as_ref().and_then(|nodes| nodes.get(&id)).copied().flatten();
+        let matched =
+            metrics.replication.as_ref().and_then(|nodes| nodes.get(&id)).copied().flatten();
         let heard = metrics.heartbeat.as_ref().and_then(|nodes| nodes.get(&id)).copied().flatten();
         let alive = id == metrics.id || heard.is_some_and(|at| at.elapsed() < ALIVE_WITHIN);
         Member {
@@ -71,11 +72,13 @@ impl Handle {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let membership = metrics.membership_config.clone();
         if !metrics.state.is_leader() {
-            let leader = metrics.current_leader.and_then(|id| Some((id, membership.get_node(&id)?.clone())));
+            let leader =
+                metrics.current_leader.and_then(|id| Some((id, membership.get_node(&id)?.clone())));
             let (leader, node) = leader.unwrap_or_default();
             return Ok(JoinReply { leader, leader_address: node.address, ..JoinReply::default() });
         }
-        let incarnation = Id::from_wire(&request.incarnation).ok_or(Status::invalid_argument("no incarnation"))?;
+        let incarnation = Id::from_wire(&request.incarnation)
+            .ok_or(Status::invalid_argument("no incarnation"))?;
         if Id::from_wire(&request.cluster) != self.own.cluster {
             return Err(Status::failed_precondition("this is another cluster"));
         }
@@ -93,7 +96,11 @@ impl Handle {
         if membership.membership().get_joint_config().len() > 1 {
             return Ok(answer("a change of members that is under way"));
         }
-        let node = PeerNode { address: request.address.clone(), place: request.place, incarnation: incarnation.0 };
+        let node = PeerNode {
+            address: request.address.clone(),
+            place: request.place,
+            incarnation: incarnation.0,
+        };
         let Some(known) = membership.get_node(&request.node) else {
             let stale = learners_of(&membership, request.place);
             if !stale.is_empty() {
@@ -112,32 +119,51 @@ impl Handle {
         if membership.voter_ids().any(|id| id == request.node) {
             return Ok(JoinReply { voter: true, ..answer("") });
         }
-        let matched = metrics.replication.as_ref().and_then(|nodes| nodes.get(&request.node)).copied().flatten();
-        let behind = metrics.last_log_index.unwrap_or(0).saturating_sub(matched.map_or(0, |matched| matched.index));
+        let matched = metrics
+            .replication
+            .as_ref()
+            .and_then(|nodes| nodes.get(&request.node))
+            .copied()
+            .flatten();
+        let behind = metrics
+            .last_log_index
+            .unwrap_or(0)
+            .saturating_sub(matched.map_or(0, |matched| matched.index));
         if matched.is_none() || behind > LAG_ENTRIES_MAX {
             return Ok(answer(&format!("{behind} log entries")));
         }
         if !request.holds_songs {
             return Ok(answer("songs"));
         }
-        let others = membership.nodes().filter(|(_, node)| node.place != request.place).map(|(&id, _)| id);
+        let others =
+            membership.nodes().filter(|(_, node)| node.place != request.place).map(|(&id, _)| id);
         let others: BTreeSet<u64> = others.collect();
-        let mut voters: BTreeSet<u64> = membership.voter_ids().filter(|id| others.contains(id)).collect();
+        let mut voters: BTreeSet<u64> =
+            membership.voter_ids().filter(|id| others.contains(id)).collect();
         voters.insert(request.node);
         self.change(ChangeMembers::ReplaceAllVoters(voters)).await?;
-        tracing::info!(node = request.node, place = request.place, "a new node votes in the place of a lost one");
+        tracing::info!(
+            node = request.node,
+            place = request.place,
+            "a new node votes in the place of a lost one"
+        );
         Ok(JoinReply { voter: true, ..answer("") })
     }
 
     async fn change(self: &Arc<Self>, change: ChangeMembers<u64, PeerNode>) -> Result<(), Status> {
         let this = self.clone();
         // A caller that hangs up must not stop a change between its two steps.
-        let changing = tokio::spawn(async move { this.raft.change_membership(change, false).await });
+        let changing =
+            tokio::spawn(async move { this.raft.change_membership(change, false).await });
         match tokio::time::timeout(CHANGE_TTL, changing).await {
             Ok(Ok(Ok(_))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(Status::unavailable(format!("the members were not changed: {error}"))),
+            Ok(Ok(Err(error))) => {
+                Err(Status::unavailable(format!("the members were not changed: {error}")))
+            }
             Ok(Err(error)) => Err(Status::unavailable(error.to_string())),
-            Err(_) => Err(Status::unavailable("the members were not changed in time; it may still happen")),
+            Err(_) => Err(Status::unavailable(
+                "the members were not changed in time; it may still happen",
+            )),
         }
     }
 }
@@ -145,6 +171,7 @@ impl Handle {
 /// Nodes that began to take `place` and were lost before they voted.
 fn learners_of(membership: &StoredMembership, place: u64) -> BTreeSet<u64> {
     let voters: BTreeSet<u64> = membership.voter_ids().collect();
-    let at_place = membership.nodes().filter(|(id, node)| node.place == place && !voters.contains(id));
+    let at_place =
+        membership.nodes().filter(|(id, node)| node.place == place && !voters.contains(id));
     at_place.map(|(&id, _)| id).collect()
 }

@@ -140,7 +140,9 @@ impl Store {
             fault: fault_seen,
         };
         let writer = Writer { db, db_file, vote_file, fault, promise, written };
-        std::thread::Builder::new().name("raft-store".to_owned()).spawn(move || writer.run(&ops))?;
+        std::thread::Builder::new()
+            .name("raft-store".to_owned())
+            .spawn(move || writer.run(&ops))?;
         Ok(Self { shared: Arc::new(shared), fresh })
     }
 
@@ -189,7 +191,10 @@ impl Shared {
     }
 
     /// Queues an operation and waits until it is durable.
-    pub async fn durable(&self, op: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Op) -> io::Result<()> {
+    pub async fn durable(
+        &self,
+        op: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Op,
+    ) -> io::Result<()> {
         let (done, durable) = oneshot::channel();
         self.send(op(done))?;
         durable.await.map_err(|_| stopped())?
