@@ -3,11 +3,12 @@
 //! Readers (each stamp, each clock probe) take no lock. Three things change the map: discipline
 //! to a leader's time, the start of a leadership that can't continue it, and nothing else.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use arc_swap::ArcSwap;
 use jam_proto::sync::{Estimate, SharedMap};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::ClockEpoch;
-use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::raw::{self, Awake};
@@ -31,6 +32,8 @@ const ORIGIN: SharedTime = SharedTime(Flicks::from_secs(3600).0);
 #[derive(Debug)]
 pub struct NodeClock {
     state: ArcSwap<State>,
+    /// Held by whoever changes the map.
+    writing: Mutex<()>,
     broken: watch::Sender<u64>,
 }
 
@@ -42,13 +45,23 @@ struct State {
     /// How far from the leader's time it may be at `sure_raw_ns`, ns.
     bound_ns: i64,
     sure_raw_ns: i64,
-    /// The term in which this node's map is the reference.
-    leads_in: Option<u64>,
+    lead: Lead,
+}
+
+/// Whose map it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lead {
+    /// Another node's time is the reference: this map follows it.
+    Following,
+    /// This node was elected and its `ClockEpoch` is on its way.
+    Opening,
+    /// This map is the reference, in this term.
+    Leads(u64),
 }
 
 impl State {
     fn bound_at(&self, raw_ns: i64) -> i64 {
-        if self.leads_in.is_some() {
+        if matches!(self.lead, Lead::Leads(_)) {
             return 0;
         }
         let age_ns = (raw_ns - self.sure_raw_ns).max(0);
@@ -73,7 +86,7 @@ impl NodeClock {
                 epoch: saved.epoch,
                 bound_ns: saved.error_bound_ns,
                 sure_raw_ns: saved.raw_ns,
-                leads_in: None,
+                lead: Lead::Following,
             },
             None => State {
                 map: SlewedMap::settled(SharedMap {
@@ -84,10 +97,14 @@ impl NodeClock {
                 epoch: 0,
                 bound_ns: i64::MAX,
                 sure_raw_ns: now.raw_ns,
-                leads_in: None,
+                lead: Lead::Following,
             },
         };
-        Self { state: ArcSwap::from_pointee(state), broken: watch::Sender::new(0) }
+        Self {
+            state: ArcSwap::from_pointee(state),
+            writing: Mutex::new(()),
+            broken: watch::Sender::new(0),
+        }
     }
 
     /// Shared time now.
@@ -98,6 +115,12 @@ impl NodeClock {
     /// Shared time at a raw reading.
     pub fn at(&self, raw_ns: i64) -> SharedTime {
         self.state.load().map.at(raw_ns)
+    }
+
+    /// Shared time in flicks at two raw readings, by one and the same map.
+    pub fn span(&self, from_raw_ns: i64, to_raw_ns: i64) -> (i64, i64) {
+        let state = self.state.load();
+        (state.map.at(from_raw_ns).0, state.map.at(to_raw_ns).0)
     }
 
     /// How far from the leader's time this clock may be now, ns. 0 on the leader.
@@ -117,7 +140,10 @@ impl NodeClock {
 
     /// The term in which this clock is the reference, if it is.
     pub fn leads_in(&self) -> Option<u64> {
-        self.state.load().leads_in
+        match self.state.load().lead {
+            Lead::Leads(term) => Some(term),
+            Lead::Following | Lead::Opening => None,
+        }
     }
 
     /// Wakes when the clock stopped being continuable: the machine slept.
@@ -142,62 +168,107 @@ impl NodeClock {
     /// Opens a leadership: what its `ClockEpoch` says. `committed` is the epoch in force (0: none
     /// yet) and `last_stamp` the last one given. If the map can't be continued it starts anew at
     /// the floor; nothing may be stamped until the entry is committed and [`Self::lead`] called.
-    pub fn open(&self, committed: u64, last_stamp: SharedTime, term: u64, node: u64, raw_ns: i64) -> ClockEpoch {
-        let state = **self.state.load();
-        let bound_ns = state.bound_at(raw_ns);
-        if committed > 0 && state.epoch == committed && bound_ns < CONTINUED_BOUND_NS_MAX {
-            return ClockEpoch { epoch: committed, term, node, floor: last_stamp.0, error_bound_ns: bound_ns };
-        }
-        let floor = last_stamp.max(state.map.at(raw_ns));
-        let map = SharedMap { raw_ns, shared: floor, drift: state.map.drift() };
-        // Of no epoch until it is committed: should another node win, this map is worth nothing.
-        self.put(State { map: SlewedMap::settled(map), epoch: 0, bound_ns: i64::MAX, sure_raw_ns: raw_ns, leads_in: None });
-        ClockEpoch { epoch: committed + 1, term, node, floor: floor.0, error_bound_ns: 0 }
+    /// From here to [`Self::step_down`] nobody disciplines the map.
+    pub fn open(
+        &self,
+        committed: u64,
+        last_stamp: SharedTime,
+        term: u64,
+        node: u64,
+        raw_ns: i64,
+    ) -> ClockEpoch {
+        self.change(|state| {
+            let bound_ns = state.bound_at(raw_ns);
+            if committed > 0 && state.epoch == committed && bound_ns < CONTINUED_BOUND_NS_MAX {
+                state.lead = Lead::Opening;
+                let floor = last_stamp.0;
+                return ClockEpoch { epoch: committed, term, node, floor, error_bound_ns: bound_ns };
+            }
+            let floor = last_stamp.max(state.map.at(raw_ns));
+            let map = SharedMap { raw_ns, shared: floor, drift: state.map.drift() };
+            *state = State {
+                map: SlewedMap::settled(map),
+                // Of no epoch until it is committed: should another node win, this map is worth
+                // nothing.
+                epoch: 0,
+                bound_ns: i64::MAX,
+                sure_raw_ns: raw_ns,
+                lead: Lead::Opening,
+            };
+            ClockEpoch { epoch: committed + 1, term, node, floor: floor.0, error_bound_ns: 0 }
+        })
     }
 
     /// The `ClockEpoch` of this node's `term` is committed: its map is the reference from here on.
     pub fn lead(&self, epoch: u64, term: u64) {
-        let state = **self.state.load();
-        self.put(State { epoch, leads_in: Some(term), ..state });
+        self.change(|state| {
+            // Unless the machine slept in between.
+            if state.lead == Lead::Opening {
+                state.epoch = epoch;
+                state.lead = Lead::Leads(term);
+            }
+        });
     }
 
-    /// This node does not lead any more. Its map was right until now.
+    /// This node does not lead (any more). If it did, its map was right until now.
     pub fn step_down(&self) {
-        let state = **self.state.load();
-        if state.leads_in.is_some() {
-            self.put(State { leads_in: None, bound_ns: 0, sure_raw_ns: raw::raw_ns(), ..state });
-        }
+        self.change(|state| {
+            if let Lead::Leads(_) = state.lead {
+                state.bound_ns = 0;
+                state.sure_raw_ns = raw::raw_ns();
+            }
+            state.lead = Lead::Following;
+        });
     }
 
     /// The machine slept: raw time stood still, so the map can't be continued.
     pub fn breaks(&self) {
-        let state = **self.state.load();
-        self.put(State { epoch: 0, bound_ns: i64::MAX, leads_in: None, ..state });
+        self.change(|state| {
+            state.epoch = 0;
+            state.bound_ns = i64::MAX;
+            state.lead = Lead::Following;
+        });
         self.broken.send_modify(|times| *times += 1);
     }
 
     /// Brings the map to the leader's time, after `rounds` rounds of probes to that leader. It
     /// steps only into another epoch, or when it is so far off that it was never right. Returns
-    /// the offset that it had, ns.
-    pub fn discipline(&self, estimate: &Estimate, rounds: u32, epoch: u64, raw_ns: i64) -> i64 {
-        let state = **self.state.load();
-        let off_ns = estimate.map.at(raw_ns).since(state.map.at(raw_ns)).as_nanos();
-        let steps = state.epoch != epoch || off_ns.abs() > STEP_NS_MIN;
-        let (map, still_off_ns) = if steps {
-            (SlewedMap::settled(estimate.map.anchored(raw_ns)), 0)
-        } else {
+    /// the offset that it had, ns; `None` on the leader, whose map nobody changes.
+    pub fn discipline(
+        &self,
+        estimate: &Estimate,
+        rounds: u32,
+        epoch: u64,
+        raw_ns: i64,
+    ) -> Option<i64> {
+        self.change(|state| {
+            if state.lead != Lead::Following {
+                return None;
+            }
             let target = estimate.map.anchored(raw_ns);
-            let drift = if rounds < DRIFT_ROUNDS_MIN { state.map.drift() } else { target.drift };
-            (state.map.towards(&SharedMap { drift, ..target }, raw_ns), off_ns.abs())
-        };
-        let bound_ns = estimate.bound_ns().saturating_add(still_off_ns);
-        self.put(State { map, epoch, bound_ns, sure_raw_ns: raw_ns, leads_in: None });
-        off_ns
+            let off_ns = target.shared.since(state.map.at(raw_ns)).as_nanos();
+            state.bound_ns = estimate.bound_ns();
+            if state.epoch != epoch || off_ns.saturating_abs() > STEP_NS_MIN {
+                state.map = SlewedMap::settled(target);
+            } else {
+                let own = rounds < DRIFT_ROUNDS_MIN;
+                let drift = if own { state.map.drift() } else { target.drift };
+                state.map = state.map.towards(&SharedMap { drift, ..target }, raw_ns);
+                state.bound_ns += off_ns.abs();
+            }
+            state.epoch = epoch;
+            state.sure_raw_ns = raw_ns;
+            Some(off_ns)
+        })
     }
 
-    /// The tasks that write take turns by who leads: see `leadership` and `follow`.
-    fn put(&self, state: State) {
+    /// Two tasks write: the one that follows and the one that leads.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = **self.state.load();
+        let result = change(&mut state);
         self.state.store(Arc::new(state));
+        result
     }
 }
 
