@@ -42,7 +42,12 @@ pub struct Args {
     #[arg(long, env = "JAM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// What to log, as a tracing filter
-    #[arg(long, env = "JAM_LOG", value_name = "FILTER", default_value = "info,openraft=warn,sled=warn,h2=warn")]
+    #[arg(
+        long,
+        env = "JAM_LOG",
+        value_name = "FILTER",
+        default_value = "info,openraft=warn,sled=warn,h2=warn"
+    )]
     pub log: String,
     /// After how long without a listener a playing room is paused
     #[arg(long, env = "JAM_UNHEARD_MS", hide = true, default_value_t = 60_000)]
@@ -118,7 +123,10 @@ impl Args {
     pub fn check(self) -> Result<Config, ConfigError> {
         let usage = |message: String| Err(ConfigError::Usage(message));
         let Some(own) = self.peers.0.get(&self.id) else {
-            return usage(format!("--peers does not name node {}; it lists all nodes, this one included", self.id));
+            return usage(format!(
+                "--peers does not name node {}; it lists all nodes, this one included",
+                self.id
+            ));
         };
         let listen = resolve(&self.listen)?;
         if !listen.ip().is_loopback() && self.token_file.is_none() {
@@ -151,14 +159,20 @@ impl Args {
 
 fn resolve(listen: &str) -> Result<SocketAddr, ConfigError> {
     let addresses = listen.to_socket_addrs().map_err(|error| {
-        ConfigError::Usage(format!("--listen '{listen}' is no address: {error}; it looks like 127.0.0.1:7701"))
+        ConfigError::Usage(format!(
+            "--listen '{listen}' is no address: {error}; it looks like 127.0.0.1:7701"
+        ))
     })?;
-    addresses.into_iter().next().ok_or_else(|| ConfigError::Usage(format!("--listen '{listen}' has no address")))
+    addresses
+        .into_iter()
+        .next()
+        .ok_or_else(|| ConfigError::Usage(format!("--listen '{listen}' has no address")))
 }
 
 fn token(path: &PathBuf) -> Result<String, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError::File(format!("can't read the token file {}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        ConfigError::File(format!("can't read the token file {}: {error}", path.display()))
+    })?;
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ConfigError::File(format!(
@@ -186,7 +200,9 @@ impl FromStr for Peers {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut peers = BTreeMap::new();
         for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
-            let (id, at) = item.split_once('=').ok_or_else(|| format!("'{item}' must look like 1=127.0.0.1:7701"))?;
+            let (id, at) = item
+                .split_once('=')
+                .ok_or_else(|| format!("'{item}' must look like 1=127.0.0.1:7701"))?;
             let id = match id.trim().parse::<u64>() {
                 Ok(id) if id > 0 => id,
                 _ => return Err(format!("'{id}' is no node number; they start at 1")),
@@ -206,7 +222,8 @@ impl FromStr for ElectionMs {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' must look like 75..120, the least and the most milliseconds");
+        let wrong =
+            || format!("'{text}' must look like 75..120, the least and the most milliseconds");
         let (min, max) = text.split_once("..").ok_or_else(wrong)?;
         let min: u64 = min.trim().parse().map_err(|_| wrong())?;
         let max: u64 = max.trim().parse().map_err(|_| wrong())?;
@@ -232,7 +249,10 @@ mod tests {
     fn the_contracts_flags() {
         let config = parse(GOOD).expect("flags").check().expect("they fit");
         assert_eq!(config.advertise, "b:2");
-        assert_eq!((config.election_ms.min, config.election_ms.max, config.heartbeat_ms), (75, 120, 25));
+        assert_eq!(
+            (config.election_ms.min, config.election_ms.max, config.heartbeat_ms),
+            (75, 120, 25)
+        );
         assert!(config.token.is_none());
     }
 

@@ -62,7 +62,12 @@ pub enum Leader {
 
 impl Forwarder {
     /// For the group of the cluster `cluster_id`.
-    pub fn new(group: Group, links: Arc<Links>, metrics: Arc<Metrics>, cluster_id: Vec<u8>) -> Self {
+    pub fn new(
+        group: Group,
+        links: Arc<Links>,
+        metrics: Arc<Metrics>,
+        cluster_id: Vec<u8>,
+    ) -> Self {
         Self { group, links, metrics, cluster_id }
     }
 
@@ -102,7 +107,12 @@ impl Forwarder {
         })
     }
 
-    async fn propose_there(&self, channel: Channel, op: Op, deadline: Instant) -> Result<Outcome, Failed> {
+    async fn propose_there(
+        &self,
+        channel: Channel,
+        op: Op,
+        deadline: Instant,
+    ) -> Result<Outcome, Failed> {
         let left = deadline.saturating_duration_since(Instant::now());
         let request = self.links.request(ProposeRequest {
             cluster_id: self.cluster_id.clone().into(),
@@ -146,7 +156,9 @@ impl Forwarder {
             let refusal = match tried {
                 Ok(done) => return Ok(done),
                 // What refuses it now did not see an attempt that was lost before.
-                Err(Failed::Refused(refusal)) => return Err(if lost { Refusal::Unknown } else { refusal }),
+                Err(Failed::Refused(refusal)) => {
+                    return Err(if lost { Refusal::Unknown } else { refusal });
+                }
                 Err(Failed::NotTaken(refusal)) => refusal,
                 Err(Failed::Lost) if kind == Kind::Read => {
                     Refusal::Unavailable("the leader did not answer in time; try again".to_owned())
@@ -203,7 +215,10 @@ impl ForwardService {
 
 #[tonic::async_trait]
 impl Forward for ForwardService {
-    async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeReply>, Status> {
+    async fn propose(
+        &self,
+        request: Request<ProposeRequest>,
+    ) -> Result<Response<ProposeReply>, Status> {
         let request = request.into_inner();
         if request.cluster_id != self.forwarder.cluster_id {
             return Err(Refusal::OtherCluster.into());

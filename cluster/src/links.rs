@@ -104,9 +104,9 @@ pub fn judge(status: &Status) -> Failed {
         }),
         None if never_sent(status) => Failed::NotTaken(Refusal::NoQuorum),
         // The peer speaks another language: no use in asking again.
-        None if status.code() == Code::Unimplemented => {
-            Failed::Refused(Refusal::Unavailable("the leader runs another version of jamd".to_owned()))
-        }
+        None if status.code() == Code::Unimplemented => Failed::Refused(Refusal::Unavailable(
+            "the leader runs another version of jamd".to_owned(),
+        )),
         None => Failed::Lost,
     }
 }

@@ -21,8 +21,7 @@ pub struct Metrics {
     recent_commit_ns: AtomicI64,
     /// Clock probes answered.
     pub probes: AtomicU64,
-    /// Watchers that were dropped for being slow.
-    pub slow_watchers: AtomicU64,
+    slow_watchers: AtomicU64,
 }
 
 impl Metrics {
@@ -55,9 +54,20 @@ impl Metrics {
         self.recent_commit_ns.load(Relaxed)
     }
 
+    /// A watcher's stream was ended by this node.
+    pub fn watcher_dropped(&self, refusal: &Refusal) {
+        if *refusal == Refusal::SlowWatcher {
+            self.slow_watchers.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Writes the counters.
     pub fn write(&self, page: &mut Page) {
-        page.family("jam_proposals_total", "counter", "Proposals that this node's clients made, by how they ended.");
+        page.family(
+            "jam_proposals_total",
+            "counter",
+            "Proposals that this node's clients made, by how they ended.",
+        );
         for (code, count) in self.proposals.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             page.sample(&format!("jam_proposals_total{{code=\"{code}\"}}"), count);
         }
@@ -65,13 +75,21 @@ impl Metrics {
         let mut below = 0;
         for (count, bound_ms) in self.commits.iter().zip(BUCKETS_MS) {
             below += count.load(Relaxed);
-            page.sample(&format!("jam_commit_seconds_bucket{{le=\"{}\"}}", bound_ms as f64 / 1e3), below);
+            page.sample(
+                &format!("jam_commit_seconds_bucket{{le=\"{}\"}}", bound_ms as f64 / 1e3),
+                below,
+            );
         }
         below += self.commits[BUCKETS_MS.len()].load(Relaxed);
         page.sample("jam_commit_seconds_bucket{le=\"+Inf\"}", below);
         page.sample("jam_commit_seconds_sum", self.commit_sum_us.load(Relaxed) as f64 / 1e6);
         page.sample("jam_commit_seconds_count", below);
-        page.one("jam_clock_probes_total", "counter", "Clock probes answered.", self.probes.load(Relaxed));
+        page.one(
+            "jam_clock_probes_total",
+            "counter",
+            "Clock probes answered.",
+            self.probes.load(Relaxed),
+        );
         let slow = self.slow_watchers.load(Relaxed);
         page.one("jam_slow_watchers_total", "counter", "Watchers dropped for being slow.", slow);
     }

@@ -196,7 +196,7 @@ mod tests {
         assert!(presence.unheard_for(Duration::ZERO, start).is_empty());
         presence.end(StreamId(2), start);
         assert!(presence.unheard_for(MINUTE, start + MINUTE / 2).is_empty());
-        assert_eq!(presence.unheard_for(MINUTE, start + MINUTE), [room.clone()]);
+        assert_eq!(presence.unheard_for(MINUTE, start + MINUTE), std::slice::from_ref(&room));
         presence.report(StreamId(3), &room, &report("eve"), 5, start + MINUTE);
         assert!(presence.unheard_for(MINUTE, start + MINUTE).is_empty());
     }

@@ -1,5 +1,6 @@
 //! How a node says no. One type for all that never reached the log, and its one way onto the wire.
 
+use jam_proto::convert::Malformed;
 use jam_proto::ids::{InvalidName, RoomCode};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
@@ -13,13 +14,17 @@ pub const ERROR_KEY: &str = "jam-error";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No majority answers, or no leader came up in time.
-    #[error("no majority of the nodes answers, so nothing was changed; try again when more nodes are up")]
+    #[error(
+        "no majority of the nodes answers, so nothing was changed; try again when more nodes are up"
+    )]
     NoQuorum,
     /// This node was asked as the leader, and is not. Never leaves the cluster's nodes.
     #[error("this node does not lead; ask another one")]
     NotLeader,
     /// The deadline passed; it may still be applied.
-    #[error("the outcome is unknown: it was not committed in time and may still be; repeat it with the same number")]
+    #[error(
+        "the outcome is unknown: it was not committed in time and may still be; repeat it with the same number"
+    )]
     Unknown,
     /// This node is stopping, or can't do it now.
     #[error("{0}")]
@@ -86,7 +91,9 @@ impl Refusal {
 
     fn grpc_code(&self) -> Code {
         match self {
-            Self::NoQuorum | Self::NotLeader | Self::Unavailable(_) | Self::Behind(_) => Code::Unavailable,
+            Self::NoQuorum | Self::NotLeader | Self::Unavailable(_) | Self::Behind(_) => {
+                Code::Unavailable
+            }
             Self::Unknown => Code::DeadlineExceeded,
             Self::Invalid(_) => Code::InvalidArgument,
             Self::Limit(_) | Self::SlowWatcher => Code::ResourceExhausted,
@@ -123,6 +130,12 @@ impl From<ProposeError> for Refusal {
 
 impl From<InvalidName> for Refusal {
     fn from(error: InvalidName) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(error: Malformed) -> Self {
         Self::Invalid(error.to_string())
     }
 }

@@ -93,7 +93,11 @@ impl Group {
         todo!()
     }
     /// As `propose`, for the `ClockEpoch` that opens a leadership.
-    pub async fn propose_epoch(&self, _op: Op, _timeout: Duration) -> Result<Outcome, ProposeError> {
+    pub async fn propose_epoch(
+        &self,
+        _op: Op,
+        _timeout: Duration,
+    ) -> Result<Outcome, ProposeError> {
         todo!()
     }
     /// Returns when this node's state is at least as new as all that was acknowledged anywhere before
@@ -111,6 +115,14 @@ impl Group {
     }
     /// Wakes at each change of term, leader or membership.
     pub fn standing_changes(&self) -> tokio::sync::watch::Receiver<Standing> {
+        todo!()
+    }
+    /// placeholder
+    pub async fn transfer(&self, _to: u64, _timeout: Duration) -> Result<(), ProposeError> {
+        todo!()
+    }
+    /// placeholder
+    pub async fn snapshot(&self) -> Result<u64, ProposeError> {
         todo!()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jam_proto::shard::Outcome;
 use jam_proto::wire::log::v1::ReplaceNode;
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -11,7 +12,6 @@ use jam_proto::wire::v1::{
     ClusterStatusReply, ClusterStatusRequest, NodeStatus, ReplaceReply, ReplaceRequest,
     SnapshotReply, SnapshotRequest, TransferReply, TransferRequest,
 };
-use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
 
@@ -85,7 +85,8 @@ impl Cluster for ClusterService {
         let place = request.into_inner().node;
         let members = self.group.standing().members;
         let Some(holder) = members.iter().find(|member| member.place == place) else {
-            let places: Vec<String> = members.iter().map(|member| member.place.to_string()).collect();
+            let places: Vec<String> =
+                members.iter().map(|member| member.place.to_string()).collect();
             let message = format!("there is no node {place}; the nodes are {}", places.join(", "));
             return Err(Refusal::NodeUnknown(message).into());
         };
@@ -159,7 +160,8 @@ impl ClusterService {
         if to == standing.id {
             return Ok(to);
         }
-        let voters = standing.members.iter().filter(|member| member.voter && member.id != standing.id);
+        let voters =
+            standing.members.iter().filter(|member| member.voter && member.id != standing.id);
         // The most up-to-date one; of equals the lowest id.
         let best = voters
             .filter(|member| to == 0 || member.id == to)
@@ -167,7 +169,9 @@ impl ClusterService {
         let Some(target) = best else {
             let message = match to {
                 0 => "there is no other voter to lead".to_owned(),
-                to => format!("node {to} is no voter of this cluster; `jam cluster nodes` lists them"),
+                to => {
+                    format!("node {to} is no voter of this cluster; `jam cluster nodes` lists them")
+                }
             };
             return Err(Failed::Refused(Refusal::NodeUnknown(message)));
         };
@@ -257,8 +261,11 @@ mod tests {
         let answers = vec![Some(own.clone()), Some(answer(2, 2, 5, 12)), None];
         let merged = merge(own, &members, answers);
         assert_eq!((merged.leader, merged.term), (2, 5));
-        let seen: Vec<_> =
-            merged.nodes.iter().map(|node| (node.role.as_str(), node.applied, node.alive)).collect();
+        let seen: Vec<_> = merged
+            .nodes
+            .iter()
+            .map(|node| (node.role.as_str(), node.applied, node.alive))
+            .collect();
         assert_eq!(seen, [("voter", 10, true), ("leader", 12, true), ("voter", 0, false)]);
     }
 

@@ -77,7 +77,10 @@ impl Rooms for RoomsService {
         }
     }
 
-    async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
+    async fn submit(
+        &self,
+        request: Request<SubmitRequest>,
+    ) -> Result<Response<SubmitReply>, Status> {
         let request = request.into_inner();
         let command = RoomCommand::from_request(&request).map_err(Refusal::from)?;
         let op = Op::Command(command.to_wire());
@@ -94,19 +97,23 @@ impl Rooms for RoomsService {
         if is_forwarded(&request) {
             return self.list_here().await.map(Response::new).map_err(refused);
         }
-        let reply = self.forwarder.at_leader(Kind::Read, Instant::now() + READ_TIMEOUT, |leader| async {
-            match leader {
-                Leader::Here => self.list_here().await,
-                Leader::There(channel) => {
-                    let request = self.forwarder.links().request(ListRoomsRequest {});
-                    read(RoomsClient::new(channel).list_rooms(request)).await
+        let reply =
+            self.forwarder.at_leader(Kind::Read, Instant::now() + READ_TIMEOUT, |leader| async {
+                match leader {
+                    Leader::Here => self.list_here().await,
+                    Leader::There(channel) => {
+                        let request = self.forwarder.links().request(ListRoomsRequest {});
+                        read(RoomsClient::new(channel).list_rooms(request)).await
+                    }
                 }
-            }
-        });
+            });
         Ok(Response::new(reply.await?))
     }
 
-    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+    async fn status(
+        &self,
+        request: Request<StatusRequest>,
+    ) -> Result<Response<StatusReply>, Status> {
         let forwarded = is_forwarded(&request);
         let room = RoomCode::parse(&request.into_inner().room).map_err(Refusal::from)?;
         if forwarded {
@@ -119,7 +126,8 @@ impl Rooms for RoomsService {
         let request = request.into_inner();
         let room = RoomCode::parse(&request.room).map_err(Refusal::from)?;
         if self.hub.watchers() >= WATCHERS_MAX {
-            let message = format!("this node serves {WATCHERS_MAX} watchers, its limit; try another node");
+            let message =
+                format!("this node serves {WATCHERS_MAX} watchers, its limit; try another node");
             return Err(Refusal::Limit(message).into());
         }
         let ours = request.cluster_id.is_empty() || request.cluster_id == self.cluster_id;
@@ -212,16 +220,13 @@ impl RoomsService {
     }
 
     fn subscribe_here(&self, code: &RoomCode) -> Option<Subscription> {
-        self.group.read(|shard| {
-            shard.room(code).map(|room| self.hub.subscribe(code, room.revision()))
-        })
+        self.group
+            .read(|shard| shard.room(code).map(|room| self.hub.subscribe(code, room.revision())))
     }
 }
 
 /// A read at another node.
-async fn read<T>(
-    call: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<T, Failed> {
+async fn read<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failed> {
     match timeout(READ_TIMEOUT, call).await {
         Ok(Ok(reply)) => Ok(reply.into_inner()),
         Ok(Err(status)) => Err(judge(&status)),

@@ -50,7 +50,11 @@ pub struct WatchStream {
 
 impl Watcher {
     /// Starts the task. `dropped` hears why it ended, unless the watcher itself left.
-    pub fn start(self, hello: WatchHello, dropped: impl FnOnce(&Refusal) + Send + 'static) -> WatchStream {
+    pub fn start(
+        self,
+        hello: WatchHello,
+        dropped: impl FnOnce(&Refusal) + Send + 'static,
+    ) -> WatchStream {
         let (sender, messages) = mpsc::channel(QUEUE_MAX);
         let verdict = Arc::new(OnceLock::new());
         let stream = WatchStream { messages, verdict: Arc::clone(&verdict), ended: false };

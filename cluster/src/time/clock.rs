@@ -74,7 +74,10 @@ impl NodeClock {
     /// suspend in between, `saved` is as good as its age. Otherwise it says where time was at least.
     pub fn resume(saved: Option<&Saved>, boot_id: &str, now: Awake) -> Self {
         let continued = saved.filter(|saved| {
-            !boot_id.is_empty() && saved.boot_id == boot_id && !now.slept_since(&saved.awake()) && saved.raw_ns <= now.raw_ns
+            !boot_id.is_empty()
+                && saved.boot_id == boot_id
+                && !now.slept_since(&saved.awake())
+                && saved.raw_ns <= now.raw_ns
         });
         let state = match continued {
             Some(saved) => State {
@@ -182,7 +185,13 @@ impl NodeClock {
             if committed > 0 && state.epoch == committed && bound_ns < CONTINUED_BOUND_NS_MAX {
                 state.lead = Lead::Opening;
                 let floor = last_stamp.0;
-                return ClockEpoch { epoch: committed, term, node, floor, error_bound_ns: bound_ns };
+                return ClockEpoch {
+                    epoch: committed,
+                    term,
+                    node,
+                    floor,
+                    error_bound_ns: bound_ns,
+                };
             }
             let floor = last_stamp.max(state.map.at(raw_ns));
             let map = SharedMap { raw_ns, shared: floor, drift: state.map.drift() };
@@ -317,8 +326,18 @@ mod tests {
         let saved = saved_at(SECOND);
         let slept = Awake { raw_ns: 2 * SECOND, ahead_ns: 9 * SECOND };
         for (name, clock, raw_ns, floor_s) in [
-            ("rest", NodeClock::resume(Some(&saved), "boot", awake(400 * SECOND)), 400 * SECOND, 3999),
-            ("reboot", NodeClock::resume(Some(&saved), "other", awake(5 * SECOND)), 5 * SECOND, 3600),
+            (
+                "rest",
+                NodeClock::resume(Some(&saved), "boot", awake(400 * SECOND)),
+                400 * SECOND,
+                3999,
+            ),
+            (
+                "reboot",
+                NodeClock::resume(Some(&saved), "other", awake(5 * SECOND)),
+                5 * SECOND,
+                3600,
+            ),
             ("suspend", NodeClock::resume(Some(&saved), "boot", slept), 2 * SECOND, 3600),
         ] {
             let opened = clock.open(1, SharedTime(5), 2, 1, raw_ns);
@@ -347,7 +366,11 @@ mod tests {
     fn a_follower_steps_into_an_epoch_and_slews_within_it() {
         let clock = NodeClock::resume(None, "boot", awake(0));
         let estimate = |shared_ns: i64| Estimate {
-            map: SharedMap { raw_ns: 0, shared: SharedTime(Flicks::from_nanos(shared_ns).0), drift: 0.0 },
+            map: SharedMap {
+                raw_ns: 0,
+                shared: SharedTime(Flicks::from_nanos(shared_ns).0),
+                drift: 0.0,
+            },
             sigma_ns: 10_000,
             rtt_min_ns: 100_000,
         };

@@ -136,7 +136,12 @@ impl Follower {
         let now_ns = raw::raw_ns();
         let Some(estimate) = known.filter.estimate(now_ns) else { return };
         if let Some(off_ns) = self.clock.discipline(&estimate, known.rounds, known.epoch, now_ns) {
-            tracing::trace!(off_ns, sigma_ns = estimate.sigma_ns, rtt_ns = estimate.rtt_min_ns, "time");
+            tracing::trace!(
+                off_ns,
+                sigma_ns = estimate.sigma_ns,
+                rtt_ns = estimate.rtt_min_ns,
+                "time"
+            );
         }
     }
 }

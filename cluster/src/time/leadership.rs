@@ -28,13 +28,13 @@ pub async fn open_leaderships(group: Group, clock: Arc<NodeClock>, presence: Arc
         let leads = standing.leader == Some(standing.id);
         if !leads {
             clock.step_down();
-        } else if clock.leads_in() != Some(standing.term) {
-            if let Err(error) = open(&group, &clock, &presence, standing.term, standing.id).await {
-                tracing::debug!(term = standing.term, %error, "could not open the leadership yet");
-                clock.step_down();
-                sleep(RETRY_EVERY).await;
-                continue;
-            }
+        } else if clock.leads_in() != Some(standing.term)
+            && let Err(error) = open(&group, &clock, &presence, standing.term, standing.id).await
+        {
+            tracing::debug!(term = standing.term, %error, "could not open the leadership yet");
+            clock.step_down();
+            sleep(RETRY_EVERY).await;
+            continue;
         }
         tokio::select! {
             changed = standings.changed() => if changed.is_err() { return },
@@ -62,6 +62,12 @@ async fn open(
     clock.lead(opened.epoch, term);
     presence.begin_leading(playing, Instant::now());
     let continued = opened.epoch == committed;
-    tracing::info!(term, epoch = opened.epoch, continued, bound_ns = opened.error_bound_ns, "leading");
+    tracing::info!(
+        term,
+        epoch = opened.epoch,
+        continued,
+        bound_ns = opened.error_bound_ns,
+        "leading"
+    );
     Ok(())
 }

@@ -19,7 +19,9 @@ pub fn boottime_ns() -> i64 {
 /// What names this boot of this machine: raw clocks of two boots have nothing in common.
 /// Empty if the machine doesn't say; then no clock is continued over a restart.
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
 }
 
 fn nanos(time: Timespec) -> i64 {

@@ -47,7 +47,11 @@ impl SlewedMap {
         let extra = off_ns as f64 / way_ns as f64;
         let on_the_way = SharedMap { raw_ns, shared: here, drift: target.drift + extra };
         // Anchored where the way ends, so that no rounding makes a step there.
-        let then = SharedMap { raw_ns: there_raw_ns, shared: on_the_way.at(there_raw_ns), drift: target.drift };
+        let then = SharedMap {
+            raw_ns: there_raw_ns,
+            shared: on_the_way.at(there_raw_ns),
+            drift: target.drift,
+        };
         Self { on_the_way, there_raw_ns, then }
     }
 }
@@ -79,7 +83,10 @@ mod tests {
                 before = now;
             }
             let late = 5 * SECOND + 400 * SECOND;
-            assert!((slewed.at(late).as_nanos() - target.at(late).as_nanos()).abs() <= 5, "{off_ns}");
+            assert!(
+                (slewed.at(late).as_nanos() - target.at(late).as_nanos()).abs() <= 5,
+                "{off_ns}"
+            );
         }
     }
 
