@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod cluster;
+pub mod peer;
 pub mod rooms;
 pub mod time;
 pub mod watching;
