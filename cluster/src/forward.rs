@@ -177,7 +177,7 @@ impl Forwarder {
                 });
             }
             tokio::select! {
-                _ = standings.changed() => {}
+                Ok(()) = standings.changed() => {}
                 () = sleep_until(until.min(Instant::now() + RETRY_EVERY)) => {}
             }
         }

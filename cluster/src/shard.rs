@@ -306,20 +306,25 @@ impl Group {
         self.inner.stopping.load(Ordering::Acquire)
     }
 
-    /// Hands leadership over, if this node has it and there is somebody, stops Raft and closes the store.
-    pub async fn shutdown(&self) {
-        if self.inner.stopping.swap(true, Ordering::AcqRel) {
-            return;
-        }
+    /// Hands leadership over, if this node has it and there is somebody.
+    pub async fn hand_over(&self) {
         let standing = self.standing();
         let able = standing.members.iter().filter(|member| {
             standing.leads_with_lease && member.voter && member.id != standing.id && member.alive == Some(true)
         });
-        if let Some(heir) = able.max_by_key(|member| (member.matched, std::cmp::Reverse(member.id))) {
-            if let Err(error) = self.transfer(heir.id, HAND_OVER_TTL).await {
-                tracing::warn!(to = heir.id, %error, "leadership was not handed over; the others will elect");
-            }
+        if let Some(heir) = able.max_by_key(|member| (member.matched, std::cmp::Reverse(member.id)))
+            && let Err(error) = self.transfer(heir.id, HAND_OVER_TTL).await
+        {
+            tracing::warn!(to = heir.id, %error, "leadership was not handed over; the others will elect");
         }
+    }
+
+    /// Hands leadership over if it still must be, stops Raft and closes the store.
+    pub async fn shutdown(&self) {
+        if self.inner.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.hand_over().await;
         if let Err(error) = self.inner.handle.raft.shutdown().await {
             tracing::error!(%error, "Raft ended in a panic");
         }

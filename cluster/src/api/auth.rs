@@ -37,13 +37,18 @@ pub async fn check(State(token): State<Token>, request: Request, next: Next) -> 
     if open || token.admits(request.headers()) {
         return next.run(request).await;
     }
-    let content = request.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes());
-    if content.is_some_and(|content| content.starts_with(b"application/grpc")) {
+    if is_grpc(&request) {
         return Status::from(Refusal::Unauthenticated).into_http();
     }
     let mut response = Response::new(Body::from(format!("{}\n", Refusal::Unauthenticated)));
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     response
+}
+
+/// Whether the answer must be one of gRPC's.
+pub fn is_grpc(request: &Request) -> bool {
+    let content = request.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    content.is_some_and(|content| content.starts_with(b"application/grpc"))
 }
 
 #[cfg(test)]

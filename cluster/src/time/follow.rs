@@ -56,27 +56,22 @@ impl Follower {
     pub async fn run(self) {
         let mut standings = self.group.standing_changes();
         let mut known = Known::default();
-        loop {
+        // An error means that the group has stopped.
+        while standings.has_changed().is_ok() {
             let standing = standings.borrow_and_update().clone();
             let Some((leader, address)) = other_leader(&standing) else {
-                if standings.changed().await.is_err() {
-                    return;
-                }
+                let _ = standings.changed().await;
                 continue;
             };
-            tokio::select! {
-                failed = self.follow(leader, address, &mut known) => {
-                    if let Err(status) = failed {
-                        tracing::debug!(leader, %status, "the leader's time is out of reach");
-                    }
-                    sleep(QUICK_EVERY).await;
-                }
-                gone = standings.wait_for(|now| now.leader != standing.leader) => {
-                    if gone.is_err() {
-                        return;
-                    }
-                }
+            let followed = self.follow(leader, address, &mut known);
+            let failed = tokio::select! {
+                failed = followed => failed,
+                _ = standings.wait_for(|now| now.leader != standing.leader) => continue,
+            };
+            if let Err(status) = failed {
+                tracing::debug!(leader, %status, "the leader's time is out of reach");
             }
+            sleep(QUICK_EVERY).await;
         }
     }
 
