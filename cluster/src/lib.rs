@@ -1,12 +1,14 @@
 //! A Jam node.
 
 pub mod api;
+pub mod blobs;
 pub mod config;
 pub mod formation;
 pub mod forward;
 pub mod http;
 pub mod identity;
 pub mod links;
+pub mod media;
 pub mod metrics;
 pub mod node;
 pub mod presence;
@@ -14,6 +16,7 @@ pub mod raft;
 pub mod refusal;
 pub mod server;
 pub mod shard;
+pub mod songs;
 pub mod time;
 pub mod unheard;
 pub mod watch;
