@@ -21,9 +21,9 @@ use openraft::raft::linearizable_read::LinearizerOption;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::identity::{Folder, Id, Stage, Step};
+use crate::identity::{Folder, Id, Stage};
 use crate::raft::handle::Handle;
-use crate::raft::members::{heard_within, standing};
+use crate::raft::members::{follow_standing, heard_within, standing};
 use crate::raft::types::{Proposal, Types};
 
 /// A leader that heard no majority for this many leases refuses: what it takes could not be committed.
@@ -343,11 +343,11 @@ impl Group {
                 && member.id != standing.id
                 && member.alive == Some(true)
         });
-        if let Some(heir) = able.max_by_key(|member| (member.matched, std::cmp::Reverse(member.id)))
+        let heir = able.max_by_key(|member| (member.matched, std::cmp::Reverse(member.id)));
+        if let Some(heir) = heir
+            && let Err(error) = self.transfer(heir.id, HAND_OVER_TTL).await
         {
-            if let Err(error) = self.transfer(heir.id, HAND_OVER_TTL).await {
-                tracing::warn!(to = heir.id, %error, "leadership was not handed over; the others will elect");
-            }
+            tracing::warn!(to = heir.id, %error, "leadership was not handed over; the others will elect");
         }
         if let Err(error) = self.inner.handle.raft.shutdown().await {
             tracing::error!(%error, "Raft ended in a panic");
@@ -382,46 +382,4 @@ fn not_leader(forward: ForwardToLeader<Types>) -> ProposeError {
     ProposeError::NotLeader {
         leader: forward.leader_id.zip(forward.leader_node.map(|node| node.address)),
     }
-}
-
-/// Publishes what changes, and writes down that the log has begun once it has.
-async fn follow_standing(
-    handle: Arc<Handle>,
-    folder: Arc<Folder>,
-    changes: watch::Sender<Standing>,
-) {
-    let mut metrics = handle.raft.metrics();
-    let lease = handle.timing.lease();
-    loop {
-        let now = metrics.borrow_watched().clone();
-        let begun = now.current_term > 0 || now.last_log_index.is_some();
-        if begun && folder.identity().stage != Stage::Member {
-            let folder = folder.clone();
-            let stepping = tokio::task::spawn_blocking(move || folder.step(|_| Some(Step::Begun)));
-            if let Ok(Err(error)) = stepping.await {
-                tracing::error!(%error, "can't write down that this node is a member");
-            }
-        }
-        let next = standing(&now, lease);
-        changes.send_if_modified(|last| {
-            let differs = key(last) != key(&next);
-            *last = next;
-            differs
-        });
-        // A lease that runs out is a change that nothing reports.
-        if let Ok(Err(_)) = tokio::time::timeout(lease / 2, metrics.changed()).await {
-            return;
-        }
-        if changes.is_closed() {
-            return;
-        }
-    }
-}
-
-/// What of a standing is worth waking for.
-fn key(standing: &Standing) -> (u64, Option<u64>, bool, Vec<(u64, u64, &str, bool)>) {
-    let members = standing.members.iter();
-    let members =
-        members.map(|member| (member.id, member.place, member.address.as_str(), member.voter));
-    (standing.term, standing.leader, standing.leads_with_lease, members.collect())
 }

@@ -11,9 +11,7 @@ use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
     FORMAT_ID_AIFF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
-use symphonia::core::formats::{
-    FormatId, FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType,
-};
+use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
@@ -252,10 +250,7 @@ impl Demux {
     /// itself and a jump is exact. Elsewhere the packets from the start on have to be counted.
     pub(crate) fn jump(&mut self, frame: u64) -> bool {
         let exact = matches!(self.format, FORMAT_ID_FLAC | FORMAT_ID_WAVE | FORMAT_ID_AIFF);
-        let (true, Ok(ts), Some(reader)) = (exact, i64::try_from(frame), self.reader.as_mut())
-        else {
-            return false;
-        };
+        let (true, Ok(ts), Some(reader)) = (exact, i64::try_from(frame), self.reader.as_mut()) else { return false };
         let to = SeekTo::Timestamp { ts: Timestamp::new(ts), track_id: self.track.id };
         match reader.seek(SeekMode::Accurate, to) {
             Ok(seeked) if seeked.actual_ts.get() <= ts => {
@@ -286,9 +281,7 @@ fn probe(stream: MediaSourceStream<'static>) -> Result<Box<dyn FormatReader>, Re
     symphonia::default::get_probe()
         .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
         .map_err(|error| match error {
-            Error::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
-                unreadable(error)
-            }
+            Error::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => unreadable(error),
             _ => Refusal::NotAudio,
         })
 }

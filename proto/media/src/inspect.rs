@@ -103,10 +103,8 @@ fn check_headers(demux: &Demux, limits: Limits) -> Result<(), Refusal> {
         return Err(Refusal::EditList);
     }
     // Of the others a length is only guessed from the file's size.
-    let told =
-        matches!(demux.format, FORMAT_ID_WAVE | FORMAT_ID_AIFF | FORMAT_ID_FLAC | FORMAT_ID_ISOMP4);
-    let claim =
-        demux.track.duration.filter(|_| told).map_or(0, |duration| demux.in_frames(duration.get()));
+    let told = matches!(demux.format, FORMAT_ID_WAVE | FORMAT_ID_AIFF | FORMAT_ID_FLAC | FORMAT_ID_ISOMP4);
+    let claim = demux.track.duration.filter(|_| told).map_or(0, |duration| demux.in_frames(duration.get()));
     over_limit(claim, demux.sample_rate(), limits)
 }
 
@@ -137,9 +135,7 @@ fn count(demux: &mut Demux, voice: &mut Voice, limits: Limits) -> Result<Counted
             Err(error) => return Err(cut_short(error)),
         };
         if placed.start > counted.end + GAP_SECS_MAX * u64::from(rate) {
-            return Err(Refusal::Damaged(format!(
-                "more than {GAP_SECS_MAX} seconds of it are missing"
-            )));
+            return Err(Refusal::Damaged(format!("more than {GAP_SECS_MAX} seconds of it are missing")));
         }
         if demux.params.codec == CODEC_ID_AAC {
             watch.see(&placed.packet.data);
@@ -208,9 +204,7 @@ fn trimmed(demux: &Demux, end: u64, facts: Option<&elementary::Facts>) -> u64 {
     let told = match demux.format {
         FORMAT_ID_MP3 => match demux.track.padding {
             // A tag that counts other frames than there are does not know where the padding is.
-            Some(padding)
-                if facts.is_none_or(|facts| facts.promised.is_none_or(|n| n == facts.frames)) =>
-            {
+            Some(padding) if facts.is_none_or(|facts| facts.promised.is_none_or(|n| n == facts.frames)) => {
                 Some(heard.saturating_sub(u64::from(padding)))
             }
             Some(_) => None,
