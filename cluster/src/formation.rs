@@ -15,13 +15,15 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use jam_proto::wire::peer::v1::peer_server::PeerServer;
-use jam_proto::wire::peer::v1::{AdoptRequest, HelloReply, HelloRequest, JoinRequest, Stage as WireStage};
+use jam_proto::wire::peer::v1::{
+    AdoptRequest, HelloReply, HelloRequest, JoinRequest, Stage as WireStage,
+};
 use tonic::{Code, Status};
 
 use crate::api::peer::PeerService;
 use crate::identity::{Folder, FolderError, Id, Identity, Stage, Step};
 use crate::raft::handle::{Handle, Timing};
-use crate::raft::link::{Lane, Links};
+use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
 use crate::raft::store::{Store, StoreError};
 use crate::raft::types::PeerNode;
 use crate::shard::{AppliedSink, Group, Stamper};
@@ -110,7 +112,8 @@ impl Local {
             return Err(StartError::Usage(format!("--peers does not name node {}", config.place)));
         }
         let links = Links::new(config.token.as_deref());
-        let links = links.ok_or_else(|| StartError::Usage("the token must be visible ASCII".to_owned()))?;
+        let links =
+            links.ok_or_else(|| StartError::Usage("the token must be visible ASCII".to_owned()))?;
         let folder = Arc::new(Folder::open(&config.data, config.place)?);
         Ok(Self { config, folder, links, running: Arc::default() })
     }
@@ -119,7 +122,9 @@ impl Local {
     pub fn peer_service(&self) -> PeerServer<PeerService> {
         let founder = self.config.peers.keys().next().copied().unwrap_or(self.config.place);
         let service = PeerService::new(self.folder.clone(), founder, self.running.clone());
-        PeerServer::new(service).max_decoding_message_size(16 << 20).max_encoding_message_size(16 << 20)
+        PeerServer::new(service)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// Finds or founds the cluster and starts Raft. Returns once this node belongs to a cluster,
@@ -143,7 +148,8 @@ impl Local {
         }
         let pristine = store.is_pristine();
         let links = self.links.clone();
-        let started = Handle::start(own.clone(), store.clone(), links, self.config.timing, sink).await;
+        let started =
+            Handle::start(own.clone(), store.clone(), links, self.config.timing, sink).await;
         let handle = match started {
             Ok(handle) => Arc::new(handle),
             Err(error) => {
@@ -164,7 +170,13 @@ impl Local {
             }
         }
         if own.node != Some(own.place) {
-            tokio::spawn(join(self.config.clone(), own, self.links.clone(), group.clone(), holds_songs));
+            tokio::spawn(join(
+                self.config.clone(),
+                own,
+                self.links.clone(),
+                group.clone(),
+                holds_songs,
+            ));
         }
         Ok(group)
     }
@@ -181,12 +193,19 @@ impl Local {
             if let Some((cluster, node)) = answers.values().flatten().find_map(waiting_id) {
                 return Ok(self.step(Stage::Joining, cluster, node).await?);
             }
-            let mut members = answers.values().flatten().filter(|answer| answer.stage() == WireStage::Member).peekable();
+            let mut members = answers
+                .values()
+                .flatten()
+                .filter(|answer| answer.stage() == WireStage::Member)
+                .peekable();
             if members.peek().is_some() {
                 let taken = members.any(|answer| answer.place_is_taken);
                 *(if taken { &mut refused } else { &mut unknown }) += 1;
                 if refused >= REFUSED_ROUNDS {
-                    return Err(StartError::Replaced { place: self.config.place, servers: self.servers() });
+                    return Err(StartError::Replaced {
+                        place: self.config.place,
+                        servers: self.servers(),
+                    });
                 }
                 if unknown >= REFUSED_ROUNDS * 5 {
                     return Err(StartError::NotInCluster { place: self.config.place });
@@ -200,7 +219,11 @@ impl Local {
                 return Ok(self.step(Stage::Forming, Id::random(), self.config.place).await?);
             }
             if round % TELL_EVERY_ROUNDS == TELL_EVERY_ROUNDS - 1 {
-                let silent: Vec<_> = answers.iter().filter(|(_, answer)| answer.is_none()).map(|(place, _)| place).collect();
+                let silent: Vec<_> = answers
+                    .iter()
+                    .filter(|(_, answer)| answer.is_none())
+                    .map(|(place, _)| place)
+                    .collect();
                 tracing::info!(?silent, "waiting for all the peers, to form a cluster");
             }
             // An error means that the folder is gone, and with it this.
@@ -211,8 +234,13 @@ impl Local {
 
     async fn step(&self, stage: Stage, cluster: Id, node: u64) -> Result<(), FolderError> {
         let folder = self.folder.clone();
-        let into = move |own: &Identity| (own.stage == Stage::Empty).then_some(Step::Into { stage, cluster, node });
-        let source = |error| FolderError::Io { folder: self.config.data.clone(), source: std::io::Error::other(error) };
+        let into = move |own: &Identity| {
+            (own.stage == Stage::Empty).then_some(Step::Into { stage, cluster, node })
+        };
+        let source = |error| FolderError::Io {
+            folder: self.config.data.clone(),
+            source: std::io::Error::other(error),
+        };
         tokio::task::spawn_blocking(move || folder.step(into)).await.map_err(source)??;
         Ok(())
     }
@@ -221,12 +249,18 @@ impl Local {
     async fn ask_all(&self) -> BTreeMap<u64, Option<HelloReply>> {
         let own = self.folder.identity();
         let asking = self.others().map(|(place, address)| async move {
-            let hello = HelloRequest { place: own.place, incarnation: own.incarnation.0.to_vec().into() };
+            let hello =
+                HelloRequest { place: own.place, incarnation: own.incarnation.0.to_vec().into() };
             let answer = self.ask(address, hello).await.ok();
             if let Some(answer) = &answer
                 && answer.place != place
             {
-                tracing::warn!(address, expected = place, found = answer.place, "another node answers; check --peers");
+                tracing::warn!(
+                    address,
+                    expected = place,
+                    found = answer.place,
+                    "another node answers; check --peers"
+                );
             }
             (place, answer.filter(|answer| answer.place == place))
         });
@@ -235,14 +269,19 @@ impl Local {
 
     async fn ask(&self, address: &str, hello: HelloRequest) -> Result<HelloReply, Status> {
         let mut client = self.links.client(address, Lane::Quick)?;
-        let asked = tokio::time::timeout(ASK_TTL, client.hello(self.links.request(hello, ASK_TTL))).await;
+        let asked =
+            tokio::time::timeout(ASK_TTL, client.hello(self.links.request(hello, ASK_TTL))).await;
         Ok(asked.map_err(|_| Status::deadline_exceeded("no answer"))??.into_inner())
     }
 
     /// Adopts the peers, all of them, and begins the log.
     async fn found(&self, own: &Identity, handle: &Handle) -> Result<(), StartError> {
         let node = |place, incarnation| PeerNode {
-            address: if place == own.place { self.config.address.clone() } else { self.config.peers[&place].clone() },
+            address: if place == own.place {
+                self.config.address.clone()
+            } else {
+                self.config.peers[&place].clone()
+            },
             place,
             incarnation,
         };
@@ -265,12 +304,21 @@ impl Local {
             match tokio::time::timeout(ASK_TTL, attempt).await {
                 Ok(Ok(reply)) => {
                     let incarnation = Id::from_wire(&reply.into_inner().incarnation);
-                    return incarnation.ok_or_else(|| StartError::CantForm(format!("node {place} has no incarnation")));
+                    return incarnation.ok_or_else(|| {
+                        StartError::CantForm(format!("node {place} has no incarnation"))
+                    });
                 }
                 Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
-                    return Err(StartError::CantForm(format!("node {place} refuses: {}", status.message())));
+                    return Err(StartError::CantForm(format!(
+                        "node {place} refuses: {}",
+                        status.message()
+                    )));
                 }
-                Ok(Err(status)) => tracing::info!(place, reason = status.message(), "waiting for a peer, to form a cluster"),
+                Ok(Err(status)) => tracing::info!(
+                    place,
+                    reason = status.message(),
+                    "waiting for a peer, to form a cluster"
+                ),
                 Err(_) => tracing::info!(place, "waiting for a peer, to form a cluster"),
             }
             tokio::time::sleep(ROUND_EVERY).await;
@@ -290,11 +338,20 @@ impl Local {
 /// The cluster and the node id that wait for whoever asked.
 fn waiting_id(answer: &HelloReply) -> Option<(Id, u64)> {
     let waits = answer.stage() == WireStage::Member && answer.replacement != 0;
-    waits.then(|| Id::from_wire(&answer.cluster)).flatten().map(|cluster| (cluster, answer.replacement))
+    waits
+        .then(|| Id::from_wire(&answer.cluster))
+        .flatten()
+        .map(|cluster| (cluster, answer.replacement))
 }
 
 /// Asks the leader, again and again, until this node votes.
-async fn join(config: GroupConfig, own: Identity, links: Links, group: Group, holds_songs: HoldsSongs) {
+async fn join(
+    config: GroupConfig,
+    own: Identity,
+    links: Links,
+    group: Group,
+    holds_songs: HoldsSongs,
+) {
     let mut addresses: Vec<String> = Vec::new();
     loop {
         let standing = group.standing();

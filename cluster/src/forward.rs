@@ -15,9 +15,9 @@ use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::peer::v1::forward_client::ForwardClient;
 use jam_proto::wire::peer::v1::forward_server::Forward;
 use jam_proto::wire::peer::v1::propose_reply::Outcome as WireOutcome;
-use jam_proto::wire::peer::v1::{ProposeReply, ProposeRequest};
+use jam_proto::wire::peer::v1::{BarrierReply, BarrierRequest, ProposeReply, ProposeRequest};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_millis(700);
 const RETRY_EVERY: Duration = Duration::from_millis(25);
 /// How long the leader's answer may travel after its own deadline.
 const WAY_BACK: Duration = Duration::from_millis(100);
+/// Between two looks at how far this node has come.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Proposes and reads at the leader, wherever it is. Cheap to clone.
 #[derive(Clone)]
@@ -124,6 +126,44 @@ impl Forwarder {
             Ok(Ok(reply)) => outcome_from_wire(reply.into_inner()).ok_or(Failed::Lost),
             Ok(Err(status)) => Err(judge(&status)),
             Err(_) => Err(Failed::Lost),
+        }
+    }
+
+    /// Returns when this node has applied all that was acknowledged anywhere before the call.
+    pub async fn catch_up(&self, timeout: Duration) -> Result<(), Refusal> {
+        let deadline = Instant::now() + timeout;
+        let goal = self
+            .at_leader(Kind::Read, deadline, |leader| async {
+                match leader {
+                    Leader::Here => self.barrier_here(deadline).await,
+                    Leader::There(channel) => {
+                        let cluster_id = self.cluster_id.clone().into();
+                        let request = self.links.request(BarrierRequest { cluster_id });
+                        let mut client = ForwardClient::new(channel);
+                        match timeout_at(deadline, client.barrier(request)).await {
+                            Ok(Ok(reply)) => Ok(reply.into_inner().applied),
+                            Ok(Err(status)) => Err(judge(&status)),
+                            Err(_) => Err(Failed::Lost),
+                        }
+                    }
+                }
+            })
+            .await?;
+        while self.group.standing().applied < goal {
+            if Instant::now() >= deadline {
+                let behind = "this node has not caught up with the leader; try another node";
+                return Err(Refusal::Unavailable(behind.to_owned()));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    async fn barrier_here(&self, deadline: Instant) -> Result<u64, Failed> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.group.read_barrier(left).await {
+            Ok(()) => Ok(self.group.standing().applied),
+            Err(error) => Err(Failed::NotTaken(error.into())),
         }
     }
 
@@ -220,17 +260,30 @@ impl Forward for ForwardService {
         request: Request<ProposeRequest>,
     ) -> Result<Response<ProposeReply>, Status> {
         let request = request.into_inner();
-        if request.cluster_id != self.forwarder.cluster_id {
-            return Err(Refusal::OtherCluster.into());
-        }
+        self.check(&request.cluster_id)?;
         let op = request.entry.and_then(|entry| entry.op);
         let op = op.ok_or_else(|| Refusal::Invalid("the operation is missing".to_owned()))?;
         let deadline = Instant::now() + Duration::from_millis(request.timeout_ms.into());
         match self.forwarder.propose_here(op, deadline).await {
             Ok(outcome) => Ok(Response::new(outcome_to_wire(outcome))),
-            Err(Failed::NotTaken(refusal) | Failed::Refused(refusal)) => Err(refusal.into()),
-            Err(Failed::Lost) => Err(Refusal::Unknown.into()),
+            Err(failed) => Err(failed.into()),
         }
+    }
+
+    async fn barrier(
+        &self,
+        request: Request<BarrierRequest>,
+    ) -> Result<Response<BarrierReply>, Status> {
+        self.check(&request.into_inner().cluster_id)?;
+        let deadline = Instant::now() + PATIENCE;
+        let applied = self.forwarder.barrier_here(deadline).await?;
+        Ok(Response::new(BarrierReply { applied }))
+    }
+}
+
+impl ForwardService {
+    fn check(&self, cluster_id: &[u8]) -> Result<(), Refusal> {
+        if cluster_id == self.forwarder.cluster_id { Ok(()) } else { Err(Refusal::OtherCluster) }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a node serves to plain HTTP: whether it lives, whether it is ready, what it counts, and songs.
 
 use std::io::SeekFrom;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,14 +17,12 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::watch;
 
+use crate::blobs::Blobs;
 use crate::metrics::{Metrics, Page};
 use crate::presence::Presence;
 use crate::shard::Group;
 use crate::time::clock::NodeClock;
 use crate::watch::WatchHub;
-
-/// Where the bytes of a committed song are on this node's disk.
-pub type SongPath = Arc<dyn Fn(&TrackId) -> Option<PathBuf> + Send + Sync>;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -41,7 +38,7 @@ pub struct Pages {
     /// Watchers.
     pub hub: Arc<WatchHub>,
     /// Songs.
-    pub songs: SongPath,
+    pub blobs: Arc<Blobs>,
     /// True once the node stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -137,7 +134,7 @@ async fn audio(
         );
     };
     let committed = pages.group.read(|shard| shard.track(&track).map(|track| track.bytes));
-    let (Some(total), Some(path)) = (committed, (pages.songs)(&track)) else {
+    let (Some(total), Some(path)) = (committed, pages.blobs.path(&track)) else {
         return answer(StatusCode::NOT_FOUND, "this node does not have this song\n".to_owned());
     };
     let wanted = headers.get(header::RANGE).and_then(|range| range.to_str().ok());

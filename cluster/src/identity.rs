@@ -59,7 +59,9 @@ impl TryFrom<String> for Id {
 
     fn try_from(text: String) -> Result<Self, String> {
         let number = (text.len() == 32).then(|| u128::from_str_radix(&text, 16).ok()).flatten();
-        number.map(|number| Self(number.to_be_bytes())).ok_or(format!("'{text}' is no id of 32 hex digits"))
+        number
+            .map(|number| Self(number.to_be_bytes()))
+            .ok_or(format!("'{text}' is no id of 32 hex digits"))
     }
 }
 
@@ -80,7 +82,7 @@ pub enum Stage {
 /// What the folder says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    format: u32,
+    pub(crate) format: u32,
     /// The `--id` of its jamd.
     pub place: u64,
     /// Which folder this is.
@@ -97,10 +99,14 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// Another process has it.
-    #[error("another jamd is using the data folder {0}; stop that one, or give this one a folder of its own")]
+    #[error(
+        "another jamd is using the data folder {0}; stop that one, or give this one a folder of its own"
+    )]
     InUse(PathBuf),
     /// It was made for another place.
-    #[error("the data folder {folder} is that of node {theirs}; start jamd with --id {theirs}, or give node {ours} its own")]
+    #[error(
+        "the data folder {folder} is that of node {theirs}; start jamd with --id {theirs}, or give node {ours} its own"
+    )]
     OtherPlace {
         /// The folder.
         folder: PathBuf,
@@ -145,7 +151,12 @@ impl Folder {
     pub fn open(path: &Path, place: u64) -> Result<Self, FolderError> {
         let io = |source| FolderError::Io { folder: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(io)?;
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(path.join(LOCK)).map_err(io)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join(LOCK))
+            .map_err(io)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(FolderError::InUse(path.to_owned())),
@@ -154,9 +165,13 @@ impl Folder {
         let lost = |why: String| FolderError::Lost { folder: path.to_owned(), place, why };
         let identity = match std::fs::read(path.join(FILE)) {
             Ok(bytes) => {
-                let parsed = serde_json::from_slice::<Identity>(&bytes).map_err(|error| lost(format!("unreadable ({error})")))?;
+                let parsed = serde_json::from_slice::<Identity>(&bytes)
+                    .map_err(|error| lost(format!("unreadable ({error})")))?;
                 if parsed.format != FORMAT {
-                    return Err(lost(format!("of a format that this jamd does not know ({})", parsed.format)));
+                    return Err(lost(format!(
+                        "of a format that this jamd does not know ({})",
+                        parsed.format
+                    )));
                 }
                 parsed
             }
@@ -165,16 +180,28 @@ impl Folder {
                     return Err(lost("missing".to_owned()));
                 }
                 let incarnation = Id::random();
-                let fresh =
-                    Identity { format: FORMAT, place, incarnation, stage: Stage::Empty, cluster: None, node: None };
+                let fresh = Identity {
+                    format: FORMAT,
+                    place,
+                    incarnation,
+                    stage: Stage::Empty,
+                    cluster: None,
+                    node: None,
+                };
                 save(path, &fresh).map_err(io)?;
-                path.canonicalize().and_then(|full| full.parent().map_or(Ok(()), sync)).map_err(io)?;
+                path.canonicalize()
+                    .and_then(|full| full.parent().map_or(Ok(()), sync))
+                    .map_err(io)?;
                 fresh
             }
             Err(error) => return Err(io(error)),
         };
         if identity.place != place {
-            return Err(FolderError::OtherPlace { folder: path.to_owned(), theirs: identity.place, ours: place });
+            return Err(FolderError::OtherPlace {
+                folder: path.to_owned(),
+                theirs: identity.place,
+                ours: place,
+            });
         }
         let changes = watch::Sender::new(identity.stage);
         Ok(Self { path: path.to_owned(), identity: Mutex::new(identity), changes, _lock: lock })
@@ -202,7 +229,10 @@ impl Folder {
 
     /// Takes a step, if `next` says one from what is true now, and makes it durable. Answers what
     /// is true afterwards.
-    pub fn step(&self, next: impl FnOnce(&Identity) -> Option<Step>) -> Result<Identity, FolderError> {
+    pub fn step(
+        &self,
+        next: impl FnOnce(&Identity) -> Option<Step>,
+    ) -> Result<Identity, FolderError> {
         let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(step) = next(&identity) {
             let mut stepped = identity.clone();
@@ -214,7 +244,8 @@ impl Folder {
                 }
                 Step::Begun => stepped.stage = Stage::Member,
             }
-            save(&self.path, &stepped).map_err(|source| FolderError::Io { folder: self.path.clone(), source })?;
+            save(&self.path, &stepped)
+                .map_err(|source| FolderError::Io { folder: self.path.clone(), source })?;
             *identity = stepped;
             self.changes.send_replace(identity.stage);
         }
@@ -270,20 +301,27 @@ mod tests {
         let stepped = first.identity();
         drop(first);
         assert_eq!(Folder::open(&path, 1)?.identity(), stepped);
-        assert_eq!((stepped.stage, stepped.cluster, stepped.node), (Stage::Member, Some(cluster), Some(7)));
+        assert_eq!(
+            (stepped.stage, stepped.cluster, stepped.node),
+            (Stage::Member, Some(cluster), Some(7))
+        );
         assert_eq!(stepped.incarnation, fresh.incarnation);
         assert!(matches!(Folder::open(&path, 2), Err(FolderError::OtherPlace { theirs: 1, .. })));
         Ok(())
     }
 
     #[test]
-    fn a_log_without_an_identity_is_refused_and_names_the_command() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_log_without_an_identity_is_refused_and_names_the_command()
+    -> Result<(), Box<dyn std::error::Error>> {
         let temporary = tempfile::tempdir()?;
         drop(Folder::open(temporary.path(), 3)?);
         std::fs::create_dir(temporary.path().join(RAFT))?;
         std::fs::write(temporary.path().join(FILE), "{")?;
         for _ in 0..2 {
-            let refusal = Folder::open(temporary.path(), 3).err().map(|error| error.to_string()).unwrap_or_default();
+            let refusal = Folder::open(temporary.path(), 3)
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default();
             assert!(refusal.contains("cluster replace 3"), "{refusal}");
             std::fs::remove_file(temporary.path().join(FILE)).ok();
         }

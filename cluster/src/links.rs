@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tonic::metadata::{Ascii, MetadataValue};
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, ConnectError, Request, Status};
 
@@ -67,10 +67,15 @@ impl Links {
         let mut request = Request::new(message);
         let metadata = request.metadata_mut();
         metadata.insert(FORWARDED_KEY, MetadataValue::from_static("1"));
+        self.sign(metadata);
+        request
+    }
+
+    /// Puts the token in.
+    pub fn sign(&self, metadata: &mut MetadataMap) {
         if let Some(token) = &self.token {
             metadata.insert("authorization", token.clone());
         }
-        request
     }
 }
 
@@ -88,6 +93,15 @@ pub enum Failed {
     NotTaken(Refusal),
     /// It may have been carried out.
     Lost,
+}
+
+impl From<Failed> for Status {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Refused(refusal) | Failed::NotTaken(refusal) => refusal.into(),
+            Failed::Lost => Refusal::Unknown.into(),
+        }
+    }
 }
 
 /// Judges a failed call to a peer.

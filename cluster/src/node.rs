@@ -3,6 +3,7 @@
 //! It opens the data folder and its clock, serves its peers (that is how a cluster forms), joins
 //! or founds the cluster, and then serves everybody.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -32,7 +33,9 @@ use tower::ServiceExt;
 use crate::api::auth::{self, Token};
 use crate::api::cluster::ClusterService;
 use crate::api::rooms::RoomsService;
+use crate::api::songs;
 use crate::api::time::TimeService;
+use crate::blobs::{self, Blobs};
 use crate::config::Config;
 use crate::formation::{GroupConfig, Local};
 use crate::forward::{ForwardService, Forwarder};
@@ -44,6 +47,7 @@ use crate::raft::handle::Timing;
 use crate::refusal::Refusal;
 use crate::server;
 use crate::shard::{Group, Stamper};
+use crate::songs::{Applied, SongCluster};
 use crate::time::clock::NodeClock;
 use crate::time::follow::Follower;
 use crate::time::keep::Keeper;
@@ -81,7 +85,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
         ended = &mut serving => return Err(server_ended(ended)),
     };
     let mut tasks = JoinSet::new();
-    parts.open(&group, &mut tasks, &main);
+    parts.open(&group, &mut tasks, &main)?;
 
     let ended = tokio::select! {
         () = &mut stop => Ok(()),
@@ -125,9 +129,11 @@ pub async fn terminated() {
 
 /// What a node is made of, but for its group.
 struct Parts {
+    data: PathBuf,
     keeper: Keeper,
     clock: Arc<NodeClock>,
     hub: Arc<WatchHub>,
+    applied: Arc<Applied>,
     presence: Arc<Presence>,
     metrics: Arc<Metrics>,
     links: Arc<Links>,
@@ -137,10 +143,13 @@ struct Parts {
 
 impl Parts {
     fn new(config: &Config, keeper: Keeper, stopping: watch::Receiver<bool>) -> Self {
+        let hub = Arc::<WatchHub>::default();
         Self {
+            data: config.data.clone(),
             clock: keeper.clock(),
             keeper,
-            hub: Arc::default(),
+            applied: Arc::new(Applied::new(hub.clone())),
+            hub,
             presence: Arc::default(),
             metrics: Arc::default(),
             links: Arc::new(Links::new(config.token.as_deref())),
@@ -156,14 +165,18 @@ impl Parts {
             presence: Arc::clone(&self.presence),
             metrics: Arc::clone(&self.metrics),
         };
-        let holds_songs = Arc::new(|| -> futures_util::future::BoxFuture<'static, bool> {
-            Box::pin(async { true })
-        });
-        Ok(local.start(Arc::new(stamper), self.hub.clone(), holds_songs).await?)
+        let applied = self.applied.clone();
+        let holds_songs = Arc::new(move || applied.holds_songs());
+        Ok(local.start(Arc::new(stamper), self.applied.clone(), holds_songs).await?)
     }
 
     /// Starts what runs besides the group, and opens the doors for clients.
-    fn open(&self, group: &Group, tasks: &mut JoinSet<()>, main: &OnceLock<Router>) {
+    fn open(
+        &self,
+        group: &Group,
+        tasks: &mut JoinSet<()>,
+        main: &OnceLock<Router>,
+    ) -> anyhow::Result<()> {
         let cluster_id = group.cluster_id().0.to_vec();
         let (clock, presence) = (&self.clock, &self.presence);
         tasks.spawn(self.keeper.clone().run());
@@ -176,17 +189,26 @@ impl Parts {
             cluster_id: cluster_id.clone(),
         };
         tasks.spawn(follower.run());
+
+        let (links, metrics) = (self.links.clone(), self.metrics.clone());
+        let forwarder = Forwarder::new(group.clone(), links, metrics, cluster_id.clone());
+        let cluster = SongCluster { group: group.clone(), forwarder: forwarder.clone() };
+        let blobs = Blobs::open(&self.data, Arc::new(cluster))
+            .with_context(|| format!("can't open the songs in {}", self.data.display()))?;
+        self.applied.connect(group, &blobs);
+        tasks.spawn(blobs.clone().run());
         // Set once: `run` calls this once.
-        let _ = main.set(self.routes(group, cluster_id));
+        let _ = main.set(self.routes(group, &forwarder, blobs, cluster_id));
+        Ok(())
     }
 
-    fn routes(&self, group: &Group, cluster_id: Vec<u8>) -> Router {
-        let forwarder = Forwarder::new(
-            group.clone(),
-            self.links.clone(),
-            self.metrics.clone(),
-            cluster_id.clone(),
-        );
+    fn routes(
+        &self,
+        group: &Group,
+        forwarder: &Forwarder,
+        blobs: Arc<Blobs>,
+        cluster_id: Vec<u8>,
+    ) -> Router {
         let rooms = RoomsService {
             group: group.clone(),
             forwarder: forwarder.clone(),
@@ -214,14 +236,16 @@ impl Parts {
             metrics: self.metrics.clone(),
             presence: self.presence.clone(),
             hub: self.hub.clone(),
-            songs: Arc::new(|_| None),
+            blobs: blobs.clone(),
             stopping: self.stopping.clone(),
         };
         let limit = REQUEST_BYTES_MAX;
         Routes::new(RoomsServer::new(rooms).max_decoding_message_size(limit))
             .add_service(TimeServer::new(time).max_decoding_message_size(limit))
             .add_service(ClusterServer::new(cluster).max_decoding_message_size(limit))
-            .add_service(ForwardServer::new(ForwardService::new(forwarder)))
+            .add_service(ForwardServer::new(ForwardService::new(forwarder.clone())))
+            .add_service(blobs::peer_service(blobs.clone()))
+            .add_service(songs::service(blobs))
             .into_axum_router()
             .merge(router(pages))
     }

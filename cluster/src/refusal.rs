@@ -2,6 +2,7 @@
 
 use jam_proto::convert::Malformed;
 use jam_proto::ids::{InvalidName, RoomCode};
+use jam_proto::shard::Outcome;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
@@ -69,6 +70,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The log answered with what does not fit the question.
+    pub fn strange(outcome: &Outcome) -> Self {
+        Self::Internal(format!("the log answered with {outcome:?}, which is a bug"))
+    }
+
     /// The stable code for programs.
     pub fn code(&self) -> &str {
         match self {

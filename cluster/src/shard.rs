@@ -11,17 +11,23 @@ use jam_proto::shard::{Outcome, Shard};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::LogEntry;
 use jam_proto::wire::log::v1::log_entry::Op;
+use jam_proto::wire::v1::Track;
 use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::errors::{
+    ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError,
+};
 use openraft::impls::ProgressResponder;
 use openraft::raft::linearizable_read::LinearizerOption;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+use tonic::metadata::MetadataMap;
 
-use crate::identity::{Folder, Id, Stage, Step};
+use crate::identity::{Folder, Id, Stage};
 use crate::raft::handle::Handle;
-use crate::raft::members::{heard_within, standing};
+use crate::raft::link;
+use crate::raft::members::{follow_standing, heard_within, standing};
 use crate::raft::types::{Proposal, Types};
 
 /// A leader that heard no majority for this many leases refuses: what it takes could not be committed.
@@ -46,6 +52,8 @@ pub trait Stamper: Send + Sync {
 pub trait AppliedSink: Send + Sync {
     /// One log entry was applied.
     fn applied(&self, index: u64, events: &[(RoomCode, Vec<Event>)], state: &Shard);
+    /// It was the registration of this track.
+    fn registered(&self, _track: &Track) {}
     /// The state was replaced by a snapshot.
     fn replaced(&self, index: u64, state: &Shard);
 }
@@ -146,7 +154,12 @@ impl Group {
         self.submit(op, timeout, true).await
     }
 
-    async fn submit(&self, op: Op, timeout: Duration, opening: bool) -> Result<Outcome, ProposeError> {
+    async fn submit(
+        &self,
+        op: Op,
+        timeout: Duration,
+        opening: bool,
+    ) -> Result<Outcome, ProposeError> {
         let deadline = Instant::now() + timeout;
         let (responder, answer) = ProgressResponder::complete_only();
         {
@@ -155,7 +168,8 @@ impl Group {
             let _in_order = in_order.map_err(|_| ProposeError::NoQuorum)?;
             let term = self.leading_term(opening)?;
             let proposal = self.stamp(op);
-            let write = self.inner.handle.raft.write(proposal).responder(responder).with_leader(term);
+            let write =
+                self.inner.handle.raft.write(proposal).responder(responder).with_leader(term);
             write.await.map_err(|fatal| self.stopped(&fatal))?;
         }
         match timeout_at(deadline, answer).await {
@@ -183,7 +197,8 @@ impl Group {
             return Err(ProposeError::NotLeader { leader: None });
         }
         let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-        if !heard_within(&metrics, &voters, self.inner.handle.timing.lease() * LEASES_UNTIL_REFUSED) {
+        if !heard_within(&metrics, &voters, self.inner.handle.timing.lease() * LEASES_UNTIL_REFUSED)
+        {
             return Err(ProposeError::NoQuorum);
         }
         Ok(metrics.current_term)
@@ -197,7 +212,11 @@ impl Group {
         };
         let now = self.inner.stamper.now();
         let effective = now + self.inner.stamper.lead(room.as_ref());
-        Proposal::new(&LogEntry { proposed_stamp: now.0, proposed_effective: effective.0, op: Some(op) })
+        Proposal::new(&LogEntry {
+            proposed_stamp: now.0,
+            proposed_effective: effective.0,
+            op: Some(op),
+        })
     }
 
     /// Returns when this node's state is at least as new as all that was acknowledged anywhere before
@@ -212,8 +231,12 @@ impl Group {
         let linearizer = match confirmed.map_err(|_| ProposeError::NoQuorum)? {
             Ok(linearizer) => linearizer,
             Err(RaftError::Fatal(fatal)) => return Err(self.stopped(&fatal)),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => return Err(not_leader(forward)),
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => return Err(ProposeError::NoQuorum),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                return Err(not_leader(forward));
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                return Err(ProposeError::NoQuorum);
+            }
         };
         let rest = deadline.saturating_duration_since(Instant::now());
         match linearizer.try_await_ready(&handle.raft, Some(rest)).await {
@@ -251,7 +274,12 @@ impl Group {
         // One attempt fails if the target is a moment behind; the leader then leads on.
         let attempt = handle.timing.lease() * 4;
         while Instant::now() < deadline {
-            handle.raft.trigger().transfer_leader(to).await.map_err(|fatal| self.stopped(&fatal))?;
+            handle
+                .raft
+                .trigger()
+                .transfer_leader(to)
+                .await
+                .map_err(|fatal| self.stopped(&fatal))?;
             let taken_over = async {
                 while metrics.borrow_watched().current_leader.is_none_or(|leader| leader == own) {
                     if metrics.changed().await.is_err() {
@@ -273,7 +301,10 @@ impl Group {
         let index = goal.map_or(0, |goal| goal.index);
         if raft.metrics().borrow_watched().snapshot < goal {
             raft.trigger().snapshot().await.map_err(|fatal| self.stopped(&fatal))?;
-            let built = raft.wait(Some(SNAPSHOT_TTL)).metrics(|metrics| metrics.snapshot >= goal, "a snapshot").await;
+            let built = raft
+                .wait(Some(SNAPSHOT_TTL))
+                .metrics(|metrics| metrics.snapshot >= goal, "a snapshot")
+                .await;
             built.map_err(|error| ProposeError::Stopped(error.to_string()))?;
         }
         Ok(index)
@@ -310,9 +341,13 @@ impl Group {
     pub async fn hand_over(&self) {
         let standing = self.standing();
         let able = standing.members.iter().filter(|member| {
-            standing.leads_with_lease && member.voter && member.id != standing.id && member.alive == Some(true)
+            standing.leads_with_lease
+                && member.voter
+                && member.id != standing.id
+                && member.alive == Some(true)
         });
-        if let Some(heir) = able.max_by_key(|member| (member.matched, std::cmp::Reverse(member.id)))
+        let heir = able.max_by_key(|member| (member.matched, std::cmp::Reverse(member.id)));
+        if let Some(heir) = heir
             && let Err(error) = self.transfer(heir.id, HAND_OVER_TTL).await
         {
             tracing::warn!(to = heir.id, %error, "leadership was not handed over; the others will elect");
@@ -331,6 +366,22 @@ impl Group {
         if let Err(error) = self.inner.handle.store.close().await {
             tracing::error!(%error, "the Raft store was not closed cleanly");
         }
+    }
+
+    /// Puts into a call to the member `node` who calls whom, so that it can be sure.
+    pub fn sign(&self, node: u64, metadata: &mut MetadataMap) -> Result<(), Status> {
+        let handle = &self.inner.handle;
+        let target = handle.node(node);
+        let target =
+            target.ok_or_else(|| Status::unavailable(format!("there is no node {node}")))?;
+        metadata.insert_bin(link::HEADER_KEY, link::header(&handle.own, node, &target));
+        Ok(())
+    }
+
+    /// Checks that a call is meant for this node and its data folder, and comes from a member's.
+    pub fn admit(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let handle = &self.inner.handle;
+        link::check(metadata, &handle.own, |id| handle.node(id)).map(|_| ())
     }
 
     fn check_running(&self, metrics: &RaftMetrics<Types>) -> Result<(), ProposeError> {
@@ -355,42 +406,7 @@ impl Group {
 }
 
 fn not_leader(forward: ForwardToLeader<Types>) -> ProposeError {
-    ProposeError::NotLeader { leader: forward.leader_id.zip(forward.leader_node.map(|node| node.address)) }
-}
-
-/// Publishes what changes, and writes down that the log has begun once it has.
-async fn follow_standing(handle: Arc<Handle>, folder: Arc<Folder>, changes: watch::Sender<Standing>) {
-    let mut metrics = handle.raft.metrics();
-    let lease = handle.timing.lease();
-    loop {
-        let now = metrics.borrow_watched().clone();
-        let begun = now.current_term > 0 || now.last_log_index.is_some();
-        if begun && folder.identity().stage != Stage::Member {
-            let folder = folder.clone();
-            let stepping = tokio::task::spawn_blocking(move || folder.step(|_| Some(Step::Begun)));
-            if let Ok(Err(error)) = stepping.await {
-                tracing::error!(%error, "can't write down that this node is a member");
-            }
-        }
-        let next = standing(&now, lease);
-        changes.send_if_modified(|last| {
-            let differs = key(last) != key(&next);
-            *last = next;
-            differs
-        });
-        // A lease that runs out is a change that nothing reports.
-        if let Ok(Err(_)) = tokio::time::timeout(lease / 2, metrics.changed()).await {
-            return;
-        }
-        if changes.is_closed() {
-            return;
-        }
+    ProposeError::NotLeader {
+        leader: forward.leader_id.zip(forward.leader_node.map(|node| node.address)),
     }
-}
-
-/// What of a standing is worth waking for.
-fn key(standing: &Standing) -> (u64, Option<u64>, bool, Vec<(u64, u64, &str, bool)>) {
-    let members = standing.members.iter();
-    let members = members.map(|member| (member.id, member.place, member.address.as_str(), member.voter));
-    (standing.term, standing.leader, standing.leads_with_lease, members.collect())
 }

@@ -58,10 +58,7 @@ impl Cluster for ClusterService {
         let forwarded = is_forwarded(&request);
         let to = request.into_inner().to;
         if forwarded {
-            let leader = self.transfer_here(to).await.map_err(|failed| match failed {
-                Failed::Refused(refusal) | Failed::NotTaken(refusal) => refusal,
-                Failed::Lost => Refusal::Unknown,
-            })?;
+            let leader = self.transfer_here(to).await?;
             return Ok(Response::new(TransferReply { leader }));
         }
         let deadline = Instant::now() + TRANSFER_TIMEOUT;
@@ -105,7 +102,7 @@ impl Cluster for ClusterService {
                 );
                 Ok(Response::new(ReplaceReply { replacement, state }))
             }
-            other => Err(Refusal::Internal(format!("the log answered with {other:?}")).into()),
+            other => Err(Refusal::strange(&other).into()),
         }
     }
 

@@ -8,8 +8,8 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryFutureExt};
 use jam_proto::wire::peer::v1::peer_server::Peer;
 use jam_proto::wire::peer::v1::{
-    AdoptReply, AdoptRequest, HelloReply, HelloRequest, JoinReply, JoinRequest, RaftMessage, SnapshotChunk,
-    Stage as WireStage,
+    AdoptReply, AdoptRequest, HelloReply, HelloRequest, JoinReply, JoinRequest, RaftMessage,
+    SnapshotChunk, Stage as WireStage,
 };
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
@@ -71,7 +71,9 @@ impl Peer for PeerService {
         if let Some(handle) = self.running.get() {
             let replacement = handle.state.read().shard.replacement(asks.place);
             // An id that is in the membership already waits for nobody but its own folder.
-            let open = |id: &u64| handle.node(*id).is_none_or(|node| node.incarnation[..] == asks.incarnation[..]);
+            let open = |id: &u64| {
+                handle.node(*id).is_none_or(|node| node.incarnation[..] == asks.incarnation[..])
+            };
             reply.replacement = replacement.filter(open).unwrap_or(0);
             reply.place_is_taken = handle.has_place(asks.place);
         }
@@ -80,7 +82,8 @@ impl Peer for PeerService {
 
     async fn adopt(&self, request: Request<AdoptRequest>) -> Result<Response<AdoptReply>, Status> {
         let AdoptRequest { cluster, place, founder } = request.into_inner();
-        let cluster = Id::from_wire(&cluster).ok_or(Status::invalid_argument("a cluster id has 16 bytes"))?;
+        let cluster =
+            Id::from_wire(&cluster).ok_or(Status::invalid_argument("a cluster id has 16 bytes"))?;
         if founder != self.founder {
             return Err(Status::failed_precondition(format!(
                 "by its --peers, node {} founds the cluster, not node {founder}; give all nodes the same --peers",
@@ -119,7 +122,10 @@ impl Peer for PeerService {
         handle.vote(request.get_ref()).map_ok(Response::new).await
     }
 
-    async fn pre_vote(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
+    async fn pre_vote(
+        &self,
+        request: Request<RaftMessage>,
+    ) -> Result<Response<RaftMessage>, Status> {
         let handle = self.called(request.metadata())?;
         handle.pre_vote(request.get_ref()).map_ok(Response::new).await
     }
@@ -137,7 +143,8 @@ impl Peer for PeerService {
     ) -> Result<Response<Self::StreamAppendStream>, Status> {
         let handle = self.called(request.metadata())?;
         // The leader hangs up, or its connection breaks: either way the stream ends, and it begins anew.
-        let requests = request.into_inner().scan((), |(), message| std::future::ready(message.ok()));
+        let requests =
+            request.into_inner().scan((), |(), message| std::future::ready(message.ok()));
         Ok(Response::new(handle.stream_append(requests).boxed()))
     }
 
@@ -149,8 +156,9 @@ impl Peer for PeerService {
         let mut chunks = request.into_inner();
         let cut_off = || Status::invalid_argument("the snapshot was cut off");
         let first = chunks.message().await?.ok_or_else(cut_off)?;
-        let head: SnapshotHead = postcard::from_bytes(&first.head)
-            .map_err(|error| Status::invalid_argument(format!("a snapshot's head that can't be read: {error}")))?;
+        let head: SnapshotHead = postcard::from_bytes(&first.head).map_err(|error| {
+            Status::invalid_argument(format!("a snapshot's head that can't be read: {error}"))
+        })?;
         if head.bytes > SNAPSHOT_BYTES_MAX {
             return Err(Status::resource_exhausted(format!(
                 "a snapshot of {} bytes is above the limit of {SNAPSHOT_BYTES_MAX}",
@@ -170,7 +178,10 @@ impl Peer for PeerService {
         handle.install_snapshot(head, body.freeze()).await.map(Response::new)
     }
 
-    async fn transfer_leader(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
+    async fn transfer_leader(
+        &self,
+        request: Request<RaftMessage>,
+    ) -> Result<Response<RaftMessage>, Status> {
         let handle = self.called(request.metadata())?;
         handle.transfer_leader(request.get_ref()).map_ok(Response::new).await
     }

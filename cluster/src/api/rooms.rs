@@ -73,7 +73,7 @@ impl Rooms for RoomsService {
         let op = Op::OpenSession(OpenSession { session, user: request.user });
         match self.forwarder.propose(op, deadline(request.deadline_ms)).await? {
             Outcome::SessionOpened => Ok(Response::new(OpenSessionReply {})),
-            other => Err(strange(&other).into()),
+            other => Err(Refusal::strange(&other).into()),
         }
     }
 
@@ -86,7 +86,7 @@ impl Rooms for RoomsService {
         let op = Op::Command(command.to_wire());
         match self.forwarder.propose(op, deadline(request.deadline_ms)).await? {
             Outcome::Command(reply) => Ok(Response::new(reply.to_wire())),
-            other => Err(strange(&other).into()),
+            other => Err(Refusal::strange(&other).into()),
         }
     }
 
@@ -95,7 +95,7 @@ impl Rooms for RoomsService {
         request: Request<ListRoomsRequest>,
     ) -> Result<Response<ListRoomsReply>, Status> {
         if is_forwarded(&request) {
-            return self.list_here().await.map(Response::new).map_err(refused);
+            return self.list_here().await.map(Response::new).map_err(Status::from);
         }
         let reply =
             self.forwarder.at_leader(Kind::Read, Instant::now() + READ_TIMEOUT, |leader| async {
@@ -117,7 +117,7 @@ impl Rooms for RoomsService {
         let forwarded = is_forwarded(&request);
         let room = RoomCode::parse(&request.into_inner().room).map_err(Refusal::from)?;
         if forwarded {
-            return self.status_here(&room).await.map(Response::new).map_err(refused);
+            return self.status_here(&room).await.map(Response::new).map_err(Status::from);
         }
         Ok(Response::new(self.current_status(&room).await?))
     }
@@ -232,17 +232,6 @@ async fn read<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Res
         Ok(Err(status)) => Err(judge(&status)),
         Err(_) => Err(Failed::Lost),
     }
-}
-
-fn refused(failed: Failed) -> Status {
-    match failed {
-        Failed::Refused(refusal) | Failed::NotTaken(refusal) => refusal.into(),
-        Failed::Lost => Refusal::Unknown.into(),
-    }
-}
-
-fn strange(outcome: &Outcome) -> Refusal {
-    Refusal::Internal(format!("the log answered with {outcome:?}, which is a bug"))
 }
 
 fn count(count: usize) -> u32 {

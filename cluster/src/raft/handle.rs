@@ -150,14 +150,22 @@ impl Handle {
     ) -> impl Stream<Item = Result<RaftMessage, Status>> + Send + 'static {
         let decoded = requests.map(|request| decode::<AppendEntriesRequest<Types>>(&request));
         let readable = decoded.scan((), |(), request| {
-            std::future::ready(request.map_err(|error| tracing::error!(%error, "a leader sent a bad message")).ok())
+            std::future::ready(
+                request
+                    .map_err(|error| tracing::error!(%error, "a leader sent a bad message"))
+                    .ok(),
+            )
         });
         let answers = self.raft.stream_append(readable);
         answers.map(|answer| encode(&answer.map_err(stopped)?))
     }
 
     /// A leader's snapshot.
-    pub async fn install_snapshot(&self, head: SnapshotHead, body: Bytes) -> Result<RaftMessage, Status> {
+    pub async fn install_snapshot(
+        &self,
+        head: SnapshotHead,
+        body: Bytes,
+    ) -> Result<RaftMessage, Status> {
         let snapshot = Snapshot { meta: head.meta, snapshot: body };
         encode(&self.raft.install_full_snapshot(head.vote, snapshot).await.map_err(stopped)?)
     }

@@ -77,7 +77,10 @@ pub fn encode_entry(entry: &Entry) -> io::Result<Vec<Vec<u8>>> {
     let bytes = postcard::to_stdvec(entry).map_err(io::Error::other)?;
     let parts: Vec<_> = bytes.chunks(VALUE_BYTES_MAX).map(<[u8]>::to_vec).collect();
     if parts.len() > usize::from(u16::MAX) {
-        return Err(io::Error::other(format!("a log entry of {} bytes is too large to store", bytes.len())));
+        return Err(io::Error::other(format!(
+            "a log entry of {} bytes is too large to store",
+            bytes.len()
+        )));
     }
     Ok(parts)
 }

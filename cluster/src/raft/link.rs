@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const PING_EVERY: Duration = Duration::from_millis(500);
 const PING_TIMEOUT: Duration = Duration::from_millis(750);
 /// More than the largest message of log entries: one entry beyond the budget of a read.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// What must not wait for each other has its own connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +62,9 @@ impl Links {
             Some(channel) => channel.clone(),
             None => {
                 let channel = Endpoint::from_shared(format!("http://{address}"))
-                    .map_err(|error| Status::invalid_argument(format!("'{address}' is no address: {error}")))?
+                    .map_err(|error| {
+                        Status::invalid_argument(format!("'{address}' is no address: {error}"))
+                    })?
                     .connect_timeout(CONNECT_TIMEOUT)
                     .tcp_nodelay(true)
                     .http2_keep_alive_interval(PING_EVERY)
@@ -74,7 +76,9 @@ impl Links {
             }
         };
         let client = PeerClient::new(channel);
-        Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+        Ok(client
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 
     /// A request without a header: before there is a membership.
@@ -103,14 +107,7 @@ pub struct Link {
 impl Link {
     /// From the member `own` to the member `target`.
     pub fn new(links: Links, own: &Identity, target: u64, node: &PeerNode) -> Self {
-        let header = PeerHeader {
-            cluster: own.cluster.map_or_else(Default::default, |id| id.0.to_vec().into()),
-            from: own.node.unwrap_or(0),
-            from_incarnation: own.incarnation.0.to_vec().into(),
-            to: target,
-            to_incarnation: node.incarnation.to_vec().into(),
-        };
-        Self { links, header: MetadataValue::from_bytes(&header.encode_to_vec()), address: node.address.clone() }
+        Self { links, header: header(own, target, node), address: node.address.clone() }
     }
 
     /// A client.
@@ -130,6 +127,18 @@ impl Link {
     }
 }
 
+/// What a call from the member `own` to the member `target` says of them.
+pub fn header(own: &Identity, target: u64, node: &PeerNode) -> MetadataValue<Binary> {
+    let header = PeerHeader {
+        cluster: own.cluster.map_or_else(Default::default, |id| id.0.to_vec().into()),
+        from: own.node.unwrap_or(0),
+        from_incarnation: own.incarnation.0.to_vec().into(),
+        to: target,
+        to_incarnation: node.incarnation.to_vec().into(),
+    };
+    MetadataValue::from_bytes(&header.encode_to_vec())
+}
+
 /// Checks that a call is meant for the node `own`, and comes from one that it may come from.
 /// `known` tells what the membership says of a node.
 pub fn check(
@@ -139,12 +148,14 @@ pub fn check(
 ) -> Result<PeerHeader, Status> {
     let header = metadata.get_bin(HEADER_KEY).and_then(|value| value.to_bytes().ok());
     let header = header.and_then(|bytes| PeerHeader::decode(bytes).ok());
-    let header = header.ok_or_else(|| Status::invalid_argument("a call between nodes must say who calls whom"))?;
+    let header = header
+        .ok_or_else(|| Status::invalid_argument("a call between nodes must say who calls whom"))?;
     let refuse = |message: String| Err(Status::failed_precondition(message));
     if own.cluster.is_none() || Id::from_wire(&header.cluster) != own.cluster {
         return refuse("this node belongs to another cluster, or to none".to_owned());
     }
-    if own.node != Some(header.to) || Id::from_wire(&header.to_incarnation) != Some(own.incarnation) {
+    if own.node != Some(header.to) || Id::from_wire(&header.to_incarnation) != Some(own.incarnation)
+    {
         return refuse(format!(
             "this is node {} with data folder {}, not node {}",
             own.node.unwrap_or(0),
@@ -155,7 +166,10 @@ pub fn check(
     // A node that this one's membership does not know may be a newer member: Raft sorts it out.
     // A known one with another folder has lost its disk, and with it what it promised.
     if known(header.from).is_some_and(|node| node.incarnation[..] != header.from_incarnation[..]) {
-        return refuse(format!("node {} came back with another data folder; replace it", header.from));
+        return refuse(format!(
+            "node {} came back with another data folder; replace it",
+            header.from
+        ));
     }
     Ok(header)
 }
@@ -180,7 +194,9 @@ mod tests {
             incarnation: identity.incarnation.0,
         };
         let links = Links::new(Some("secret")).ok_or("a token")?;
-        let call = |from: &Identity, to: &PeerNode| Link::new(links.clone(), from, 2, to).request((), None).into_parts().0;
+        let call = |from: &Identity, to: &PeerNode| {
+            Link::new(links.clone(), from, 2, to).request((), None).into_parts().0
+        };
 
         let good = call(&one, &node(&two));
         assert!(check(&good, &two, |_| Some(node(&one))).is_ok());
@@ -189,7 +205,10 @@ mod tests {
         let wiped = Identity { incarnation: Id([1; 16]), ..two.clone() };
         assert!(check(&good, &wiped, |_| None).is_err());
         assert!(check(&good, &two, |_| Some(node(&wiped))).is_err());
-        assert!(check(&good, &Identity { cluster: Some(Id([8; 16])), ..two.clone() }, |_| None).is_err());
+        assert!(
+            check(&good, &Identity { cluster: Some(Id([8; 16])), ..two.clone() }, |_| None)
+                .is_err()
+        );
         assert!(check(&good, &Identity { cluster: None, ..two.clone() }, |_| None).is_err());
         assert!(check(&MetadataMap::new(), &two, |_| None).is_err());
         Ok(())

@@ -85,7 +85,8 @@ impl Memory {
             self.tail_bytes -= oldest.as_ref().map_or(0, size);
         }
         let end = self.last.map_or(0, |last| last.index);
-        self.first = self.first.map(|first| first.max(upto.index + 1)).filter(|first| *first <= end);
+        self.first =
+            self.first.map(|first| first.max(upto.index + 1)).filter(|first| *first <= end);
         self.purged = self.purged.max(Some(upto));
         self.last = self.last.max(Some(upto));
     }
@@ -95,7 +96,8 @@ impl Memory {
         let start = self.tail.front()?.log_id.index;
         let skip = first.checked_sub(start)? as usize;
         let count = (last - first + 1) as usize;
-        (skip + count <= self.tail.len()).then(|| self.tail.range(skip..skip + count).cloned().collect())
+        (skip + count <= self.tail.len())
+            .then(|| self.tail.range(skip..skip + count).cloned().collect())
     }
 }
 
@@ -122,7 +124,10 @@ impl Log {
         lock(&self.shared.memory)
     }
 
-    async fn durable(&self, op: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Op) -> io::Result<()> {
+    async fn durable(
+        &self,
+        op: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Op,
+    ) -> io::Result<()> {
         self.shared.durable(op).await
     }
 }
@@ -224,7 +229,11 @@ impl RaftLogReader<Types> for Log {
         Ok(self.memory().vote)
     }
 
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
         let mut entries = self.read(start, end.saturating_sub(1), READ_BYTES_MAX).await?;
         let mut bytes = 0;
         let fitting = entries.iter().take_while(|entry| {
@@ -253,7 +262,8 @@ impl Log {
             (first, last)
         };
         let shared = self.shared.clone();
-        let read = tokio::task::spawn_blocking(move || shared.read_entries(first, last, budget)).await;
+        let read =
+            tokio::task::spawn_blocking(move || shared.read_entries(first, last, budget)).await;
         let entries = read.map_err(io::Error::other)??;
         // What was purged while it was read may be missing at the start; nothing else may.
         let start = self.memory().bounds().map_or(last + 1, |(start, _)| start);

@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
-use jam_proto::shard::Shard;
+use jam_proto::shard::{Outcome, Shard};
 use jam_proto::wire::log::v1::ShardSnapshot;
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
@@ -85,7 +85,8 @@ impl RaftStateMachine<Types> for Machine {
             match &entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Membership(membership) => {
-                    state.membership = StoredMembership::new(Some(entry.log_id()), membership.clone());
+                    state.membership =
+                        StoredMembership::new(Some(entry.log_id()), membership.clone());
                 }
                 EntryPayload::Normal(proposal) => {
                     // Skipping an entry that this version can't read would make this node's rooms
@@ -93,6 +94,9 @@ impl RaftStateMachine<Types> for Machine {
                     let decoded = proposal.decode().map_err(io::Error::other)?;
                     let applied = state.shard.apply(&decoded);
                     self.sink.applied(entry.log_id.index, &applied.events, &state.shard);
+                    if let Outcome::Track(track) = &applied.outcome {
+                        self.sink.registered(track);
+                    }
                     answer = Answer(Some(applied.outcome));
                 }
             }
@@ -107,12 +111,17 @@ impl RaftStateMachine<Types> for Machine {
         Builder { state: self.state.read().clone(), snapshots: self.snapshots.clone() }
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Bytes) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Bytes,
+    ) -> Result<(), io::Error> {
         let wire = ShardSnapshot::decode(snapshot.clone()).map_err(io::Error::other)?;
         let shard = Shard::from_wire(&wire).map_err(io::Error::other)?;
         self.snapshots.save(meta.clone(), snapshot).await?;
         let mut state = self.state.write();
-        *state = State { shard, applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        *state =
+            State { shard, applied: meta.last_log_id, membership: meta.last_membership.clone() };
         self.sink.replaced(meta.last_log_id.map_or(0, |last| last.index), &state.shard);
         Ok(())
     }

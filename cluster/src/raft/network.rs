@@ -12,11 +12,13 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use jam_proto::wire::peer::v1::{RaftMessage, SnapshotChunk};
 use openraft::base::{BoxFuture, BoxStream};
-use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::errors::{
+    NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
+};
 use openraft::network::{RPCOption, RPCTypes, stream_append_sequential};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use serde::Serialize;
@@ -52,8 +54,9 @@ pub fn encode<T: Serialize>(message: &T) -> Result<RaftMessage, Status> {
 
 /// What a message's body says.
 pub fn decode<T: DeserializeOwned>(message: &RaftMessage) -> Result<T, Status> {
-    postcard::from_bytes(&message.body)
-        .map_err(|error| Status::invalid_argument(format!("a Raft message that can't be read: {error}")))
+    postcard::from_bytes(&message.body).map_err(|error| {
+        Status::invalid_argument(format!("a Raft message that can't be read: {error}"))
+    })
 }
 
 /// Makes the ways from this node to the others.
@@ -100,9 +103,10 @@ impl Peer {
         match status.code() {
             Code::DeadlineExceeded | Code::Cancelled => self.timeout(action, ttl),
             // Not there, or not the one that is meant: ask again later, not at once.
-            Code::Unavailable | Code::FailedPrecondition | Code::Unauthenticated | Code::InvalidArgument => {
-                RPCError::Unreachable(Unreachable::new(status))
-            }
+            Code::Unavailable
+            | Code::FailedPrecondition
+            | Code::Unauthenticated
+            | Code::InvalidArgument => RPCError::Unreachable(Unreachable::new(status)),
             _ => RPCError::Network(NetworkError::new(status)),
         }
     }
@@ -141,7 +145,10 @@ impl Peer {
         &self,
         input: S,
         setup: Duration,
-    ) -> Result<BoxStream<'static, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>
+    ) -> Result<
+        BoxStream<'static, Result<StreamAppendResult<Types>, RPCError<Types>>>,
+        RPCError<Types>,
+    >
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
@@ -168,7 +175,12 @@ impl Peer {
                     Ok(answer) => break answer,
                     // Nothing to say while nothing was asked.
                     Err(_) if sent.load(Ordering::Relaxed) <= answered => {}
-                    Err(_) => return Some((Err(peer.timeout(RPCTypes::AppendEntries, APPEND_TTL)), None)),
+                    Err(_) => {
+                        return Some((
+                            Err(peer.timeout(RPCTypes::AppendEntries, APPEND_TTL)),
+                            None,
+                        ));
+                    }
                 }
             };
             let failed = |status: Status| peer.failed(&status, RPCTypes::AppendEntries, APPEND_TTL);
@@ -181,7 +193,12 @@ impl Peer {
         Ok(Box::pin(answers))
     }
 
-    async fn send_snapshot(&self, vote: Vote, snapshot: Snapshot, ttl: Duration) -> Result<SnapshotResponse<Types>, Status> {
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: Snapshot,
+        ttl: Duration,
+    ) -> Result<SnapshotResponse<Types>, Status> {
         let Snapshot { meta, snapshot: body } = snapshot;
         let head = postcard::to_stdvec(&SnapshotHead { vote, meta, bytes: body.len() as u64 });
         let head = head.map_err(|error| Status::internal(error.to_string()))?;
@@ -221,7 +238,10 @@ impl RaftNetworkV2<Types> for Peer {
         &'s mut self,
         input: S,
         option: RPCOption,
-    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>>
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
+    >
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
@@ -235,7 +255,11 @@ impl RaftNetworkV2<Types> for Peer {
         }
     }
 
-    async fn vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Result<VoteResponse<Types>, RPCError<Types>> {
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         self.call(RPCTypes::Vote, Method::Vote, &request, option.hard_ttl()).await
     }
 
@@ -271,7 +295,8 @@ impl RaftNetworkV2<Types> for Peer {
         request: TransferLeaderRequest<Types>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
-        self.call(RPCTypes::TransferLeader, Method::TransferLeader, &request, option.hard_ttl()).await
+        self.call(RPCTypes::TransferLeader, Method::TransferLeader, &request, option.hard_ttl())
+            .await
     }
 }
 

@@ -103,7 +103,8 @@ impl Snapshots {
         if crc32fast::hash(&bytes) != pointer.crc {
             return Err(layout::damaged("the snapshot"));
         }
-        let stored: Stored = postcard::from_bytes(&bytes).map_err(|_| layout::damaged("the snapshot"))?;
+        let stored: Stored =
+            postcard::from_bytes(&bytes).map_err(|_| layout::damaged("the snapshot"))?;
         Ok(Some((stored.meta, stored.body)))
     }
 
@@ -138,6 +139,8 @@ impl Snapshots {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

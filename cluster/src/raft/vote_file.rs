@@ -61,7 +61,8 @@ pub enum VoteFileError {
 impl VoteFile {
     /// Makes a new file that promises nothing. The caller syncs the folder.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         let mut made = Self { file, sequence: 0, promise: Promise::default() };
         // Both slots: from here on the file never grows, so that a write needs no new metadata.
         made.write(Promise::default())?;
@@ -77,7 +78,11 @@ impl VoteFile {
         if slots.iter().any(Option::is_none) {
             tracing::warn!(file = %path.display(), "one slot of the vote file is damaged; using the other");
         }
-        let newest = slots.into_iter().flatten().max_by_key(|slot| slot.sequence).ok_or(VoteFileError::Damaged)?;
+        let newest = slots
+            .into_iter()
+            .flatten()
+            .max_by_key(|slot| slot.sequence)
+            .ok_or(VoteFileError::Damaged)?;
         Ok(Self { file, sequence: newest.sequence, promise: newest.promise })
     }
 
@@ -93,6 +98,12 @@ impl VoteFile {
         }
         self.write(promise)?;
         self.file.sync_data()
+    }
+
+    /// One that can't be written, as on a disk that failed.
+    #[cfg(test)]
+    pub fn broken(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::open(path)?, sequence: 0, promise: Promise::default() })
     }
 
     fn write(&mut self, promise: Promise) -> io::Result<()> {
@@ -149,7 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn any_damage_to_one_slot_leaves_a_promise_and_to_both_is_an_error() -> Result<(), VoteFileError> {
+    fn any_damage_to_one_slot_leaves_a_promise_and_to_both_is_an_error() -> Result<(), VoteFileError>
+    {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("vote");
         let mut file = VoteFile::create(&path)?;

@@ -129,7 +129,8 @@ impl Writer {
         let mut closing = None;
         let mut batch = Pending::default();
         for op in ops {
-            let added = if self.fault.borrow().is_some() { Ok(()) } else { self.add(&op, &mut batch) };
+            let added =
+                if self.fault.borrow().is_some() { Ok(()) } else { self.add(&op, &mut batch) };
             match op {
                 Op::Append { done, .. } => waiting.0.push(Waiting::Append(done)),
                 Op::SaveVote { done, .. } | Op::Truncate { done, .. } | Op::Put { done, .. } => {
@@ -250,7 +251,10 @@ struct Pending {
 
 impl Pending {
     fn set(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        debug_assert!(value.len() <= layout::VALUE_BYTES_MAX, "longer values are cut by those who make them");
+        debug_assert!(
+            value.len() <= layout::VALUE_BYTES_MAX,
+            "longer values are cut by those who make them"
+        );
         self.batch.insert(key, value);
         self.changes += 1;
     }
@@ -264,4 +268,48 @@ impl Pending {
 /// A small value for a key under `m`.
 pub fn encode<T: serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {
     postcard::to_stdvec(value).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_first_error_nothing_is_acknowledged() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("vote");
+        VoteFile::create(&path)?;
+        let db = sled::open(folder.path().join("sled"))?;
+        let db_file = File::open(folder.path().join("sled/db"))?;
+        let fault = watch::Sender::new(None);
+        let seen = fault.subscribe();
+        let writer = Writer {
+            db,
+            db_file,
+            vote_file: VoteFile::broken(&path)?,
+            fault,
+            promise: Promise::default(),
+            written: Arc::default(),
+        };
+        let (queue, ops) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || writer.run(&ops));
+        let answer =
+            |op: &dyn Fn(Done) -> Op| -> Result<io::Result<()>, Box<dyn std::error::Error>> {
+                let (done, answer) = oneshot::channel();
+                queue.send(op(done))?;
+                Ok(answer.blocking_recv()?)
+            };
+        // Nothing to promise: nothing fails.
+        assert!(answer(&|done| Op::Put { pairs: vec![(vec![1], Some(vec![2]))], done })?.is_ok());
+        assert!(seen.borrow().is_none());
+        assert!(answer(&|done| Op::SaveVote { vote: Vote::new(1, 1), done })?.is_err());
+        let fault = seen.borrow().clone().ok_or("a fault")?;
+        // And for ever, whatever it is, with the first reason.
+        let later = answer(&|done| Op::Put { pairs: vec![(vec![1], None)], done })?;
+        assert_eq!(later.err().map(|error| error.to_string()), Some(fault.clone()));
+        assert!(answer(&Op::Close)?.is_err());
+        assert_eq!(seen.borrow().as_ref(), Some(&fault));
+        thread.join().map_err(|_| "the writer panicked")?;
+        Ok(())
+    }
 }
