@@ -23,7 +23,7 @@ use tonic::{Code, Status};
 use crate::api::peer::PeerService;
 use crate::identity::{Folder, FolderError, Id, Identity, Stage, Step};
 use crate::raft::handle::{Handle, Timing};
-use crate::raft::link::{Lane, Links};
+use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
 use crate::raft::store::{Store, StoreError};
 use crate::raft::types::PeerNode;
 use crate::shard::{AppliedSink, Group, Stamper};
@@ -123,8 +123,8 @@ impl Local {
         let founder = self.config.peers.keys().next().copied().unwrap_or(self.config.place);
         let service = PeerService::new(self.folder.clone(), founder, self.running.clone());
         PeerServer::new(service)
-            .max_decoding_message_size(16 << 20)
-            .max_encoding_message_size(16 << 20)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// Finds or founds the cluster and starts Raft. Returns once this node belongs to a cluster,

@@ -82,7 +82,7 @@ pub enum Stage {
 /// What the folder says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    format: u32,
+    pub(crate) format: u32,
     /// The `--id` of its jamd.
     pub place: u64,
     /// Which folder this is.

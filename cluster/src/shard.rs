@@ -11,6 +11,7 @@ use jam_proto::shard::{Outcome, Shard};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::LogEntry;
 use jam_proto::wire::log::v1::log_entry::Op;
+use jam_proto::wire::v1::Track;
 use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{
@@ -20,10 +21,13 @@ use openraft::impls::ProgressResponder;
 use openraft::raft::linearizable_read::LinearizerOption;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+use tonic::metadata::MetadataMap;
 
-use crate::identity::{Folder, Id, Stage, Step};
+use crate::identity::{Folder, Id, Stage};
 use crate::raft::handle::Handle;
-use crate::raft::members::{heard_within, standing};
+use crate::raft::link;
+use crate::raft::members::{follow_standing, heard_within, standing};
 use crate::raft::types::{Proposal, Types};
 
 /// A leader that heard no majority for this many leases refuses: what it takes could not be committed.
@@ -48,6 +52,8 @@ pub trait Stamper: Send + Sync {
 pub trait AppliedSink: Send + Sync {
     /// One log entry was applied.
     fn applied(&self, index: u64, events: &[(RoomCode, Vec<Event>)], state: &Shard);
+    /// It was the registration of this track.
+    fn registered(&self, _track: &Track) {}
     /// The state was replaced by a snapshot.
     fn replaced(&self, index: u64, state: &Shard);
 }
@@ -331,11 +337,8 @@ impl Group {
         self.inner.stopping.load(Ordering::Acquire)
     }
 
-    /// Hands leadership over, if this node has it and there is somebody, stops Raft and closes the store.
-    pub async fn shutdown(&self) {
-        if self.inner.stopping.swap(true, Ordering::AcqRel) {
-            return;
-        }
+    /// Hands leadership over, if this node has it and there is somebody.
+    pub async fn hand_over(&self) {
         let standing = self.standing();
         let able = standing.members.iter().filter(|member| {
             standing.leads_with_lease
@@ -343,18 +346,42 @@ impl Group {
                 && member.id != standing.id
                 && member.alive == Some(true)
         });
-        if let Some(heir) = able.max_by_key(|member| (member.matched, std::cmp::Reverse(member.id)))
+        let heir = able.max_by_key(|member| (member.matched, std::cmp::Reverse(member.id)));
+        if let Some(heir) = heir
+            && let Err(error) = self.transfer(heir.id, HAND_OVER_TTL).await
         {
-            if let Err(error) = self.transfer(heir.id, HAND_OVER_TTL).await {
-                tracing::warn!(to = heir.id, %error, "leadership was not handed over; the others will elect");
-            }
+            tracing::warn!(to = heir.id, %error, "leadership was not handed over; the others will elect");
         }
+    }
+
+    /// Hands leadership over if it still must be, stops Raft and closes the store.
+    pub async fn shutdown(&self) {
+        if self.inner.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.hand_over().await;
         if let Err(error) = self.inner.handle.raft.shutdown().await {
             tracing::error!(%error, "Raft ended in a panic");
         }
         if let Err(error) = self.inner.handle.store.close().await {
             tracing::error!(%error, "the Raft store was not closed cleanly");
         }
+    }
+
+    /// Puts into a call to the member `node` who calls whom, so that it can be sure.
+    pub fn sign(&self, node: u64, metadata: &mut MetadataMap) -> Result<(), Status> {
+        let handle = &self.inner.handle;
+        let target = handle.node(node);
+        let target =
+            target.ok_or_else(|| Status::unavailable(format!("there is no node {node}")))?;
+        metadata.insert_bin(link::HEADER_KEY, link::header(&handle.own, node, &target));
+        Ok(())
+    }
+
+    /// Checks that a call is meant for this node and its data folder, and comes from a member's.
+    pub fn admit(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let handle = &self.inner.handle;
+        link::check(metadata, &handle.own, |id| handle.node(id)).map(|_| ())
     }
 
     fn check_running(&self, metrics: &RaftMetrics<Types>) -> Result<(), ProposeError> {
@@ -382,46 +409,4 @@ fn not_leader(forward: ForwardToLeader<Types>) -> ProposeError {
     ProposeError::NotLeader {
         leader: forward.leader_id.zip(forward.leader_node.map(|node| node.address)),
     }
-}
-
-/// Publishes what changes, and writes down that the log has begun once it has.
-async fn follow_standing(
-    handle: Arc<Handle>,
-    folder: Arc<Folder>,
-    changes: watch::Sender<Standing>,
-) {
-    let mut metrics = handle.raft.metrics();
-    let lease = handle.timing.lease();
-    loop {
-        let now = metrics.borrow_watched().clone();
-        let begun = now.current_term > 0 || now.last_log_index.is_some();
-        if begun && folder.identity().stage != Stage::Member {
-            let folder = folder.clone();
-            let stepping = tokio::task::spawn_blocking(move || folder.step(|_| Some(Step::Begun)));
-            if let Ok(Err(error)) = stepping.await {
-                tracing::error!(%error, "can't write down that this node is a member");
-            }
-        }
-        let next = standing(&now, lease);
-        changes.send_if_modified(|last| {
-            let differs = key(last) != key(&next);
-            *last = next;
-            differs
-        });
-        // A lease that runs out is a change that nothing reports.
-        if let Ok(Err(_)) = tokio::time::timeout(lease / 2, metrics.changed()).await {
-            return;
-        }
-        if changes.is_closed() {
-            return;
-        }
-    }
-}
-
-/// What of a standing is worth waking for.
-fn key(standing: &Standing) -> (u64, Option<u64>, bool, Vec<(u64, u64, &str, bool)>) {
-    let members = standing.members.iter();
-    let members =
-        members.map(|member| (member.id, member.place, member.address.as_str(), member.voter));
-    (standing.term, standing.leader, standing.leads_with_lease, members.collect())
 }

@@ -96,7 +96,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 async fn a_restart_keeps_vote_log_and_snapshot() -> TestResult {
     let folder = tempfile::tempdir()?;
     let store = Store::open(folder.path(), 1)?;
-    assert!(store.is_pristine() && store.is_fresh());
+    assert!(store.is_pristine());
     let mut log = store.log();
     let vote = Vote::new_committed(3, 2);
     log.save_vote(&vote).await?;
@@ -116,7 +116,7 @@ async fn a_restart_keeps_vote_log_and_snapshot() -> TestResult {
 
     let store = Store::open(folder.path(), 1)?;
     let mut log = store.log();
-    assert!(!store.is_pristine() && !store.is_fresh());
+    assert!(!store.is_pristine());
     assert_eq!(log.read_vote().await?, Some(vote));
     assert_eq!(log.read_committed().await?, Some(log_id(3, 150)));
     let state = log.get_log_state().await?;

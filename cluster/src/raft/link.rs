@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const PING_EVERY: Duration = Duration::from_millis(500);
 const PING_TIMEOUT: Duration = Duration::from_millis(750);
 /// More than the largest message of log entries: one entry beyond the budget of a read.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// What must not wait for each other has its own connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,18 +107,7 @@ pub struct Link {
 impl Link {
     /// From the member `own` to the member `target`.
     pub fn new(links: Links, own: &Identity, target: u64, node: &PeerNode) -> Self {
-        let header = PeerHeader {
-            cluster: own.cluster.map_or_else(Default::default, |id| id.0.to_vec().into()),
-            from: own.node.unwrap_or(0),
-            from_incarnation: own.incarnation.0.to_vec().into(),
-            to: target,
-            to_incarnation: node.incarnation.to_vec().into(),
-        };
-        Self {
-            links,
-            header: MetadataValue::from_bytes(&header.encode_to_vec()),
-            address: node.address.clone(),
-        }
+        Self { links, header: header(own, target, node), address: node.address.clone() }
     }
 
     /// A client.
@@ -136,6 +125,18 @@ impl Link {
         request.metadata_mut().insert_bin(HEADER_KEY, self.header.clone());
         request
     }
+}
+
+/// What a call from the member `own` to the member `target` says of them.
+pub fn header(own: &Identity, target: u64, node: &PeerNode) -> MetadataValue<Binary> {
+    let header = PeerHeader {
+        cluster: own.cluster.map_or_else(Default::default, |id| id.0.to_vec().into()),
+        from: own.node.unwrap_or(0),
+        from_incarnation: own.incarnation.0.to_vec().into(),
+        to: target,
+        to_incarnation: node.incarnation.to_vec().into(),
+    };
+    MetadataValue::from_bytes(&header.encode_to_vec())
 }
 
 /// Checks that a call is meant for the node `own`, and comes from one that it may come from.

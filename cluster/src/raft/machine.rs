@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
-use jam_proto::shard::Shard;
+use jam_proto::shard::{Outcome, Shard};
 use jam_proto::wire::log::v1::ShardSnapshot;
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
@@ -94,6 +94,9 @@ impl RaftStateMachine<Types> for Machine {
                     let decoded = proposal.decode().map_err(io::Error::other)?;
                     let applied = state.shard.apply(&decoded);
                     self.sink.applied(entry.log_id.index, &applied.events, &state.shard);
+                    if let Outcome::Track(track) = &applied.outcome {
+                        self.sink.registered(track);
+                    }
                     answer = Answer(Some(applied.outcome));
                 }
             }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use jam_proto::wire::peer::v1::{JoinReply, JoinRequest};
 use openraft::async_runtime::WatchReceiver;
 use openraft::{ChangeMembers, Instant, RaftMetrics};
+use tokio::sync::watch;
 use tonic::Status;
 
 use super::handle::Handle;
 use super::types::{PeerNode, StoredMembership, Types};
-use crate::identity::Id;
+use crate::identity::{Folder, Id, Stage, Step};
 use crate::shard::{Member, Standing};
 
 /// A learner this close to the end of the log can vote without holding anybody up.
@@ -54,6 +55,51 @@ pub fn standing(metrics: &RaftMetrics<Types>, lease: Duration) -> Standing {
 pub fn heard_within(metrics: &RaftMetrics<Types>, voters: &BTreeSet<u64>, age: Duration) -> bool {
     let alone = voters.len() == 1 && voters.contains(&metrics.id);
     alone || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < age)
+}
+
+/// Publishes a group's standing whenever something in it changes that is worth waking for, and
+/// writes down that the log has begun once it has.
+pub async fn follow_standing(
+    handle: Arc<Handle>,
+    folder: Arc<Folder>,
+    changes: watch::Sender<Standing>,
+) {
+    let mut metrics = handle.raft.metrics();
+    let lease = handle.timing.lease();
+    while !changes.is_closed() {
+        let now = metrics.borrow_watched().clone();
+        // A vote counts: from then on this folder has promised something.
+        let begun = now.current_term > 0 || now.last_log_index.is_some();
+        if begun && folder.identity().stage != Stage::Member {
+            let folder = folder.clone();
+            let stepping = tokio::task::spawn_blocking(move || folder.step(|_| Some(Step::Begun)));
+            if let Ok(Err(error)) = stepping.await {
+                tracing::error!(%error, "can't write down that this node is a member");
+            }
+        }
+        let next = standing(&now, lease);
+        changes.send_if_modified(|last| {
+            let differs = !same(last, &next);
+            *last = next;
+            differs
+        });
+        // A lease that runs out is a change that nothing reports.
+        if let Ok(Err(_)) = tokio::time::timeout(lease / 2, metrics.changed()).await {
+            return;
+        }
+    }
+}
+
+/// Whether two standings differ in nothing but progress.
+fn same(one: &Standing, other: &Standing) -> bool {
+    let leadership =
+        |standing: &Standing| (standing.term, standing.leader, standing.leads_with_lease);
+    let member = |a: &Member, b: &Member| {
+        (a.id, a.place, a.voter, &a.address) == (b.id, b.place, b.voter, &b.address)
+    };
+    leadership(one) == leadership(other)
+        && one.members.len() == other.members.len()
+        && one.members.iter().zip(&other.members).all(|(a, b)| member(a, b))
 }
 
 impl Handle {

@@ -1,5 +1,5 @@
 //! Openraft's adapters: log store, state machine, network. Its types stay in here and behind
-//! [`crate::shard::Group`].
+//! [`crate::shard::Group`]; the modules are public for the tests' sake.
 
 pub mod handle;
 pub mod layout;

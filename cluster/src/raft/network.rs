@@ -176,7 +176,10 @@ impl Peer {
                     // Nothing to say while nothing was asked.
                     Err(_) if sent.load(Ordering::Relaxed) <= answered => {}
                     Err(_) => {
-                        return Some((Err(peer.timeout(RPCTypes::AppendEntries, APPEND_TTL)), None));
+                        return Some((
+                            Err(peer.timeout(RPCTypes::AppendEntries, APPEND_TTL)),
+                            None,
+                        ));
                     }
                 }
             };

@@ -75,7 +75,6 @@ pub struct Shared {
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
-    fresh: bool,
 }
 
 impl Store {
@@ -93,8 +92,7 @@ impl Store {
         let db_file = File::open(sled_folder.join("db")).map_err(io)?;
 
         let path = folder.join("vote");
-        let fresh = !path.exists();
-        let vote_file = if fresh {
+        let vote_file = if !path.exists() {
             // The vote file is made last. Without it, sled may hold nothing yet.
             if db.iter().next().is_some() {
                 return Err(untrusted(format!("{} is missing", path.display())));
@@ -118,7 +116,7 @@ impl Store {
             let (found, promised) = (describe(&found), describe(promised));
             return Err(StoreError::Behind { place, found, promised });
         }
-        Self::start(db, db_file, vote_file, memory, found, fresh).map_err(io)
+        Self::start(db, db_file, vote_file, memory, found).map_err(io)
     }
 
     fn start(
@@ -127,7 +125,6 @@ impl Store {
         vote_file: VoteFile,
         memory: Memory,
         promise: Promise,
-        fresh: bool,
     ) -> io::Result<Self> {
         let (queue, ops) = channel();
         let (fault, fault_seen) = watch::channel(None);
@@ -143,18 +140,13 @@ impl Store {
         std::thread::Builder::new()
             .name("raft-store".to_owned())
             .spawn(move || writer.run(&ops))?;
-        Ok(Self { shared: Arc::new(shared), fresh })
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Whether it holds neither votes nor entries, and never did.
     pub fn is_pristine(&self) -> bool {
         let memory = super::log::lock(&self.shared.memory);
         memory.vote.is_none() && memory.last.is_none()
-    }
-
-    /// Whether opening it made it.
-    pub fn is_fresh(&self) -> bool {
-        self.fresh
     }
 
     /// The log.
