@@ -103,11 +103,11 @@ impl Blobs {
     /// A track is committed: if its bytes are not here, they are fetched. Quick: may be called for each
     /// applied entry, and again for all tracks at the start and after a snapshot.
     pub fn want(&self, track: &Track) {
-        if let Ok(id) = TrackId::from_wire(&track.id) {
-            if self.store.held(&id) != Some(track.bytes) {
-                self.wanted().insert(id, track.bytes);
-                self.wake.notify_one();
-            }
+        if let Ok(id) = TrackId::from_wire(&track.id)
+            && self.store.held(&id) != Some(track.bytes)
+        {
+            self.wanted().insert(id, track.bytes);
+            self.wake.notify_one();
         }
         self.applied.notify_waiters();
     }

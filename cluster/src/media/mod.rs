@@ -9,7 +9,7 @@ use jam_proto::ids::TrackId;
 use jam_proto::limits::{SONG_SECS_MAX, TAG_BYTES_MAX};
 use jam_proto::wire::v1::Track;
 
-/// Inspects a whole file. Decodes all of it: blocks for about a second per ten minutes of music.
+/// Inspects a whole file. Decodes all of it: blocks for seconds per hour of music.
 pub fn ingest(path: &Path, id: TrackId, bytes: u64, file_name: &str) -> Result<Track, Refusal> {
     let source = jam_media::file(path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
     let info = inspect(source, Limits { secs_max: SONG_SECS_MAX })?;
@@ -33,7 +33,8 @@ fn track(info: SongInfo, id: TrackId, bytes: u64, file_name: &str) -> Track {
 
 /// To the limit, at a character.
 fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(TAG_BYTES_MAX));
+    let end = (0..=TAG_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
     text
 }
 

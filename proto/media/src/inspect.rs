@@ -44,8 +44,8 @@ const FAILED_MAX: u64 = 20;
 /// A file cut out of a longer one starts with frames that need what is not there.
 const FIRST_PACKETS: u64 = 2;
 
-/// Decodes all of a song and says what it is, or why it is refused. Takes about a second for ten
-/// minutes of music.
+/// Decodes all of a song and says what it is, or why it is refused. Takes seconds for an hour of
+/// music.
 pub fn inspect(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
     // The parsers below read what strangers send. A panic in one of them is a bug there, and the file
     // one that it can't read.

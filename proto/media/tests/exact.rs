@@ -88,6 +88,21 @@ fn every_format_is_exact() {
     }
 }
 
+#[test]
+fn opus_is_in_place() {
+    let songs = Songs::new();
+    songs.original("original.wav", 48_000);
+    let original = all(&mut songs.open("original.wav", &songs.info("original.wav")));
+    let with = &["-c:a", "libopus", "-b:a", "256k"];
+    for file in ["a.opus", "a.mp4"] {
+        let case = case(file, with, Some(FRAMES), OPUS);
+        songs.ffmpeg("original.wav", with, file);
+        length_is_exact(&songs, &case);
+        in_place(&songs, &case, &original);
+        seeks_are_exact(&songs, &case);
+    }
+}
+
 fn length_is_exact(songs: &Songs, case: &Case) {
     let info = songs.info(case.file);
     match case.frames {
