@@ -170,7 +170,9 @@ impl Group {
             let proposal = self.stamp(op);
             let write =
                 self.inner.handle.raft.write(proposal).responder(responder).with_leader(term);
-            write.await.map_err(|fatal| self.stopped(&fatal))?;
+            // Raft's queue is long. If it is full, whether this got in is not known.
+            let written = timeout_at(deadline, write.into_future()).await;
+            written.map_err(|_| ProposeError::Unknown)?.map_err(|fatal| self.stopped(&fatal))?;
         }
         match timeout_at(deadline, answer).await {
             Ok(Ok(Ok(written))) => Ok(written.data.0.unwrap_or(Outcome::Nothing)),
