@@ -2,7 +2,8 @@
 //!
 //! Blocks of sound say at which device frame they begin. So a late block loses exactly what is late, a missing one is a hole of exactly
 //! its length, and what sounds afterwards is still in its place. The renderer can take back what it sent ([`Line::cut`]): from
-//! a frame on, blocks of the former generation count for nothing.
+//! a frame on, blocks of the former generation count for nothing. Each cut lies after the one before it has been passed, so no
+//! block is older than that.
 //!
 //! [`Feed`] is what runs in the callback: no lock, no allocation, no logging, and bounded work.
 
@@ -119,9 +120,13 @@ impl Line {
         let _ = self.blocks.push(block);
     }
 
-    /// Takes back what was sent for frames from `frame` on. Not again before the device has passed that frame.
-    pub fn cut(&mut self, frame: u64) {
+    /// What is sent from now on is of a new generation, to replace what was sent before from the next [`Line::cut`] on.
+    pub fn take_back(&mut self) {
         self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// From `frame` on only the latest generation counts. Not again before the device has passed that frame.
+    pub fn cut(&mut self, frame: u64) {
         let cut = u64::from(self.generation) << FRAME_BITS | frame;
         self.shared.cut.store(cut, Ordering::Release);
     }
@@ -183,13 +188,15 @@ impl Feed {
         while done < frames {
             let at = self.next + done as u64;
             let left = frames - done;
-            // `None`: nothing is there. Some(valid_until, block) otherwise; every turn drops a block or fills frames.
+            // Every turn drops a block or fills frames.
             let Ok(block) = self.blocks.peek() else {
                 out[done * CHANNELS..].fill(0.0);
                 missing += left;
                 break;
             };
-            let end = if block.generation == generation { block.end() } else { block.end().min(cut_at) };
+            // The one before the latest cut ends there; one that is newer is about to be cut in.
+            let outdated = block.generation == generation.wrapping_sub(1);
+            let end = if outdated { block.end().min(cut_at) } else { block.end() };
             if end <= at {
                 let _ = self.blocks.pop();
                 continue;
@@ -278,8 +285,9 @@ mod tests {
         let (mut line, mut feed) = link(48_000, 1.0);
         line.push(&block(0, 4, 0.1));
         line.push(&block(4, 4, 0.2));
-        line.cut(2);
+        line.take_back();
         line.push(&block(2, 3, 0.5));
+        line.cut(2);
         assert_eq!(left(&mut feed, 6), [0.1, 0.1, 0.5, 0.5, 0.5, 0.0]);
     }
 

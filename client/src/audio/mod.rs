@@ -14,6 +14,7 @@
 //!               └── jam_proto::sync::playout: device clock, controller
 //! ```
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,10 +24,26 @@ use jam_proto::room::Room;
 use jam_proto::sync::SharedMap;
 
 pub mod clocks;
+mod cpal_device;
+mod device;
+mod fade;
+mod history;
+mod library;
 mod link;
+mod plan;
+mod player;
+mod priority;
+mod render;
+mod report;
 mod resample;
 mod spec;
+mod trace;
+mod virtual_device;
+mod voice;
+mod wav;
 
+pub use cpal_device::{OutputInfo, list_outputs};
+pub use player::Player;
 pub use spec::{InvalidOutput, OutputSpec, VirtualSpec};
 
 /// What a player plays from. The owner stores newer values as they come; the player only reads.
@@ -131,4 +148,51 @@ pub struct PlayerStatus {
     pub device: String,
     /// Why there is no sound from the device, if so. The player keeps trying.
     pub trouble: Option<String>,
+}
+
+/// Why there is no player.
+#[derive(Debug, thiserror::Error)]
+pub enum AudioError {
+    /// There is no such backend.
+    #[error("there is no sound backend '{name}' here; there is: {there}")]
+    NoHost {
+        /// As asked for.
+        name: String,
+        /// What there is.
+        there: String,
+    },
+    /// There is no sound card.
+    #[error("there is no sound card; `--output virtual` plays without one")]
+    NoDevice,
+    /// There is no such output.
+    #[error("there is no output '{0}'; `jam outputs` lists them, and `--output virtual` needs none")]
+    UnknownDevice(String),
+    /// The backend does not list its devices.
+    #[error("the sound system does not answer: {0}; `--output virtual` plays without it")]
+    Devices(#[source] cpal::Error),
+    /// The device does not start.
+    #[error("{device} can't be opened: {source}; close what else uses it, or choose another of `jam outputs`")]
+    Open {
+        /// Its name.
+        device: String,
+        /// Why.
+        source: cpal::Error,
+    },
+    /// The device takes no format of ours.
+    #[error("{0} takes neither floats nor 16- or 32-bit integers; choose another of `jam outputs`")]
+    NoFormat(String),
+    /// A recording or trace can't be written.
+    #[error("can't write {}: {source}", path.display())]
+    File {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gives no thread.
+    #[error("can't start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// A bug.
+    #[error("the player broke while it started; report this as a bug")]
+    Broke,
 }
