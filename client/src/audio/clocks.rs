@@ -67,7 +67,9 @@ impl ClockPair {
 
 /// CLOCK_MONOTONIC and how far the other clock is ahead of it, from the tightest of a few readings.
 fn bracket(other_ns: impl Fn() -> i64) -> (i64, i64) {
-    let tightest = (0..TRIES).map(|_| (mono_ns(), other_ns(), mono_ns())).min_by_key(|(before, _, after)| after - before);
+    let tightest = (0..TRIES)
+        .map(|_| (mono_ns(), other_ns(), mono_ns()))
+        .min_by_key(|(before, _, after)| after - before);
     let (before, other, after) = tightest.expect("there were tries");
     let mono = before + (after - before) / 2;
     (mono, other - mono)

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
-use cpal::{BufferSize, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig, StreamInstant};
+use cpal::{
+    BufferSize, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig, StreamInstant,
+};
 use cpal::{SupportedBufferSize, SupportedStreamConfigRange};
 
 use super::AudioError;
@@ -53,7 +55,9 @@ pub fn list_outputs(host: Option<&str>) -> Result<Vec<OutputInfo>, AudioError> {
     let devices = host.output_devices().map_err(AudioError::Devices)?;
     let info = |device: cpal::Device| {
         let id = device.id().ok()?;
-        let name = device.description().map_or_else(|_| id.id().to_owned(), |about| about.name().to_owned());
+        let name = device
+            .description()
+            .map_or_else(|_| id.id().to_owned(), |about| about.name().to_owned());
         Some(OutputInfo { default: default.as_ref() == Some(&id), id: id.to_string(), name })
     };
     Ok(devices.filter_map(info).collect())
@@ -61,10 +65,16 @@ pub fn list_outputs(host: Option<&str>) -> Result<Vec<OutputInfo>, AudioError> {
 
 impl CpalDevice {
     /// Opens and starts a device: by id, by a part of its name, or the default one.
-    pub fn open(wanted: Option<&str>, host: Option<&str>, gain: f32) -> Result<(Self, Line), AudioError> {
+    pub fn open(
+        wanted: Option<&str>,
+        host: Option<&str>,
+        gain: f32,
+    ) -> Result<(Self, Line), AudioError> {
         let host = open_host(host)?;
         let device = find(&host, wanted)?;
-        let name = device.description().map_or_else(|_| "sound card".to_owned(), |about| about.name().to_owned());
+        let name = device
+            .description()
+            .map_or_else(|_| "sound card".to_owned(), |about| about.name().to_owned());
         let failed = |source| AudioError::Open { device: name.clone(), source };
         let (config, format) = choose(device.supported_output_configs().map_err(failed)?, &name)?;
         let (line, feed) = link(config.sample_rate, gain);
@@ -77,7 +87,10 @@ impl CpalDevice {
         let stream = stream.map_err(failed)?;
         stream.play().map_err(failed)?;
         let clock = ClockPair::new(|| instant_ns(stream.now()));
-        Ok((Self { name, rate: config.sample_rate, stream, clock, updated_ns: mono_ns(), lost }, line))
+        Ok((
+            Self { name, rate: config.sample_rate, stream, clock, updated_ns: mono_ns(), lost },
+            line,
+        ))
     }
 
     /// Reads the stream's clock now and then.
@@ -108,13 +121,20 @@ fn open_host(name: Option<&str>) -> Result<cpal::Host, AudioError> {
     let Some(name) = name else {
         // cpal's own default is another host where more of them are built in.
         let alsa = hosts.iter().find(|host| host.name().eq_ignore_ascii_case("alsa"));
-        return alsa.map_or_else(|| Ok(cpal::default_host()), |host| cpal::host_from_id(*host).map_err(AudioError::Devices));
+        return alsa.map_or_else(
+            || Ok(cpal::default_host()),
+            |host| cpal::host_from_id(*host).map_err(AudioError::Devices),
+        );
     };
     match hosts.iter().find(|host| host.name().eq_ignore_ascii_case(name)) {
         Some(host) => cpal::host_from_id(*host).map_err(AudioError::Devices),
         None => Err(AudioError::NoHost {
             name: name.to_owned(),
-            there: hosts.iter().map(|host| host.name().to_ascii_lowercase()).collect::<Vec<_>>().join(", "),
+            there: hosts
+                .iter()
+                .map(|host| host.name().to_ascii_lowercase())
+                .collect::<Vec<_>>()
+                .join(", "),
         }),
     }
 }
@@ -124,7 +144,9 @@ fn find(host: &cpal::Host, wanted: Option<&str>) -> Result<cpal::Device, AudioEr
         return host.default_output_device().ok_or(AudioError::NoDevice);
     };
     let devices: Vec<_> = host.output_devices().map_err(AudioError::Devices)?.collect();
-    let has_id = |device: &&cpal::Device| device.id().is_ok_and(|id| id.to_string() == wanted || id.id() == wanted);
+    let has_id = |device: &&cpal::Device| {
+        device.id().is_ok_and(|id| id.to_string() == wanted || id.id() == wanted)
+    };
     let lower = wanted.to_lowercase();
     let has_name = |device: &&cpal::Device| {
         device.description().is_ok_and(|about| about.name().to_lowercase().contains(&lower))
@@ -142,9 +164,12 @@ fn choose(
         let (least, most) = (range.min_sample_rate(), range.max_sample_rate());
         let usual = RATES.iter().position(|rate| (least..=most).contains(rate));
         let rate = usual.map_or_else(|| RATES[0].clamp(least, most), |index| RATES[index]);
-        let format = [SampleFormat::F32, SampleFormat::I32, SampleFormat::I16].iter().position(|format| *format == range.sample_format())?;
+        let format = [SampleFormat::F32, SampleFormat::I32, SampleFormat::I16]
+            .iter()
+            .position(|format| *format == range.sample_format())?;
         let channels = range.channels();
-        let odd_channels = if channels == CHANNELS as u16 { 0 } else { 1 + channels.abs_diff(CHANNELS as u16) };
+        let odd_channels =
+            if channels == CHANNELS as u16 { 0 } else { 1 + channels.abs_diff(CHANNELS as u16) };
         Some(((usual.unwrap_or(RATES.len()), odd_channels, format), rate, range))
     };
     let best = offered.filter_map(rated).min_by_key(|(rank, ..)| *rank);
@@ -153,7 +178,11 @@ fn choose(
         SupportedBufferSize::Range { min, max } => BUFFER_FRAMES.clamp(*min, (*max).max(*min)),
         SupportedBufferSize::Unknown => BUFFER_FRAMES,
     };
-    let config = StreamConfig { channels: range.channels(), sample_rate, buffer_size: BufferSize::Fixed(frames) };
+    let config = StreamConfig {
+        channels: range.channels(),
+        sample_rate,
+        buffer_size: BufferSize::Fixed(frames),
+    };
     Ok((config, range.sample_format()))
 }
 

@@ -1,11 +1,11 @@
 //! The device that a player plays to, whichever kind it is.
 
+use super::AudioError;
 use super::clocks::ClockPair;
 use super::cpal_device::CpalDevice;
 use super::link::{Line, link};
 use super::spec::{OutputSpec, VirtualSpec};
 use super::virtual_device::{self, VirtualDevice};
-use super::AudioError;
 
 /// A running device.
 pub struct Device {
@@ -21,7 +21,9 @@ pub struct Device {
 enum Kind {
     Cpal(CpalDevice),
     /// Stops when it is dropped.
-    Virtual { _device: VirtualDevice },
+    Virtual {
+        _device: VirtualDevice,
+    },
 }
 
 /// The first few stamps of a card after a start or an underrun are wrong by milliseconds.
@@ -29,7 +31,11 @@ const CARD_SETTLES: u32 = 4;
 
 impl Device {
     /// Opens and starts the device that `output` names, at volume `gain`.
-    pub fn open(output: &OutputSpec, host: Option<&str>, gain: f32) -> Result<(Self, Line), AudioError> {
+    pub fn open(
+        output: &OutputSpec,
+        host: Option<&str>,
+        gain: f32,
+    ) -> Result<(Self, Line), AudioError> {
         match output {
             OutputSpec::Device(name) => {
                 let (device, line) = CpalDevice::open(name.as_deref(), host, gain)?;
@@ -46,7 +52,15 @@ impl Device {
         let rate = virtual_device::RATE;
         let (line, feed) = link(rate, gain);
         let device = VirtualDevice::start(spec, feed)?;
-        Ok((Self { name: name.to_owned(), rate, settle: 0, kind: Kind::Virtual { _device: device } }, line))
+        Ok((
+            Self {
+                name: name.to_owned(),
+                rate,
+                settle: 0,
+                kind: Kind::Virtual { _device: device },
+            },
+            line,
+        ))
     }
 
     /// Keeps up with the device's clock. Called often.

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
+use super::PlayerState;
 use super::link::{Block, CHANNELS};
 use super::plan::{Due, Playhead};
-use super::PlayerState;
 
 /// One block that was rendered in one go.
 pub struct Piece {
@@ -78,8 +78,11 @@ impl History {
             if from >= to {
                 break;
             }
-            let samples = |start: u64, end: u64, base: u64| (start - base) as usize * CHANNELS..(end - base) as usize * CHANNELS;
-            tail[samples(from, to, frame)].copy_from_slice(&piece.block.audio[samples(from, to, piece.block.start)]);
+            let samples = |start: u64, end: u64, base: u64| {
+                (start - base) as usize * CHANNELS..(end - base) as usize * CHANNELS
+            };
+            tail[samples(from, to, frame)]
+                .copy_from_slice(&piece.block.audio[samples(from, to, piece.block.start)]);
         }
         while let Some(last) = self.pieces.back_mut() {
             if last.block.start >= frame {

@@ -69,7 +69,10 @@ impl Library {
 
     /// Whether the song's file is here and can be opened, by what is known.
     pub fn has(&self, track: &TrackId, now_ns: i64) -> bool {
-        let refused = self.not_before.iter().any(|(refused, again_at)| refused == track && *again_at > now_ns);
+        let refused = self
+            .not_before
+            .iter()
+            .any(|(refused, again_at)| refused == track && *again_at > now_ns);
         !refused && self.songs.path(track).is_some()
     }
 
@@ -120,9 +123,9 @@ impl Library {
         if !self.audible {
             return Some(Box::new(Silence));
         }
-        let opened = jam_media::file(&path)
-            .map_err(|error| error.to_string())
-            .and_then(|file| Decoder::open(file, entry.frames, entry.sample_rate).map_err(|error| error.to_string()));
+        let opened = jam_media::file(&path).map_err(|error| error.to_string()).and_then(|file| {
+            Decoder::open(file, entry.frames, entry.sample_rate).map_err(|error| error.to_string())
+        });
         match opened {
             Ok(decoder) => Some(Box::new(decoder)),
             Err(error) => {

@@ -210,7 +210,8 @@ impl Feed {
             }
             let take = left.min((end - at) as usize);
             let from = (at - block.start) as usize * CHANNELS;
-            out[done * CHANNELS..(done + take) * CHANNELS].copy_from_slice(&block.audio[from..from + take * CHANNELS]);
+            out[done * CHANNELS..(done + take) * CHANNELS]
+                .copy_from_slice(&block.audio[from..from + take * CHANNELS]);
             done += take;
         }
         self.next += frames as u64;

@@ -165,13 +165,17 @@ pub enum AudioError {
     #[error("there is no sound card; `--output virtual` plays without one")]
     NoDevice,
     /// There is no such output.
-    #[error("there is no output '{0}'; `jam outputs` lists them, and `--output virtual` needs none")]
+    #[error(
+        "there is no output '{0}'; `jam outputs` lists them, and `--output virtual` needs none"
+    )]
     UnknownDevice(String),
     /// The backend does not list its devices.
     #[error("the sound system does not answer: {0}; `--output virtual` plays without it")]
     Devices(#[source] cpal::Error),
     /// The device does not start.
-    #[error("{device} can't be opened: {source}; close what else uses it, or choose another of `jam outputs`")]
+    #[error(
+        "{device} can't be opened: {source}; close what else uses it, or choose another of `jam outputs`"
+    )]
     Open {
         /// Its name.
         device: String,

@@ -51,11 +51,6 @@ impl Due {
         self.song.filter(|_| self.state == PlayerState::Playing)
     }
 
-    /// When the song that plays ends by itself.
-    pub fn natural_end(&self) -> Option<SharedTime> {
-        self.sounding().map(|song| self.origin + song.length())
-    }
-
     /// The song's position in its frames at `playhead`: a fraction.
     pub fn frame_at(&self, playhead: Playhead) -> f64 {
         let Some(song) = self.song else { return 0.0 };

@@ -118,7 +118,12 @@ impl Shared {
     }
 }
 
-fn play(config: PlayerConfig, inputs: PlayerInputs, shared: &Shared, started: &SyncSender<Result<(), AudioError>>) {
+fn play(
+    config: PlayerConfig,
+    inputs: PlayerInputs,
+    shared: &Shared,
+    started: &SyncSender<Result<(), AudioError>>,
+) {
     let played = catch_unwind(AssertUnwindSafe(|| match Playing::start(config, inputs, shared) {
         Ok(mut playing) => {
             // The caller waits for this.
@@ -130,7 +135,9 @@ fn play(config: PlayerConfig, inputs: PlayerInputs, shared: &Shared, started: &S
         }
     }));
     if played.is_err() {
-        tracing::error!("the player broke: there is no more sound; join again, and report this as a bug");
+        tracing::error!(
+            "the player broke: there is no more sound; join again, and report this as a bug"
+        );
         shared.status().trouble = Some("the player broke; join again".into());
     }
 }
@@ -152,7 +159,11 @@ struct Playing<'a> {
 }
 
 impl<'a> Playing<'a> {
-    fn start(config: PlayerConfig, inputs: PlayerInputs, shared: &'a Shared) -> Result<Self, AudioError> {
+    fn start(
+        config: PlayerConfig,
+        inputs: PlayerInputs,
+        shared: &'a Shared,
+    ) -> Result<Self, AudioError> {
         priority::raise();
         let trace = config.trace.as_deref().map(Trace::create).transpose()?;
         let (device, line) = Device::open(&config.output, config.host.as_deref(), shared.gain())?;
@@ -233,7 +244,8 @@ impl<'a> Playing<'a> {
         let now = mono_ns();
         let due = now - self.traced_ns >= TRACE_EVERY_NS;
         let report = self.renderer.report(now, &self.clocks);
-        let changed = (report.state, report.song, report.origin) != (self.traced.state, self.traced.song, self.traced.origin);
+        let changed = (report.state, report.song, report.origin)
+            != (self.traced.state, self.traced.song, self.traced.origin);
         if !due && !changed {
             return;
         }

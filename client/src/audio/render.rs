@@ -115,7 +115,7 @@ impl Renderer {
             missing: 0,
             since_hole: WHOLE_AFTER,
             sounded: false,
-            prepared_ns: i64::MIN,
+            prepared_ns: i64::MIN / 2,
         }
     }
 
@@ -167,8 +167,10 @@ impl Renderer {
 
     /// Renders as far ahead as it should be, from what is known now.
     pub fn advance(&mut self, room: Option<Arc<Room>>, view: Option<Arc<ClockView>>, now_ns: i64) {
-        self.room_changed |= matches!((&self.room, &room), (Some(old), Some(new)) if !Arc::ptr_eq(old, new));
-        self.new_epoch |= matches!((&self.view, &view), (Some(old), Some(new)) if old.epoch != new.epoch);
+        self.room_changed |=
+            matches!((&self.room, &room), (Some(old), Some(new)) if !Arc::ptr_eq(old, new));
+        self.new_epoch |=
+            matches!((&self.view, &view), (Some(old), Some(new)) if old.epoch != new.epoch);
         // What was known once stays known.
         self.room = room.or(self.room.take());
         self.view = view.or(self.view.take());
@@ -260,10 +262,16 @@ impl Renderer {
         if self.device_next < self.cut_at {
             return None;
         }
-        let (revise, realign) = (std::mem::take(&mut self.room_changed), std::mem::take(&mut self.new_epoch));
+        let (revise, realign) =
+            (std::mem::take(&mut self.room_changed), std::mem::take(&mut self.new_epoch));
         let reachable = self.reachable();
-        let came_in = self.history.last().is_some_and(|piece| wants_song(piece) && self.song_is_here(piece, now_ns));
-        let wrong = |piece: &&Piece| realign || (revise && !fits(piece, room)) || (came_in && wants_song(piece));
+        let came_in = self
+            .history
+            .last()
+            .is_some_and(|piece| wants_song(piece) && self.song_is_here(piece, now_ns));
+        let wrong = |piece: &&Piece| {
+            realign || (revise && !fits(piece, room)) || (came_in && wants_song(piece))
+        };
         let frame = self.history.from(reachable).find(wrong)?.block.start.max(reachable);
         let before = self.history.at(frame - 1).filter(|piece| piece.state == PlayerState::Playing);
         let playhead = before.map(|piece| piece.playhead_at(frame));
@@ -307,7 +315,8 @@ impl Renderer {
             }
         };
         let step = self.nominal_step() * (1.0 + ppm * 1e-6);
-        let until_change = until.map_or(f64::INFINITY, |until| (-self.playhead.since(until) / step).ceil());
+        let until_change =
+            until.map_or(f64::INFINITY, |until| (-self.playhead.since(until) / step).ceil());
         let frames = until_change.clamp(1.0, BLOCK_FRAMES as f64) as usize;
 
         let mut block = Block::empty(self.written);
@@ -347,7 +356,8 @@ impl Renderer {
 
     /// Makes the voice play what is due. Returns whether it does.
     fn tune(&mut self, room: &Room, due: &Due, now_ns: i64) -> bool {
-        let (Some(song), Some(entry)) = (due.sounding(), room.at(self.playhead.time()).entry) else {
+        let (Some(song), Some(entry)) = (due.sounding(), room.at(self.playhead.time()).entry)
+        else {
             self.fade_voice_out();
             return false;
         };
@@ -375,7 +385,11 @@ impl Renderer {
         self.voice = Some(Voice::begin(resampler, part, at, step));
         self.voice_ends = ends;
         // A song's own beginning is not softened.
-        if seamless || at < 1.0 { self.fade.at_once() } else { self.fade.up() }
+        if seamless || at < 1.0 {
+            self.fade.at_once()
+        } else {
+            self.fade.up()
+        }
         true
     }
 
@@ -383,7 +397,10 @@ impl Renderer {
     fn splice(&mut self, room: &Room, now_ns: i64) {
         let Some(voice) = self.voice.as_mut().filter(|voice| voice.wants_next()) else { return };
         let (next, _) = Due::at(room, self.voice_ends);
-        let Some(song) = next.sounding().filter(|song| song.rate == voice.rate() && next.origin == self.voice_ends) else {
+        let Some(song) = next
+            .sounding()
+            .filter(|song| song.rate == voice.rate() && next.origin == self.voice_ends)
+        else {
             return;
         };
         if let Some(entry) = room.at(self.voice_ends).entry
@@ -400,7 +417,11 @@ impl Renderer {
         match Resampler::new(song.rate, self.rate) {
             Ok(resampler) => Some(resampler),
             Err(error) => {
-                tracing::warn!("can't play {} Hz on a device of {} Hz: {error}", song.rate, self.rate);
+                tracing::warn!(
+                    "can't play {} Hz on a device of {} Hz: {error}",
+                    song.rate,
+                    self.rate
+                );
                 self.library.refuse(song.track, now_ns);
                 None
             }
@@ -450,3 +471,6 @@ fn fits(piece: &Piece, room: &Room) -> bool {
     let last = piece.playhead_at(piece.block.end() - 1);
     due == piece.due && until.is_none_or(|until| last.since(until) < 0.0)
 }
+
+#[cfg(test)]
+mod tests;

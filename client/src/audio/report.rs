@@ -47,12 +47,19 @@ impl Renderer {
             return silent;
         }
         let frame = self.clock.frame_at(now_raw_ns);
-        let piece = u64::try_from(frame).ok().and_then(|frame| self.history.at(frame).map(|piece| (frame, piece)));
+        let piece = u64::try_from(frame)
+            .ok()
+            .and_then(|frame| self.history.at(frame).map(|piece| (frame, piece)));
         let Some((frame, piece)) = piece else {
             // A hole, or just started.
             let (due, _) = Due::at(room, view.map.at(now_raw_ns + self.trim_ns));
-            let state = if self.has_sounded() { PlayerState::Starved } else { PlayerState::Joining };
-            return Report { state: if due.sounding().is_some() { state } else { due.state }, song: due.song, ..silent };
+            let state =
+                if self.has_sounded() { PlayerState::Starved } else { PlayerState::Joining };
+            return Report {
+                state: if due.sounding().is_some() { state } else { due.state },
+                song: due.song,
+                ..silent
+            };
         };
         let playhead = piece.playhead_at(frame);
         let place = Report {
@@ -102,7 +109,8 @@ impl Renderer {
         }
         let left = song.length().0 as f64 - piece.due.frame_at(playhead) / song.frames_per_flick();
         let following = room.next_after(playhead.time(), SONGS_AHEAD);
-        let following = following.iter().take_while(|(_, entry)| self.library.has(&entry.track, now_ns));
+        let following =
+            following.iter().take_while(|(_, entry)| self.library.has(&entry.track, now_ns));
         let flicks = left + following.map(|(_, entry)| entry.length().0 as f64).sum::<f64>();
         (flicks * 1e3 / FLICKS_PER_SECOND as f64).max(0.0) as u32
     }

@@ -4,7 +4,10 @@
 //! sound; this keeps the books: the input position of each output frame, to a fraction of a frame.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{Adjustable, Async, FixedAsync, Resampler as _, Resizable, SincInterpolationParameters, WindowFunction};
+use rubato::{
+    Adjustable, Async, FixedAsync, Resampler as _, Resizable, SincInterpolationParameters,
+    WindowFunction,
+};
 
 use super::link::{BLOCK_FRAMES, CHANNELS};
 
@@ -38,11 +41,26 @@ impl Resampler {
     /// From `in_rate` to `out_rate`.
     pub fn new(in_rate: u32, out_rate: u32) -> Result<Self, rubato::ResamplerConstructionError> {
         let ratio = f64::from(out_rate) / f64::from(in_rate);
-        let parameters = SincInterpolationParameters::new(SINC_FRAMES, WindowFunction::BlackmanHarris2)
-            .oversampling_factor(OVERSAMPLING);
-        let inner = Async::new_sinc(ratio, RATIO_RANGE, &parameters, BLOCK_FRAMES, CHANNELS, FixedAsync::Output)?;
+        let parameters =
+            SincInterpolationParameters::new(SINC_FRAMES, WindowFunction::BlackmanHarris2)
+                .oversampling_factor(OVERSAMPLING);
+        let inner = Async::new_sinc(
+            ratio,
+            RATIO_RANGE,
+            &parameters,
+            BLOCK_FRAMES,
+            CHANNELS,
+            FixedAsync::Output,
+        )?;
         let input = vec![0.0; (inner.input_frames_max() + SINC_FRAMES) * CHANNELS];
-        Ok(Self { inner, in_rate, nominal_step: 1.0 / ratio, last: 0.0, input, discard: vec![0.0; BLOCK_FRAMES * CHANNELS] })
+        Ok(Self {
+            inner,
+            in_rate,
+            nominal_step: 1.0 / ratio,
+            last: 0.0,
+            input,
+            discard: vec![0.0; BLOCK_FRAMES * CHANNELS],
+        })
     }
 
     /// The rate of its input.
@@ -117,7 +135,13 @@ mod tests {
 
     #[test]
     fn outputs_lie_where_the_books_say() {
-        for (in_rate, out_rate) in [(44_100, 48_000), (48_000, 48_000), (96_000, 48_000), (8_000, 44_100), (192_000, 44_100)] {
+        for (in_rate, out_rate) in [
+            (44_100, 48_000),
+            (48_000, 48_000),
+            (96_000, 48_000),
+            (8_000, 44_100),
+            (192_000, 44_100),
+        ] {
             let mut resampler = Resampler::new(in_rate, out_rate).expect("usual rates");
             let mut sine = Sine { frame: 0, per_frame: 0.05 };
             let nominal = f64::from(in_rate) / f64::from(out_rate);
@@ -134,7 +158,11 @@ mod tests {
                     resampler.run(&mut out, step, &mut sine);
                     for (n, frame) in out.chunks_exact(CHANNELS).enumerate() {
                         let due = ((first + n as f64 * step) * 0.05).sin() as f32;
-                        assert!((frame[0] - due).abs() < 2e-4, "{in_rate}→{out_rate} round {round} frame {n}: {} {due}", frame[0]);
+                        assert!(
+                            (frame[0] - due).abs() < 2e-4,
+                            "{in_rate}→{out_rate} round {round} frame {n}: {} {due}",
+                            frame[0]
+                        );
                     }
                 }
             }

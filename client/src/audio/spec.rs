@@ -50,7 +50,10 @@ impl OutputSpec {
         if let Some(file) = given.strip_prefix("wav:") {
             return match file {
                 "" => Err(invalid("the file's name is missing".into())),
-                _ => Ok(Self::Virtual(VirtualSpec { wav: Some(file.into()), ..VirtualSpec::default() })),
+                _ => Ok(Self::Virtual(VirtualSpec {
+                    wav: Some(file.into()),
+                    ..VirtualSpec::default()
+                })),
             };
         }
         match given.strip_prefix("virtual:").or_else(|| given.strip_prefix("virtual,")) {
@@ -76,7 +79,8 @@ fn parse_virtual(options: &str) -> Result<VirtualSpec, String> {
         let Some(ppm) = option.strip_prefix("drift=") else {
             return Err(format!("'{option}' is neither drift=PPM nor wav=FILE"));
         };
-        spec.drift_ppm = f64::from_str(ppm).map_err(|_| format!("'{ppm}' is not a number of ppm"))?;
+        spec.drift_ppm =
+            f64::from_str(ppm).map_err(|_| format!("'{ppm}' is not a number of ppm"))?;
         if !(spec.drift_ppm.abs() <= DRIFT_PPM_MAX) {
             return Err(format!("the drift must lie within ±{DRIFT_PPM_MAX} ppm"));
         }
@@ -119,7 +123,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_named() {
-        for given in ["", "wav:", "virtual:wav=", "virtual:drift=fast", "virtual:drift=1e9", "virtual:drift=NaN", "virtual:x=1"] {
+        for given in [
+            "",
+            "wav:",
+            "virtual:wav=",
+            "virtual:drift=fast",
+            "virtual:drift=1e9",
+            "virtual:drift=NaN",
+            "virtual:x=1",
+        ] {
             let error = OutputSpec::parse(given).expect_err("nonsense is refused").to_string();
             assert!(error.contains("jam outputs"), "{error}");
         }

@@ -57,7 +57,8 @@ pub struct Context<'a> {
 impl Trace {
     /// Begins the file anew.
     pub fn create(path: &Path) -> Result<Self, AudioError> {
-        let file = File::create(path).map_err(|source| AudioError::File { path: path.to_owned(), source })?;
+        let file = File::create(path)
+            .map_err(|source| AudioError::File { path: path.to_owned(), source })?;
         let (lines, waiting) = sync_channel(WAITING_MAX);
         let writer = std::thread::Builder::new()
             .name("jam-trace".into())

@@ -65,7 +65,8 @@ impl VirtualDevice {
             .name("jam-device".into())
             .spawn(move || {
                 priority::raise();
-                Card { time, feed, recorder, sound: [0.0; PERIOD as usize * CHANNELS] }.run(&stopped);
+                Card { time, feed, recorder, sound: [0.0; PERIOD as usize * CHANNELS] }
+                    .run(&stopped);
             })
             .map_err(AudioError::Thread)?;
         Ok(Self { stop, thread: Some(thread) })
@@ -95,7 +96,9 @@ impl Card {
     fn run(&mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             self.turn(mono_ns());
-            let due = self.time.ns_at(self.feed.next_frame() + PERIOD - BUFFER.min(self.feed.next_frame() + PERIOD));
+            let due = self.time.ns_at(
+                self.feed.next_frame() + PERIOD - BUFFER.min(self.feed.next_frame() + PERIOD),
+            );
             let wait = u64::try_from(due - mono_ns()).unwrap_or(0);
             std::thread::park_timeout(Duration::from_nanos(wait.max(1)));
         }
@@ -131,7 +134,8 @@ mod tests {
         let (mut line, feed) = link(RATE, 1.0);
         line.set_feeding(true);
         let time = DeviceTime { start_ns: 1_000, rate: RATE, drift_ppm: 100.0 };
-        let mut card = Card { time, feed, recorder: None, sound: [0.0; PERIOD as usize * CHANNELS] };
+        let mut card =
+            Card { time, feed, recorder: None, sound: [0.0; PERIOD as usize * CHANNELS] };
         card.turn(1_000);
         assert_eq!(card.feed.next_frame(), BUFFER);
         card.turn(time.ns_at(PERIOD - 1));

@@ -119,8 +119,11 @@ impl Input for Tape {
         while done < frames {
             let at = self.fed + done;
             let left = frames - done;
-            let samples = |from: i64, count: i64| from as usize * CHANNELS..(from + count) as usize * CHANNELS;
-            let playing = self.parts.iter_mut().find(|(start, part)| at < start + part.frames as i64);
+            let samples = |from: i64, count: i64| {
+                from as usize * CHANNELS..(from + count) as usize * CHANNELS
+            };
+            let playing =
+                self.parts.iter_mut().find(|(start, part)| at < start + part.frames as i64);
             let Some((start, part)) = playing else {
                 out[samples(done, left)].fill(0.0);
                 break;

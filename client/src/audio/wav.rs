@@ -95,7 +95,13 @@ fn sample(value: f32) -> i16 {
     (value.clamp(-1.0, 1.0) * f32::from(i16::MAX)).round() as i16
 }
 
-fn write_on(mut files: Files, mut frames: Consumer<[i16; CHANNELS]>, mut gaps: Consumer<Gap>, done: &AtomicBool, path: &Path) {
+fn write_on(
+    mut files: Files,
+    mut frames: Consumer<[i16; CHANNELS]>,
+    mut gaps: Consumer<Gap>,
+    done: &AtomicBool,
+    path: &Path,
+) {
     loop {
         let last = done.load(Ordering::Acquire);
         if let Err(error) = files.drain(&mut frames, &mut gaps) {
@@ -123,15 +129,30 @@ impl Files {
         let mut index_path = path.as_os_str().to_owned();
         index_path.push(".idx");
         let index_path = PathBuf::from(index_path);
-        let create = |path: &Path| File::create(path).map_err(|source| AudioError::File { path: path.to_owned(), source });
-        let mut files =
-            Self { wav: create(path)?, index: create(&index_path)?, time, frame: 0, indexed: 0, bytes: Vec::new() };
-        files.wav.write_all(&header(time.rate, 0)).map_err(|source| AudioError::File { path: path.to_owned(), source })?;
+        let create = |path: &Path| {
+            File::create(path).map_err(|source| AudioError::File { path: path.to_owned(), source })
+        };
+        let mut files = Self {
+            wav: create(path)?,
+            index: create(&index_path)?,
+            time,
+            frame: 0,
+            indexed: 0,
+            bytes: Vec::new(),
+        };
+        files
+            .wav
+            .write_all(&header(time.rate, 0))
+            .map_err(|source| AudioError::File { path: path.to_owned(), source })?;
         Ok(files)
     }
 
     /// Writes what waits.
-    fn drain(&mut self, frames: &mut Consumer<[i16; CHANNELS]>, gaps: &mut Consumer<Gap>) -> io::Result<()> {
+    fn drain(
+        &mut self,
+        frames: &mut Consumer<[i16; CHANNELS]>,
+        gaps: &mut Consumer<Gap>,
+    ) -> io::Result<()> {
         loop {
             // In this order: a gap before these frames was announced before them.
             let waiting = frames.slots();
@@ -224,14 +245,16 @@ mod tests {
 
         let mut reader = hound::WavReader::open(&path).expect("a readable file");
         assert_eq!(reader.spec().sample_rate, 48_000);
-        let samples: Vec<i16> = reader.samples().map(|sample| sample.expect("whole samples")).collect();
+        let samples: Vec<i16> =
+            reader.samples().map(|sample| sample.expect("whole samples")).collect();
         assert_eq!(samples.len(), (4800 + 100_000 + 10) * CHANNELS);
         assert!(samples[..9600].iter().all(|sample| *sample == 16_384));
         assert!(samples[9600..209_600].iter().all(|sample| *sample == 0));
         assert!(samples[209_600..].iter().all(|sample| *sample == -32_767));
 
         let index = std::fs::read(folder.path().join("x.wav.idx")).expect("an index");
-        let word = |n: usize| u64::from_le_bytes(index[n * 8..n * 8 + 8].try_into().expect("8 bytes"));
+        let word =
+            |n: usize| u64::from_le_bytes(index[n * 8..n * 8 + 8].try_into().expect("8 bytes"));
         assert_eq!((word(0), word(1)), (0, 5_000));
         assert_eq!((word(2), word(3)), (2400, 50_005_000));
         assert!(index.len() / 16 >= 104_810 / 4800);

@@ -118,7 +118,8 @@ impl DeviceClock {
     /// Which frame sounds at a reading of the raw clock; negative before frame 0.
     pub fn frame_at(&self, raw_ns: i64) -> i64 {
         let since_last = (raw_ns - self.raw_at(self.last_frame)) as f64;
-        self.last_frame as i64 + (since_last / (self.nominal_ns * (1.0 + self.drift))).floor() as i64
+        self.last_frame as i64
+            + (since_last / (self.nominal_ns * (1.0 + self.drift))).floor() as i64
     }
 
     fn anchor(&mut self, frame: u64, raw_ns: i64) {
@@ -131,7 +132,8 @@ impl DeviceClock {
     }
 
     fn off_nominal(&self, frame: u64, raw_ns: i64) -> f64 {
-        (raw_ns - self.base_ns) as f64 - (frame as i64 - self.base_frame as i64) as f64 * self.nominal_ns
+        (raw_ns - self.base_ns) as f64
+            - (frame as i64 - self.base_frame as i64) as f64 * self.nominal_ns
     }
 
     fn noise(&self) -> f64 {
@@ -306,7 +308,9 @@ mod tests {
         assert_eq!(controller.steer(0.0, 80.0, 0.01), Steering::Rate(80.0));
         let mut last = 80.0;
         for _ in 0..90 {
-            let Steering::Rate(rate) = controller.steer(50e6, 80.0, 0.01) else { panic!("jumped early") };
+            let Steering::Rate(rate) = controller.steer(50e6, 80.0, 0.01) else {
+                panic!("jumped early")
+            };
             assert!(rate - last <= SLEW_PPM_PER_S * 0.01 + 1e-9 && rate <= 80.0 + STEER_PPM_MAX);
             last = rate;
         }
@@ -319,7 +323,8 @@ mod tests {
             let error = if round % 90 == 0 { 0.0 } else { 3e6 };
             assert!(matches!(controller.steer(error, 0.0, 0.01), Steering::Rate(_)), "{round}");
         }
-        let jumps = (0..150).filter(|_| controller.steer(-3e6, 0.0, 0.01) == Steering::Jump).count();
+        let jumps =
+            (0..150).filter(|_| controller.steer(-3e6, 0.0, 0.01) == Steering::Jump).count();
         assert_eq!(jumps, 1);
     }
 
