@@ -1,1 +1,2 @@
 //! Listen together: the jam command line and the player behind it.
+pub mod audio;

@@ -6,6 +6,8 @@
 pub mod filter;
 pub mod lead;
 pub mod map;
+pub mod playout;
 
 pub use filter::{ClockFilter, Estimate, Probe};
 pub use map::SharedMap;
+pub use playout::{Controller, DeviceClock, Steering};
