@@ -39,6 +39,12 @@ pub enum Failure {
         /// What the last try said.
         last: String,
     },
+    /// It may have been applied, and the cluster no longer knows: exit 3.
+    #[error("{what} has no known outcome, and its session has expired; look at `jam status` before you run it again")]
+    Forgotten {
+        /// Which command.
+        what: String,
+    },
     /// Something on this machine: exit 1.
     #[error("{message}: {source}")]
     Local {
@@ -73,7 +79,7 @@ impl Failure {
         match self {
             Self::Refused { .. } | Self::Unreachable { .. } | Self::Local { .. } | Self::Some { .. } => 1,
             Self::Usage(_) => 2,
-            Self::Unknown { .. } => 3,
+            Self::Unknown { .. } | Self::Forgotten { .. } => 3,
         }
     }
 
@@ -83,7 +89,7 @@ impl Failure {
             Self::Usage(_) => "usage",
             Self::Refused { code, .. } => code,
             Self::Unreachable { .. } => "unreachable",
-            Self::Unknown { .. } => "unknown",
+            Self::Unknown { .. } | Self::Forgotten { .. } => "unknown",
             Self::Local { .. } => "local",
             Self::Some { .. } => "some_failed",
         }

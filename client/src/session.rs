@@ -18,7 +18,7 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::connection::Cluster;
-use crate::error::{Failure, malformed};
+use crate::error::Failure;
 
 /// How long an unfinished command line can be taken up again. Afterwards the same words are a new wish: who
 /// types `jam skip` an hour after one failed means the song that plays now.
@@ -69,8 +69,6 @@ pub struct Session {
     /// Held for as long as the process lives.
     _lock: File,
     saved: Saved,
-    /// Whether an earlier process began this command line.
-    resumed: bool,
 }
 
 /// What became of one step.
@@ -99,7 +97,7 @@ impl Session {
             match &slot.saved.unfinished {
                 Some(unfinished) if unfinished.is_fresh(now) => {
                     if unfinished.intent == intent {
-                        return Ok(Self { resumed: true, ..slot });
+                        return Ok(slot);
                     }
                 }
                 _ => {
@@ -134,11 +132,21 @@ impl Session {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Saved::fresh(user),
             Err(error) => return Err(error),
         };
-        Ok(Some(Self { path: path.to_owned(), _lock: lock, saved, resumed: false }))
+        Ok(Some(Self { path: path.to_owned(), _lock: lock, saved }))
     }
 
-    /// Sends one step of the command line, or takes up what an earlier run left of it, until it is settled.
-    /// `command` is what it means now; a step that was sent before keeps the command it had.
+    /// Settles a step that an earlier run of this command line has settled or sent; `None`: it had not come so far.
+    pub async fn resume(&mut self, cluster: &mut Cluster, step: &str) -> Result<Option<Settled>, Failure> {
+        if let Some((reply, room)) = self.settled_before(step)? {
+            return Ok(Some(Settled { reply, room, earlier: true }));
+        }
+        let Some((number, room, command)) = self.sent_before(step)? else { return Ok(None) };
+        let mut settled = self.settle(cluster, step, number, room, command, true).await?;
+        settled.earlier = true;
+        Ok(Some(settled))
+    }
+
+    /// Sends one step of the command line until it is settled. Call [`Self::resume`] before.
     pub async fn submit(
         &mut self,
         cluster: &mut Cluster,
@@ -146,16 +154,24 @@ impl Session {
         room: &RoomCode,
         command: wire::Command,
     ) -> Result<Settled, Failure> {
-        if let Some((reply, room)) = self.settled_before(step)? {
-            return Ok(Settled { reply, room, earlier: true });
-        }
-        let (mut number, room, command, mut maybe_applied) = match self.sent_before(step)? {
-            Some((number, room, command)) => (number, room, command, true),
-            None => (self.write_down(step, room, &command)?, room.clone(), command, false),
-        };
+        let number = self.write_down(step, room, &command)?;
+        self.settle(cluster, step, number, room.clone(), command, false).await
+    }
+
+    async fn settle(
+        &mut self,
+        cluster: &mut Cluster,
+        step: &str,
+        mut number: u64,
+        room: RoomCode,
+        command: wire::Command,
+        mut maybe_applied: bool,
+    ) -> Result<Settled, Failure> {
         let what = describe(&command);
         loop {
-            self.open(cluster).await.map_err(|failure| unsettled(failure, maybe_applied, what))?;
+            if let Err(failure) = self.open(cluster).await {
+                return Err(self.unsettled(failure, maybe_applied, what)?);
+            }
             let session = self.id()?.to_wire();
             let sent = cluster
                 .edit(what, &mut maybe_applied, async |door, give| {
@@ -179,17 +195,14 @@ impl Session {
             };
             match reply.rejection.as_ref().map(|rejection| rejection.code.as_str()) {
                 None => {
-                    self.settle(step, &room, &reply)?;
+                    self.note_reply(step, &room, &reply)?;
                     return Ok(Settled { reply, room, earlier: false });
                 }
                 // The session is gone, and with it the memory of what it had done.
                 Some("session_expired") if maybe_applied => {
                     self.renew();
                     self.forget_step()?;
-                    return Err(Failure::refused(
-                        "session_expired",
-                        format!("the cluster no longer knows whether an earlier run of {what} was applied; look at `jam status` before you run it again"),
-                    ));
+                    return Err(Failure::Forgotten { what: what.to_owned() });
                 }
                 Some("session_expired" | "stale" | "number_reused") if !maybe_applied => {
                     self.renew();
@@ -211,11 +224,6 @@ impl Session {
         self.save(false)
     }
 
-    /// Whether an earlier process began this command line.
-    pub fn resumed(&self) -> bool {
-        self.resumed
-    }
-
     async fn open(&mut self, cluster: &mut Cluster) -> Result<(), Failure> {
         if self.saved.opened {
             return Ok(());
@@ -231,6 +239,15 @@ impl Session {
             .await?;
         self.saved.opened = true;
         Ok(())
+    }
+
+    /// A refusal on the way to a retry leaves the earlier attempt as unknown as it was.
+    fn unsettled(&mut self, failure: Failure, maybe_applied: bool, what: &str) -> Result<Failure, Failure> {
+        if maybe_applied {
+            return Ok(Failure::Unknown { what: what.to_owned(), last: failure.to_string() });
+        }
+        self.forget_step()?;
+        Ok(failure)
     }
 
     fn id(&self) -> Result<SessionId, Failure> {
@@ -258,7 +275,7 @@ impl Session {
         Ok(number)
     }
 
-    fn settle(&mut self, step: &str, room: &RoomCode, reply: &wire::SubmitReply) -> Result<(), Failure> {
+    fn note_reply(&mut self, step: &str, room: &RoomCode, reply: &wire::SubmitReply) -> Result<(), Failure> {
         let reply = format!("{room} {}", hex(&reply.encode_to_vec()));
         if let Some(unfinished) = &mut self.saved.unfinished {
             unfinished.sending = None;
@@ -295,7 +312,7 @@ impl Session {
     }
 
     fn corrupt(&self) -> Failure {
-        malformed(format!("the session file {} is damaged: delete it", self.path.display()))
+        Failure::refused("session_damaged", format!("the session file {} is damaged; delete it", self.path.display()))
     }
 
     /// Replaces the slot's file in one piece.
@@ -329,14 +346,6 @@ impl Unfinished {
         let worth_it = self.sending.is_some() || !self.done.is_empty();
         worth_it && now.saturating_sub(self.started_unix_secs) < INTENT_KEPT.as_secs()
     }
-}
-
-/// A refusal on the way to a retry leaves the earlier attempt as unknown as it was.
-fn unsettled(failure: Failure, maybe_applied: bool, what: &str) -> Failure {
-    if maybe_applied && failure.exit_code() == 1 {
-        return Failure::Unknown { what: what.to_owned(), last: failure.to_string() };
-    }
-    failure
 }
 
 /// The command in words, for "… has no known outcome".
