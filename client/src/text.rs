@@ -2,6 +2,7 @@
 
 use jam_proto::event::Entry;
 use jam_proto::ids::EntryId;
+use jam_proto::room::{Action, LastAction};
 use jam_proto::time::Flicks;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -114,17 +115,17 @@ pub fn queue(entries: &[&Entry], current: Option<EntryId>, playing: bool) -> Str
     table(&rows)
 }
 
-/// Why a room is silent although someone listens; `None`: it is not.
-pub fn silence(playing: bool, current: bool, last: Option<(&str, &str)>) -> Option<String> {
-    match (playing, current, last) {
+/// Why a room is silent although someone listens; `None`: it is not. `stopped`: who stopped its clock.
+pub fn silence(playing: bool, current: bool, stopped: Option<&LastAction>) -> Option<String> {
+    match (playing, current, stopped) {
         (true, true, _) => None,
-        (true, false, _) => Some("the queue is dry: add a song and it starts at once".to_owned()),
-        (false, _, Some(("", "paused_nobody_listening"))) => {
+        (true, false, _) => Some("the queue is dry; add a song and it starts at once".to_owned()),
+        (false, _, Some(LastAction { what: Action::PausedNobodyListening, .. })) => {
             Some("paused by the cluster, since nobody had listened for a minute".to_owned())
         }
-        (false, _, Some((by, "paused"))) => Some(format!("paused by {}", clean(by))),
-        (false, false, _) => Some("nothing is queued and nobody has pressed play yet".to_owned()),
-        (false, true, _) => Some("not playing: `jam play` starts it".to_owned()),
+        (false, _, Some(by)) => Some(format!("paused by {}", clean(&by.by))),
+        (false, false, None) => Some("nothing is queued and nobody has pressed play yet".to_owned()),
+        (false, true, None) => Some("nobody has pressed play yet".to_owned()),
     }
 }
 
@@ -132,6 +133,7 @@ pub fn silence(playing: bool, current: bool, last: Option<(&str, &str)>) -> Opti
 mod tests {
     use super::*;
     use jam_proto::ids::TrackId;
+    use jam_proto::time::SharedTime;
 
     fn entry(id: u64, title: &str, artist: &str) -> Entry {
         Entry {
@@ -182,9 +184,13 @@ mod tests {
 
     #[test]
     fn silence_has_a_reason() {
-        assert_eq!(silence(true, true, None), None);
-        assert_eq!(silence(false, true, Some(("ann", "paused"))).as_deref(), Some("paused by ann"));
-        assert!(silence(true, false, None).is_some_and(|why| why.contains("dry")));
-        assert!(silence(false, true, Some(("", "paused_nobody_listening"))).is_some_and(|why| why.contains("nobody")));
+        let by = |by: &str, what| Some(LastAction { by: by.into(), what, at: SharedTime(0) });
+        let why = |playing, current, by: Option<LastAction>| silence(playing, current, by.as_ref());
+        assert_eq!(why(true, true, None), None);
+        assert_eq!(why(false, true, by("ann", Action::Paused)).as_deref(), Some("paused by ann"));
+        assert!(why(true, false, None).is_some_and(|why| why.contains("dry")));
+        let nobody = why(false, true, by("", Action::PausedNobodyListening));
+        assert!(nobody.is_some_and(|why| why.contains("nobody had listened")));
+        assert!(why(false, true, None).is_some_and(|why| why.contains("pressed play")));
     }
 }

@@ -64,12 +64,6 @@ impl View {
     fn current(&self) -> Option<&Entry> {
         self.room.at(self.now()).entry
     }
-
-    /// Who did what last, as the cluster keeps it.
-    fn last_action(&self) -> Option<(&str, &str)> {
-        let action = self.reply.room.as_ref()?.last_action.as_ref()?;
-        Some((action.by.as_str(), action.what.as_str()))
-    }
 }
 
 fn entry_json(entry: &Entry) -> Value {

@@ -147,7 +147,7 @@ fn listener_json(listener: &wire::Listener) -> Value {
 
 fn why_silent(view: &View) -> Option<String> {
     let sounding = view.room.at(view.now());
-    text::silence(sounding.playing, sounding.entry.is_some(), view.last_action())
+    text::silence(sounding.playing, sounding.entry.is_some(), view.room.stopped())
 }
 
 fn status_text(view: &View) -> String {
