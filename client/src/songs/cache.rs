@@ -13,9 +13,9 @@ use jam_proto::wire::v1 as wire;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::disk::DiskCache;
+use super::disk::{DiskCache, Part};
 use crate::audio::SongSource;
-use crate::connection::Backoff;
+use crate::connection::{Backoff, Door};
 use crate::news::{News, Reporter};
 use crate::nodes::Nodes;
 use crate::refusal::Refusal;
@@ -124,21 +124,25 @@ impl SongCache {
 
     async fn fetch(&self, id: TrackId) -> Result<PathBuf, FetchError> {
         let door = self.nodes.dial_next().await.map_err(FetchError::Passing)?;
-        let local = |error: std::io::Error| {
-            FetchError::Lasting(format!("can't write the song cache: {error}; free some space or pass --cache-dir"))
-        };
         let disk = self.disk.clone();
         let opened = tokio::task::spawn_blocking(move || disk.part(&id)).await;
         let mut part = opened.map_err(std::io::Error::other).and_then(|part| part).map_err(local)?;
+        if !part.is_whole() {
+            Self::fill(&door, id, &mut part).await?;
+        }
+        let finished = tokio::task::spawn_blocking(move || part.finish()).await;
+        let whole = finished.map_err(std::io::Error::other).and_then(|whole| whole).map_err(local)?;
+        whole.ok_or_else(|| FetchError::Passing("the bytes were not the song's".into()))
+    }
+
+    async fn fill(door: &Door, id: TrackId, part: &mut Part) -> Result<(), FetchError> {
         let request = wire::FetchRequest { id: id.to_wire(), offset: part.bytes(), length: 0 };
         let asked = timeout(SILENCE_MAX, async { door.songs().fetch(request).await });
         let mut chunks = within(asked.await)?.into_inner();
         while let Some(chunk) = within(timeout(SILENCE_MAX, chunks.message()).await)? {
             part.append(&chunk.data).map_err(local)?;
         }
-        let finished = tokio::task::spawn_blocking(move || part.finish()).await;
-        let whole = finished.map_err(std::io::Error::other).and_then(|whole| whole).map_err(local)?;
-        whole.ok_or_else(|| FetchError::Passing("the bytes were not the song's".into()))
+        Ok(())
     }
 
     fn add_ready(&self, id: TrackId, path: PathBuf) {
@@ -154,6 +158,10 @@ enum FetchError {
     Passing(String),
     /// Someone should hear of it.
     Lasting(String),
+}
+
+fn local(error: std::io::Error) -> FetchError {
+    FetchError::Lasting(format!("can't write the song cache: {error}; free some space or pass --cache-dir"))
 }
 
 fn within<T>(answer: Result<Result<T, tonic::Status>, tokio::time::error::Elapsed>) -> Result<T, FetchError> {

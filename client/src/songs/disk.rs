@@ -142,6 +142,11 @@ impl Part {
         self.hasher.count()
     }
 
+    /// Whether that is all of it.
+    pub fn is_whole(&self) -> bool {
+        TrackId(*self.hasher.finalize().as_bytes()) == self.id
+    }
+
     /// Adds the bytes that follow.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
@@ -151,12 +156,16 @@ impl Part {
 
     /// All of it is here: the whole file, if it is what its id says. If not, the part is dropped and it starts over.
     pub fn finish(self) -> io::Result<Option<PathBuf>> {
-        if TrackId(*self.hasher.finalize().as_bytes()) != self.id {
+        if !self.is_whole() {
             fs::remove_file(&self.path)?;
             return Ok(None);
         }
         self.file.sync_all()?;
-        fs::rename(&self.path, &self.whole)?;
+        match fs::rename(&self.path, &self.whole) {
+            // Another process finished this very part between our opening and our locking it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.whole.exists() => {}
+            renamed => renamed?,
+        }
         Ok(Some(self.whole))
     }
 }

@@ -4,7 +4,9 @@
 //! of CLOCK_MONOTONIC_RAW of the machine it was taken on.
 
 pub mod filter;
+pub mod holdover;
 pub mod map;
 
 pub use filter::{ClockFilter, Estimate, Probe};
+pub use holdover::Holdover;
 pub use map::SharedMap;
