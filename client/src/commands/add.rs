@@ -11,7 +11,6 @@ use jam_proto::wire::v1::command::Kind;
 use serde_json::json;
 
 use super::View;
-use super::edit;
 use crate::cli::{AddArgs, Options};
 use crate::connection::Cluster;
 use crate::error::Failure;

@@ -111,7 +111,7 @@ impl SongCache {
                     }
                     return;
                 }
-                Err(FetchError::Passing(_)) => {}
+                Err(FetchError::Passing) => {}
                 Err(FetchError::Lasting(why)) if !told => {
                     told = true;
                     self.reporter.tell(News::Trouble(why));
@@ -123,7 +123,7 @@ impl SongCache {
     }
 
     async fn fetch(&self, id: TrackId) -> Result<PathBuf, FetchError> {
-        let door = self.nodes.dial_next().await.map_err(FetchError::Passing)?;
+        let door = self.nodes.dial_next().await.map_err(|_| FetchError::Passing)?;
         let disk = self.disk.clone();
         let opened = tokio::task::spawn_blocking(move || disk.part(&id)).await;
         let mut part = opened.map_err(std::io::Error::other).and_then(|part| part).map_err(local)?;
@@ -132,7 +132,8 @@ impl SongCache {
         }
         let finished = tokio::task::spawn_blocking(move || part.finish()).await;
         let whole = finished.map_err(std::io::Error::other).and_then(|whole| whole).map_err(local)?;
-        whole.ok_or_else(|| FetchError::Passing("the bytes were not the song's".into()))
+        // The bytes were not the song's; they are dropped.
+        whole.ok_or(FetchError::Passing)
     }
 
     async fn fill(door: &Door, id: TrackId, part: &mut Part) -> Result<(), FetchError> {
@@ -155,7 +156,7 @@ impl SongCache {
 
 enum FetchError {
     /// Another node or another moment will do.
-    Passing(String),
+    Passing,
     /// Someone should hear of it.
     Lasting(String),
 }
@@ -169,8 +170,8 @@ fn within<T>(answer: Result<Result<T, tonic::Status>, tokio::time::error::Elapse
         Ok(Ok(value)) => Ok(value),
         Ok(Err(status)) => Err(match Refusal::of(&status) {
             Refusal::Final { message, .. } => FetchError::Lasting(format!("a song can't be fetched: {message}")),
-            other => FetchError::Passing(other.message().to_owned()),
+            _ => FetchError::Passing,
         }),
-        Err(_) => Err(FetchError::Passing("the node fell silent".into())),
+        Err(_) => Err(FetchError::Passing),
     }
 }
