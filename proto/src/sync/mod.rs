@@ -6,7 +6,9 @@
 pub mod filter;
 pub mod holdover;
 pub mod map;
+pub mod playout;
 
 pub use filter::{ClockFilter, Estimate, Probe};
 pub use holdover::Holdover;
 pub use map::SharedMap;
+pub use playout::{Controller, DeviceClock, Steering};
