@@ -1,3 +1,19 @@
 //! A Jam node.
 
+pub mod api;
+pub mod config;
+pub mod formation;
+pub mod forward;
+pub mod http;
+pub mod identity;
+pub mod links;
+pub mod metrics;
+pub mod node;
+pub mod presence;
+pub mod raft;
+pub mod refusal;
+pub mod server;
 pub mod shard;
+pub mod time;
+pub mod unheard;
+pub mod watch;

@@ -169,7 +169,7 @@ pub struct JoinArgs {
     /// The audio backend, such as alsa
     #[arg(long, env = "JAM_HOST")]
     pub host: Option<String>,
-    /// Play so many milliseconds earlier (or later, if negative): for Bluetooth and the like
+    /// How many milliseconds later than it says the device sounds: for Bluetooth and the like
     #[arg(long, env = "JAM_TRIM_MS", default_value_t = 0.0, allow_negative_numbers = true, value_name = "MS")]
     pub trim_ms: f64,
     /// Write what sounds when, as JSON lines

@@ -36,6 +36,7 @@ use crate::nodes::Nodes;
 use crate::output::Output;
 use crate::songs::cache::SongCache;
 use crate::songs::disk::DiskCache;
+use crate::text;
 use keys::Key;
 use line::LineView;
 use notices::Notices;
@@ -55,7 +56,11 @@ pub fn outputs(host: Option<&str>, output: Output) -> Result<(), Failure> {
         output.remark("no audio device was found; `jam join --output virtual` plays without one");
     }
     for device in found {
-        output.show(|| json!(device), || device.to_string());
+        let default = if device.default { "  (default)" } else { "" };
+        output.show(
+            || json!({"id": device.id, "name": device.name, "default": device.default}),
+            || format!("{}  {}{default}", text::pad(&device.id, 32), text::clean(&device.name)),
+        );
     }
     Ok(())
 }
@@ -120,14 +125,14 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
         screen,
     };
     let ended = listening.run(follower, news, leave_at).await;
-    let status = listening.player.status();
-    listening.player.stop();
+    let Listening { player, mut screen, summary, .. } = listening;
+    let status = player.status();
+    player.stop();
     // Ends the time exchange, by which the leader learns that we have left.
     drop(clock);
     tasks.shutdown().await;
-    listening.screen.close();
+    screen.close();
     ended?;
-    let summary = &listening.summary;
     output.show(|| summary.to_json(&status), || summary.to_text(&status));
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 pub mod filter;
 pub mod holdover;
+pub mod lead;
 pub mod map;
 pub mod playout;
 
