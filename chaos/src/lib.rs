@@ -1,1 +1,4 @@
-//! .
+//! Breaks real Jam clusters and judges, from the sound itself, whether the promises held.
+
+pub mod ear;
+pub mod testsong;
