@@ -57,7 +57,8 @@ impl Flicks {
     pub const fn as_frames(self, sample_rate: u32) -> i64 {
         // Half a flick forward makes up for the rounding of from_frames at odd rates and
         // changes nothing at exact ones: their frames are thousands of flicks long.
-        let twice = 2 * self.0 as i128 + if FLICKS_PER_SECOND % sample_rate as i64 == 0 { 0 } else { 1 };
+        let twice =
+            2 * self.0 as i128 + if FLICKS_PER_SECOND % sample_rate as i64 == 0 { 0 } else { 1 };
         (twice * sample_rate as i128).div_euclid(2 * FLICKS_PER_SECOND as i128) as i64
     }
 
@@ -123,9 +124,15 @@ mod tests {
 
     #[test]
     fn frames_come_back_at_any_rate() {
-        for rate in [8000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000, 44_056, 37_800, 12_345] {
+        for rate in
+            [8000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000, 44_056, 37_800, 12_345]
+        {
             for frame in (0..2000).chain([10_000_000_007, 44_100 * 86_400 * 30]) {
-                assert_eq!(Flicks::from_frames(frame, rate).as_frames(rate), frame as i64, "{frame} at {rate}");
+                assert_eq!(
+                    Flicks::from_frames(frame, rate).as_frames(rate),
+                    frame as i64,
+                    "{frame} at {rate}"
+                );
             }
         }
     }
@@ -138,9 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn nanoseconds_round_trip() {
+    fn nanoseconds_come_back_to_the_nanosecond() {
         for nanos in [0, 1, -1, 999, 1_000_000_007, -123_456_789_012_345] {
-            assert_eq!(Flicks::from_nanos(nanos).as_nanos(), nanos);
+            // A flick is 1.4 ns long, so not every nanosecond has one of its own.
+            assert!((Flicks::from_nanos(nanos).as_nanos() - nanos).abs() <= 1);
         }
     }
 }

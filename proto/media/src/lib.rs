@@ -1,1 +1,46 @@
-//! .
+//! What a song's bytes mean: its exact length, its tags, and its samples, the same on every
+//! node and in every player.
+//!
+//! Symphonia demuxes and decodes. What it leaves open is decided here, once, since a node that
+//! counts a song's frames and a player that plays them must agree to the frame:
+//!
+//! * **One line of frames.** The packets of a song, in order, each of a length that is known
+//!   without decoding it, make the *raw line*. The encoder's delay is dropped at its start, and the
+//!   committed length ends it. A packet that does not decode is silence of its length.
+//! * **One reading.** [`inspect()`] counts by walking that line to its end; [`Decoder`] walks the
+//!   very same line. So a length can't disagree with what is played.
+//! * **The bytes alone decide.** File names and extensions are never looked at, since a player
+//!   knows a song by its hash only.
+//!
+//! Nothing here touches the network or a clock. Bytes come from a [`Source`], which is a file
+//! today; whatever can read and seek may take its place.
+
+mod decoder;
+mod demux;
+mod downmix;
+mod elementary;
+mod inspect;
+mod mp4;
+mod preroll;
+mod refusal;
+mod sbr;
+mod tags;
+mod voice;
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+pub use decoder::Decoder;
+pub use inspect::{Limits, SongInfo, inspect};
+pub use refusal::Refusal;
+pub use symphonia::core::io::MediaSource;
+pub use tags::{Tags, tags, title_from_file_name};
+
+/// Where a song's bytes come from.
+pub type Source = Box<dyn MediaSource>;
+
+/// The bytes of a file.
+pub fn file(path: &Path) -> io::Result<Source> {
+    Ok(Box::new(File::open(path)?))
+}

@@ -1,0 +1,307 @@
+//! Opens a container and lays its packets on the raw line: each packet's first frame and number of
+//! frames are known before anything is decoded.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::registry::CodecRegistry;
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::well_known::{
+    FORMAT_ID_AIFF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
+};
+use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
+use symphonia::core::units::{Duration, TimeBase, Timestamp};
+use symphonia_adapter_libopus::OpusDecoder;
+
+use crate::tags::Tags;
+use crate::{Refusal, Source, mp4, sbr};
+
+/// Frames of an AAC-LC packet.
+const AAC_FRAMES: u64 = 1024;
+
+/// A container, opened at its first packet.
+pub(crate) struct Demux {
+    /// `None` only while it is opened anew.
+    reader: Option<Box<dyn FormatReader>>,
+    pub(crate) format: FormatId,
+    pub(crate) params: AudioCodecParameters,
+    pub(crate) track: Track,
+    /// Frames before the song's first one: what the encoder added.
+    pub(crate) delay: u64,
+    pub(crate) tags: Tags,
+    pub(crate) mp4: Option<mp4::Facts>,
+    next_frame: u64,
+    /// The first packet, read ahead since it may tell of more delay.
+    ahead: Option<Placed>,
+}
+
+/// A packet on the raw line.
+pub(crate) struct Placed {
+    pub(crate) packet: Packet,
+    /// Where its first frame is.
+    pub(crate) start: u64,
+    /// How many it has, whether it decodes or not.
+    pub(crate) frames: u64,
+    /// Frames that the decoder puts out before the first of these.
+    pub(crate) skip: u64,
+    /// All that the decoder should put out.
+    pub(crate) decoded: u64,
+}
+
+impl Demux {
+    /// Finds out what the bytes are, and reads the headers.
+    pub(crate) fn open(source: Source) -> Result<Self, Refusal> {
+        let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
+        Self::open_stream(stream)
+    }
+
+    /// As `open`, from a stream that was looked at before.
+    pub(crate) fn open_stream(mut stream: MediaSourceStream<'static>) -> Result<Self, Refusal> {
+        let mut head = [0; 12];
+        let length = stream.seek(SeekFrom::End(0)).map_err(unreadable)?;
+        if length == 0 {
+            return Err(Refusal::EmptyFile);
+        }
+        stream.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        let held = head.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        stream.read_exact(&mut head[..held]).map_err(unreadable)?;
+        // An MP4's edit list decides what is heard, and symphonia does not read it.
+        let mp4 = if &head[4..8] == b"ftyp" { Some(mp4::read(&mut stream, length)?) } else { None };
+        stream.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+
+        let mut reader = probe(stream)?;
+        let tags = Tags::of(reader.as_mut());
+        let track = match reader.default_track(TrackType::Audio) {
+            Some(track) => track.clone(),
+            None if reader.tracks().is_empty() => return Err(Refusal::NotAudio),
+            None => return Err(Refusal::NoAudioTrack),
+        };
+        let params = track
+            .codec_params
+            .as_ref()
+            .and_then(|params| params.audio())
+            .ok_or(Refusal::NoAudioTrack)?
+            .clone();
+        let mut demux = Self {
+            format: reader.format_info().format,
+            reader: Some(reader),
+            params,
+            track,
+            delay: 0,
+            tags,
+            mp4,
+            next_frame: 0,
+            ahead: None,
+        };
+        demux.delay = demux.encoder_delay();
+        demux.read_ahead();
+        Ok(demux)
+    }
+
+    fn encoder_delay(&self) -> u64 {
+        let told = u64::from(self.track.delay.unwrap_or(0));
+        let gapless = self.tags.gapless.map(|gapless| gapless.delay);
+        match self.format {
+            FORMAT_ID_MP3 if told > 0 => told,
+            FORMAT_ID_MP3 => gapless.unwrap_or(0),
+            FORMAT_ID_ISOMP4 => gapless.unwrap_or_else(|| {
+                let edit = self.mp4.as_ref().and_then(|facts| facts.edit_of(self.track.id));
+                edit.map_or(0, |edit| self.in_frames(edit.media_time))
+            }),
+            // Pre-skip. Vorbis has none: its decoder drops the first half block by itself.
+            FORMAT_ID_OGG if self.params.codec == CODEC_ID_OPUS => told,
+            _ => 0,
+        }
+    }
+
+    /// A time in the track's own units as frames, to the nearest.
+    pub(crate) fn in_frames(&self, time: u64) -> u64 {
+        let rate = self.sample_rate();
+        match self.track.time_base {
+            Some(base) => scale(time, base, rate),
+            None => time,
+        }
+    }
+
+    /// Frames per second as the headers have it. What the decoder puts out is the truth.
+    pub(crate) fn sample_rate(&self) -> u32 {
+        let told = sbr::rate_of(&self.params).or(self.params.sample_rate);
+        told.filter(|rate| *rate > 0).unwrap_or(44_100)
+    }
+
+    /// A decoder for the track, at the start of a stream.
+    pub(crate) fn decoder(&self) -> Result<Box<dyn AudioDecoder>, Refusal> {
+        let mut params = self.params.clone();
+        if params.codec == CODEC_ID_OPUS {
+            // The line is trimmed here, so that a seek doesn't trim twice or not at all.
+            if let Some(bytes) = params.extra_data.as_mut().and_then(|head| head.get_mut(10..12)) {
+                bytes.fill(0);
+            }
+        }
+        registry()
+            .make_audio_decoder(&params, &AudioDecoderOptions::default().gapless(false))
+            .map_err(|error| Refusal::UnsupportedCodec(error.to_string()))
+    }
+
+    /// What an Opus header says about loudness: the output gain (RFC 7845, 5.1), which must be applied.
+    pub(crate) fn gain(&self) -> f32 {
+        let head = self.params.extra_data.as_deref().unwrap_or_default();
+        match (self.params.codec, head.get(16..18)) {
+            (CODEC_ID_OPUS, Some(&[low, high])) if head.starts_with(b"OpusHead") => {
+                10f32.powf(f32::from(i16::from_le_bytes([low, high])) / (20.0 * 256.0))
+            }
+            _ => 1.0,
+        }
+    }
+
+    /// The next packet on the line; `None` at its end.
+    pub(crate) fn next(&mut self) -> Result<Option<Placed>, Error> {
+        match self.ahead.take() {
+            Some(placed) => Ok(Some(placed)),
+            None => self.read(),
+        }
+    }
+
+    /// Whatever goes wrong here goes wrong again, and is reported, when the next packet is asked for.
+    fn read_ahead(&mut self) {
+        let Ok(Some(placed)) = self.read() else { return };
+        if self.format == FORMAT_ID_OGG {
+            // A granule position that starts below zero: so much of the sound comes before the song.
+            let early = -placed.packet.pts.get() - placed.skip as i64;
+            self.delay += u64::try_from(early).unwrap_or(0);
+        }
+        self.ahead = Some(placed);
+    }
+
+    fn read(&mut self) -> Result<Option<Placed>, Error> {
+        let Some(reader) = self.reader.as_mut() else { return Ok(None) };
+        let packet = loop {
+            match reader.next_packet()? {
+                Some(packet) if packet.track_id == self.track.id => break packet,
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        };
+        Ok(Some(self.place(packet)))
+    }
+
+    fn place(&mut self, mut packet: Packet) -> Placed {
+        let (start, frames, skip, decoded) = match self.format {
+            // These count their frames themselves, so a hole in them is known as such.
+            FORMAT_ID_FLAC | FORMAT_ID_WAVE | FORMAT_ID_AIFF => {
+                let start = u64::try_from(packet.pts.get()).unwrap_or(0);
+                (start, packet.dur.get(), 0, packet.dur.get())
+            }
+            FORMAT_ID_OGG => {
+                let skip = packet.trim_start.get();
+                (self.next_frame, packet.dur.get(), skip, packet.block_dur().get())
+            }
+            FORMAT_ID_ISOMP4 => {
+                let frames = self.mp4_frames(&packet);
+                (self.next_frame, frames, 0, frames)
+            }
+            FORMAT_ID_MP3 => {
+                let frames = mp3_frames(&packet.data);
+                (self.next_frame, frames, 0, frames)
+            }
+            _ => (self.next_frame, packet.dur.get(), 0, packet.dur.get()),
+        };
+        self.next_frame = start + frames;
+        packet.trim_start = Duration::ZERO;
+        packet.trim_end = Duration::ZERO;
+        Placed { packet, start, frames, skip, decoded }
+    }
+
+    /// The frames of an MP4 sample. Its stated duration is in the track's own units, and of the last
+    /// sample often less than it decodes to.
+    fn mp4_frames(&self, packet: &Packet) -> u64 {
+        if self.params.codec == CODEC_ID_AAC {
+            return AAC_FRAMES;
+        }
+        let from = u64::try_from(packet.pts.get()).unwrap_or(0);
+        self.in_frames(from + packet.dur.get()) - self.in_frames(from)
+    }
+
+    /// Goes back to the first packet.
+    pub(crate) fn rewind(&mut self) -> Result<(), Refusal> {
+        if let Some(reader) = self.reader.take() {
+            let mut stream = reader.into_inner();
+            stream.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+            self.reader = Some(probe(stream)?);
+        }
+        self.delay = self.encoder_delay();
+        self.next_frame = 0;
+        self.ahead = None;
+        self.read_ahead();
+        Ok(())
+    }
+
+    /// Where the next packet starts.
+    pub(crate) fn next_frame(&self) -> u64 {
+        self.ahead.as_ref().map_or(self.next_frame, |placed| placed.start)
+    }
+
+    /// Jumps to the packet that holds `frame`, or one before it, where the container counts its frames
+    /// itself and a jump is exact. Elsewhere the packets from the start on have to be counted.
+    pub(crate) fn jump(&mut self, frame: u64) -> bool {
+        let exact = matches!(self.format, FORMAT_ID_FLAC | FORMAT_ID_WAVE | FORMAT_ID_AIFF);
+        let (true, Ok(ts), Some(reader)) = (exact, i64::try_from(frame), self.reader.as_mut()) else { return false };
+        let to = SeekTo::Timestamp { ts: Timestamp::new(ts), track_id: self.track.id };
+        match reader.seek(SeekMode::Accurate, to) {
+            Ok(seeked) if seeked.actual_ts.get() <= ts => {
+                self.next_frame = u64::try_from(seeked.actual_ts.get()).unwrap_or(0);
+                self.ahead = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Gives the bytes back, for a closer look at them.
+    pub(crate) fn take_stream(&mut self) -> Option<MediaSourceStream<'static>> {
+        self.reader.take().map(|reader| reader.into_inner())
+    }
+}
+
+/// Two granules of 576 frames in MPEG-1, one in MPEG-2 and 2.5. The demuxer's own durations leave out
+/// what it believes to be padding.
+fn mp3_frames(packet: &[u8]) -> u64 {
+    match packet.get(1) {
+        Some(byte) if byte & 0x08 == 0 => 576,
+        _ => 1152,
+    }
+}
+
+fn probe(stream: MediaSourceStream<'static>) -> Result<Box<dyn FormatReader>, Refusal> {
+    symphonia::default::get_probe()
+        .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
+        .map_err(|error| match error {
+            Error::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => unreadable(error),
+            _ => Refusal::NotAudio,
+        })
+}
+
+fn registry() -> &'static CodecRegistry {
+    static REGISTRY: std::sync::LazyLock<CodecRegistry> = std::sync::LazyLock::new(|| {
+        let mut registry = CodecRegistry::new();
+        symphonia::default::register_enabled_codecs(&mut registry);
+        registry.register_audio_decoder::<OpusDecoder>();
+        registry
+    });
+    &REGISTRY
+}
+
+fn scale(time: u64, base: TimeBase, rate: u32) -> u64 {
+    let numer = u128::from(time) * u128::from(base.numer.get()) * u128::from(rate);
+    let denom = u128::from(base.denom.get());
+    u64::try_from((numer + denom / 2) / denom).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn unreadable(error: std::io::Error) -> Refusal {
+    Refusal::Unreadable(error.to_string())
+}

@@ -1,0 +1,243 @@
+//! Decodes a song once, to know its exact length and that it can be played.
+
+use std::io::{ErrorKind, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use symphonia::core::codecs::CodecInfo;
+use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
+use symphonia::core::errors::Error;
+use symphonia::core::formats::well_known::{
+    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP3, FORMAT_ID_WAVE,
+};
+
+use crate::demux::{Demux, unreadable};
+use crate::elementary::{self, Kind};
+use crate::voice::{Outcome, Voice};
+use crate::{Refusal, Source, Tags, sbr};
+
+/// What is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Seconds of a song.
+    pub secs_max: u64,
+}
+
+/// What a song is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SongInfo {
+    /// Exact length: frames decoded and trimmed.
+    pub frames: u64,
+    /// Frames per second.
+    pub sample_rate: u32,
+    /// Channels of the original.
+    pub channels: u32,
+    /// Short name of the codec: `mp3`, `flac`, `aac`, …
+    pub codec: String,
+    /// What the file says about itself.
+    pub tags: Tags,
+}
+
+/// A hole that the container admits to, in seconds. Longer ones are no scratch but a broken file.
+const GAP_SECS_MAX: u64 = 10;
+/// One packet in this many may fail to decode.
+const FAILED_MAX: u64 = 20;
+/// A file cut out of a longer one starts with frames that need what is not there.
+const FIRST_PACKETS: u64 = 2;
+
+/// Decodes all of a song and says what it is, or why it is refused. Takes about a second for ten
+/// minutes of music.
+pub fn inspect(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
+    // The parsers below read what strangers send. A panic in one of them is a bug there, and the file
+    // one that it can't read.
+    catch_unwind(AssertUnwindSafe(|| inspect_all(source, limits)))
+        .unwrap_or_else(|_| Err(Refusal::Damaged("its contents make no sense".to_owned())))
+}
+
+fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
+    let mut demux = Demux::open(source)?;
+    let kind = match demux.format {
+        FORMAT_ID_MP3 => Some(Kind::Mp3),
+        FORMAT_ID_ADTS => Some(Kind::Adts),
+        _ => None,
+    };
+    let mut facts = None;
+    if let (Some(kind), Some(mut stream)) = (kind, demux.take_stream()) {
+        let length = stream.seek(SeekFrom::End(0)).map_err(unreadable)?;
+        facts = Some(elementary::walk(&mut stream, length, kind)?);
+        demux = Demux::open_stream(stream)?;
+    }
+    check_headers(&demux, limits)?;
+
+    let mut voice = Voice::new(&demux)?;
+    let counted = count(&mut demux, &mut voice, limits)?;
+    let Some((sample_rate, channels)) = voice.spec() else {
+        return Err(if counted.failed > 0 { not_decoding(&counted) } else { Refusal::NoSound });
+    };
+    if let Some(facts) = &facts {
+        check_elementary(facts)?;
+    }
+    if counted.failed * FAILED_MAX > counted.packets {
+        return Err(not_decoding(&counted));
+    }
+    check_claim(&demux, counted.end)?;
+    let frames = trimmed(&demux, counted.end, facts.as_ref());
+    if frames == 0 {
+        return Err(Refusal::NoSound);
+    }
+    Ok(SongInfo {
+        frames,
+        sample_rate,
+        channels: u32::try_from(channels).unwrap_or(u32::MAX),
+        codec: codec_name(voice.codec_info()),
+        tags: std::mem::take(&mut demux.tags),
+    })
+}
+
+/// What the headers alone rule out, before time is spent on the rest.
+fn check_headers(demux: &Demux, limits: Limits) -> Result<(), Refusal> {
+    let config = demux.params.extra_data.as_deref().unwrap_or_default();
+    if demux.params.codec == CODEC_ID_AAC && sbr::announced(config) {
+        return Err(Refusal::HeAac);
+    }
+    if demux.mp4.as_ref().is_some_and(|facts| facts.edits_of(demux.track.id).len() > 1) {
+        return Err(Refusal::EditList);
+    }
+    // Of the others a length is only guessed from the file's size.
+    let told = matches!(demux.format, FORMAT_ID_WAVE | FORMAT_ID_AIFF | FORMAT_ID_FLAC | FORMAT_ID_ISOMP4);
+    let claim = demux.track.duration.filter(|_| told).map_or(0, |duration| demux.in_frames(duration.get()));
+    over_limit(claim, demux.sample_rate(), limits)
+}
+
+fn over_limit(frames: u64, sample_rate: u32, limits: Limits) -> Result<(), Refusal> {
+    if frames > limits.secs_max.saturating_mul(u64::from(sample_rate)) {
+        return Err(Refusal::TooLong { limit_secs: limits.secs_max });
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Counted {
+    /// Where the raw line ends.
+    end: u64,
+    packets: u64,
+    failed: u64,
+}
+
+fn count(demux: &mut Demux, voice: &mut Voice, limits: Limits) -> Result<Counted, Refusal> {
+    let mut counted = Counted::default();
+    let mut watch = sbr::Watch::default();
+    let mut sound = Vec::new();
+    let rate = demux.sample_rate();
+    loop {
+        let placed = match demux.next() {
+            Ok(Some(placed)) => placed,
+            Ok(None) => return Ok(counted),
+            Err(error) => return Err(cut_short(error)),
+        };
+        if placed.start > counted.end + GAP_SECS_MAX * u64::from(rate) {
+            return Err(Refusal::Damaged(format!("more than {GAP_SECS_MAX} seconds of it are missing")));
+        }
+        if demux.params.codec == CODEC_ID_AAC {
+            watch.see(&placed.packet.data);
+            if watch.found() {
+                return Err(Refusal::HeAac);
+            }
+        }
+        counted.packets += 1;
+        counted.end = counted.end.max(placed.start + placed.frames);
+        over_limit(counted.end, rate, limits)?;
+        sound.clear();
+        match voice.decode(&placed, &mut sound) {
+            Outcome::Whole => {}
+            Outcome::Failed => counted.failed += u64::from(counted.packets > FIRST_PACKETS),
+            Outcome::Changed(how) => return Err(Refusal::FormatChanges(how)),
+        }
+    }
+}
+
+fn cut_short(error: Error) -> Refusal {
+    match error {
+        Error::ResetRequired => Refusal::ChainedOgg,
+        Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Refusal::Truncated("it ends before the song does".to_owned())
+        }
+        Error::IoError(error) => unreadable(error),
+        error => Refusal::Damaged(error.to_string()),
+    }
+}
+
+fn not_decoding(counted: &Counted) -> Refusal {
+    Refusal::Damaged(format!("{} of its {} packets do not decode", counted.failed, counted.packets))
+}
+
+fn check_elementary(facts: &elementary::Facts) -> Result<(), Refusal> {
+    // Among random bytes something looks like a frame now and then.
+    if facts.covered * 2 < facts.bytes {
+        return Err(Refusal::NotAudio);
+    }
+    if let Some(change) = &facts.change {
+        return Err(Refusal::FormatChanges(change.clone()));
+    }
+    if facts.broken_off {
+        return Err(Refusal::Truncated("it ends in the middle of a packet".to_owned()));
+    }
+    // Some encoders count the tag's own frame.
+    if let Some(promised) = facts.promised.filter(|promised| *promised > facts.frames + 1) {
+        return Err(Refusal::Truncated(format!("it has {} of {promised} packets", facts.frames)));
+    }
+    Ok(())
+}
+
+fn check_claim(demux: &Demux, end: u64) -> Result<(), Refusal> {
+    let told = matches!(demux.format, FORMAT_ID_WAVE | FORMAT_ID_AIFF | FORMAT_ID_FLAC);
+    match demux.track.num_frames {
+        Some(claim) if told && claim > end => {
+            Err(Refusal::Truncated(format!("it has {end} of {claim} frames")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The song's own frames on a raw line of `end` frames.
+fn trimmed(demux: &Demux, end: u64, facts: Option<&elementary::Facts>) -> u64 {
+    let heard = end.saturating_sub(demux.delay);
+    let told = match demux.format {
+        FORMAT_ID_MP3 => match demux.track.padding {
+            // A tag that counts other frames than there are does not know where the padding is.
+            Some(padding) if facts.is_none_or(|facts| facts.promised.is_none_or(|n| n == facts.frames)) => {
+                Some(heard.saturating_sub(u64::from(padding)))
+            }
+            Some(_) => None,
+            None => demux.tags.gapless.map(|gapless| gapless.frames),
+        },
+        FORMAT_ID_ISOMP4 => match demux.tags.gapless {
+            Some(gapless) => Some(gapless.frames),
+            None => mp4_frames(demux),
+        },
+        _ => None,
+    };
+    told.map_or(heard, |told| told.min(heard))
+}
+
+/// What an MP4's edit list and sample durations leave of it. The movie's own units are often
+/// milliseconds, so where both agree but for rounding, the sample durations are taken.
+fn mp4_frames(demux: &Demux) -> Option<u64> {
+    let durations = demux.in_frames(demux.track.duration?.get()).saturating_sub(demux.delay);
+    let facts = demux.mp4.as_ref()?;
+    let timescale = u64::from(facts.movie_timescale());
+    let edit = facts.edit_of(demux.track.id).map_or(0, |edit| edit.duration);
+    if edit == 0 || timescale == 0 {
+        return Some(durations);
+    }
+    let rate = u64::from(demux.sample_rate());
+    let edited = u64::try_from(u128::from(edit) * u128::from(rate) / u128::from(timescale)).ok()?;
+    let unit = rate / timescale + 1;
+    Some(if edited.abs_diff(durations) <= unit { durations } else { edited })
+}
+
+fn codec_name(info: &CodecInfo) -> String {
+    match info.short_name {
+        name if name.starts_with("pcm") => "pcm".to_owned(),
+        name => name.to_owned(),
+    }
+}

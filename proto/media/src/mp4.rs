@@ -1,0 +1,166 @@
+//! What symphonia does not tell of an MP4: its edit lists, and whether all of it is there.
+//!
+//! Edit lists say which part of a track is heard (ISO 14496-12, 8.6.6); encoders use them to mark
+//! their own delay. Only the boxes on the way to `elst` are read.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use crate::Refusal;
+use crate::demux::unreadable;
+
+/// Boxes within boxes that are looked into. Real files need four.
+const DEPTH_MAX: usize = 8;
+/// Boxes in a file that are looked at. A long fragmented film has tens of thousands.
+const BOXES_MAX: usize = 1_000_000;
+/// Bytes of a header box that is read whole: the ones here are small.
+const HEADER_BYTES_MAX: u64 = 1 << 16;
+
+/// What a file's boxes say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    movie_timescale: u32,
+    tracks: Vec<TrackFacts>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct TrackFacts {
+    id: u32,
+    edits: Vec<Edit>,
+}
+
+/// A part of a track that is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Edit {
+    /// How long, in the movie's units; 0: to the end.
+    pub(crate) duration: u64,
+    /// Where it starts, in the track's units.
+    pub(crate) media_time: u64,
+}
+
+impl Facts {
+    /// The one part of the track that is heard; `None`: all of it.
+    pub(crate) fn edit_of(&self, track: u32) -> Option<Edit> {
+        self.edits_of(track).first().copied()
+    }
+
+    /// All of them. An empty edit at the start, which shifts sound against a picture, is left out.
+    pub(crate) fn edits_of(&self, track: u32) -> &[Edit] {
+        self.tracks.iter().find(|facts| facts.id == track).map_or(&[], |facts| &facts.edits)
+    }
+
+    /// The movie's units per second; 0 if it does not say.
+    pub(crate) fn movie_timescale(&self) -> u32 {
+        self.movie_timescale
+    }
+}
+
+/// Walks the boxes of a file of `length` bytes.
+pub(crate) fn read(file: &mut (impl Read + Seek), length: u64) -> Result<Facts, Refusal> {
+    let mut walk = Walk { file, facts: Facts::default(), boxes: 0 };
+    walk.boxes_within(0, length, 0)?;
+    Ok(walk.facts)
+}
+
+struct Walk<'a, F> {
+    file: &'a mut F,
+    facts: Facts,
+    boxes: usize,
+}
+
+impl<F: Read + Seek> Walk<'_, F> {
+    fn boxes_within(&mut self, from: u64, to: u64, depth: usize) -> Result<(), Refusal> {
+        let mut at = from;
+        while at + 8 <= to && depth < DEPTH_MAX && self.boxes < BOXES_MAX {
+            self.boxes += 1;
+            let head = self.bytes::<16>(at, to)?;
+            let kind = [head[4], head[5], head[6], head[7]];
+            let (header, size) = match u64::from(be32(&head, 0)) {
+                0 => (8, to - at),
+                1 => (16, be64(&head, 8)),
+                size => (8, size),
+            };
+            let Some(end) = at.checked_add(size).filter(|_| size >= header) else {
+                return Err(Refusal::Damaged("it has a box of an impossible size".to_owned()));
+            };
+            if end > to {
+                return Err(match depth {
+                    0 => Refusal::Truncated(format!("{} bytes are missing at its end", end - to)),
+                    _ => Refusal::Damaged("it has a box that is larger than the one around it".to_owned()),
+                });
+            }
+            self.one_box(kind, at + header, end, depth)?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn one_box(&mut self, kind: [u8; 4], from: u64, end: u64, depth: usize) -> Result<(), Refusal> {
+        match &kind {
+            b"moov" | b"edts" => self.boxes_within(from, end, depth + 1)?,
+            b"trak" => {
+                self.facts.tracks.push(TrackFacts::default());
+                self.boxes_within(from, end, depth + 1)?;
+            }
+            b"mvhd" => {
+                let body = self.body(from, end)?;
+                let at = if body.first() == Some(&1) { 20 } else { 12 };
+                self.facts.movie_timescale = body.get(at..at + 4).map_or(0, |field| be32(field, 0));
+            }
+            b"tkhd" => {
+                let body = self.body(from, end)?;
+                let at = if body.first() == Some(&1) { 20 } else { 12 };
+                let id = body.get(at..at + 4).map_or(0, |field| be32(field, 0));
+                if let Some(track) = self.facts.tracks.last_mut() {
+                    track.id = id;
+                }
+            }
+            b"elst" => {
+                let body = self.body(from, end)?;
+                if let Some(track) = self.facts.tracks.last_mut() {
+                    track.edits = edits(&body);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, from: u64, end: u64) -> Result<Vec<u8>, Refusal> {
+        let length = (end - from).min(HEADER_BYTES_MAX);
+        let mut body = vec![0; usize::try_from(length).expect("64 KiB fit")];
+        self.file.seek(SeekFrom::Start(from)).map_err(unreadable)?;
+        self.file.read_exact(&mut body).map_err(unreadable)?;
+        Ok(body)
+    }
+
+    /// Bytes at a place, zeros past the end.
+    fn bytes<const N: usize>(&mut self, at: u64, to: u64) -> Result<[u8; N], Refusal> {
+        let mut bytes = [0; N];
+        let held = usize::try_from(to - at).unwrap_or(usize::MAX).min(N);
+        self.file.seek(SeekFrom::Start(at)).map_err(unreadable)?;
+        self.file.read_exact(&mut bytes[..held]).map_err(unreadable)?;
+        Ok(bytes)
+    }
+}
+
+fn edits(body: &[u8]) -> Vec<Edit> {
+    let (Some(&version), Some(count)) = (body.first(), body.get(4..8)) else { return Vec::new() };
+    let size = if version == 1 { 20 } else { 12 };
+    let rows = body[8..].chunks_exact(size).take(be32(count, 0) as usize);
+    rows.filter_map(|row| {
+        let (duration, media_time) = match version {
+            1 => (be64(row, 0), be64(row, 8) as i64),
+            _ => (u64::from(be32(row, 0)), i64::from(be32(row, 4) as i32)),
+        };
+        u64::try_from(media_time).ok().map(|media_time| Edit { duration, media_time })
+    })
+    .collect()
+}
+
+fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn be64(bytes: &[u8], at: usize) -> u64 {
+    u64::from(be32(bytes, at)) << 32 | u64::from(be32(bytes, at + 4))
+}
