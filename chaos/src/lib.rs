@@ -1,4 +1,5 @@
 //! Breaks real Jam clusters and judges, from the sound itself, whether the promises held.
 
 pub mod ear;
+pub mod promises;
 pub mod testsong;

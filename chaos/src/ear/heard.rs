@@ -6,6 +6,10 @@ use super::walk::{QUIET_RMS, Run, SEAM_SECS, STEP_SECS, CELL, rms, walk};
 
 /// Silence from this length on is looked at, in seconds. A hole is heard from about 2 ms.
 const HOLE_SECS: f64 = 500e-6;
+/// What the song must miss in such a silence for it to be a hole, in seconds and in steps of 16-bit sound:
+/// the ringing at the edge of a song's own silence is less.
+const MISSED_SECS: f64 = 2e-3;
+const MISSED_RMS: f32 = 20.0;
 /// Sound and song are compared in blocks of this length, in frames: half a millisecond at 48 kHz.
 const BLOCK: usize = 24;
 /// Close to holes and jumps players fade, by intent: up to this length, in seconds, no fault of its own.
@@ -77,6 +81,15 @@ pub struct Heard {
     index: Index,
 }
 
+/// A span in which sound and song differ.
+struct Wrong {
+    from: usize,
+    to: usize,
+    /// Far louder than the song is: heard however short it is. Anything else below a millisecond is
+    /// what a resampler leaves where two songs meet.
+    click: bool,
+}
+
 /// Listens to a whole recording.
 ///
 /// # Panics
@@ -111,6 +124,11 @@ impl Heard {
     pub fn span_ns(&self) -> Option<(i64, i64)> {
         let (first, last) = (self.runs.first()?, self.runs.last()?);
         Some((self.instant(first.from), self.instant(last.to)))
+    }
+
+    /// Output frames per second, by the device's claim.
+    pub fn sample_rate(&self) -> u32 {
+        self.sample_rate
     }
 
     /// The position that sounds at a CLOCK_MONOTONIC nanosecond, with its fraction: song, seconds.
@@ -184,18 +202,20 @@ impl Heard {
         let mut gaps = Vec::new();
         let mut expected = vec![0.0; BLOCK];
         for (begin, end) in holes.iter().copied().filter(|hole| hole.0 > from && hole.1 < to) {
-            let mut loud = None;
+            let mut missed = 0;
             for block in (begin..end).step_by(BLOCK) {
                 let Some(run) = self.run_at(block) else { continue };
                 let len = BLOCK.min(end - block);
-                let gain = run.gain(block as f64);
                 reference.expect(run.track, run.position(block as f64), 1.0, &mut expected[..len]);
-                if gain * rms(&expected[..len]) > QUIET_RMS {
-                    loud = loud.or(Some(self.place(run, begin)));
-                    break;
+                if run.gain(block as f64) * rms(&expected[..len]) > MISSED_RMS {
+                    missed += len;
                 }
             }
-            if let Some(place) = loud {
+            let enough = (MISSED_SECS * f64::from(self.sample_rate)) as usize;
+            if missed >= enough.min((end - begin) / 2)
+                && let Some(run) = self.run_at(begin)
+            {
+                let place = self.place(run, begin);
                 gaps.push(Gap {
                     frame: begin,
                     frames: end - begin,
@@ -210,7 +230,7 @@ impl Heard {
 
     /// Compares what sounded with what should have, block by block.
     fn find_damage(&mut self, reference: &Reference, sound: &[f32], stretches: &[(usize, usize)]) {
-        let mut found: Vec<(usize, usize)> = Vec::new();
+        let mut found: Vec<Wrong> = Vec::new();
         for (from, to) in stretches.iter().copied() {
             for cell in (from..to).step_by(CELL) {
                 self.damage_in_cell(reference, &sound[cell..to.min(cell + CELL)], cell, &mut found);
@@ -225,18 +245,22 @@ impl Heard {
             .chain(self.runs.first().map(|run| (run.from, run.from)))
             .chain(self.runs.last().map(|run| (run.to, run.to)))
             .collect();
-        let faded = |from: usize, to: usize| {
-            to - from <= fade
-                && edges.iter().any(|edge| from <= edge.1 + fade && to + fade >= edge.0)
+        let faded = |wrong: &Wrong| {
+            wrong.to - wrong.from <= fade
+                && edges.iter().any(|edge| wrong.from <= edge.1 + fade && wrong.to + fade >= edge.0)
         };
         self.damage = found
-            .into_iter()
-            .filter(|(from, to)| !faded(*from, *to))
-            .map(|(from, to)| Damage { frame: from, frames: to - from, at_ns: self.instant(from) })
+            .iter()
+            .filter(|wrong| (wrong.click || wrong.to - wrong.from > BLOCK) && !faded(wrong))
+            .map(|Wrong { from, to, .. }| Damage {
+                frame: *from,
+                frames: to - from,
+                at_ns: self.instant(*from),
+            })
             .collect();
     }
 
-    fn damage_in_cell(&self, reference: &Reference, cell: &[f32], at: usize, found: &mut Vec<(usize, usize)>) {
+    fn damage_in_cell(&self, reference: &Reference, cell: &[f32], at: usize, found: &mut Vec<Wrong>) {
         let mut expected = vec![0.0; cell.len()];
         for (n, block) in expected.chunks_mut(BLOCK).enumerate() {
             let frame = at + n * BLOCK;
@@ -256,9 +280,13 @@ impl Heard {
                 continue;
             }
             let from = at + n * BLOCK;
+            let click = left > 4.0 * (power(wanted) + mean * heard.len() as f32);
             match found.last_mut() {
-                Some(last) if from <= last.1 + 2 * BLOCK => last.1 = from + heard.len(),
-                _ => found.push((from, from + heard.len())),
+                Some(last) if from <= last.to + 2 * BLOCK => {
+                    last.to = from + heard.len();
+                    last.click |= click;
+                }
+                _ => found.push(Wrong { from, to: from + heard.len(), click }),
             }
         }
     }

@@ -8,8 +8,10 @@ mod interpolate;
 mod recording;
 mod reference;
 mod resample;
+mod songs;
 mod walk;
 
 pub use heard::{Damage, Gap, Heard, Jump, Place, listen};
 pub use recording::{Recording, RecordingError};
 pub use reference::{Reference, Song};
+pub use songs::{SongError, read_song};

@@ -11,6 +11,9 @@ use realfft::num_complex::Complex;
 /// the song's end to its beginning.
 const MARGIN_SECS: f64 = 0.1;
 
+/// The share of the spectrum, at its top, that is faded out; players' resamplers do so too.
+const SOFT_SHARE: f64 = 0.08;
+
 /// `samples` at rate `from`, brought to rate `to`.
 pub fn resample(samples: &[f32], from: u32, to: u32) -> Vec<f32> {
     if from == to || samples.is_empty() {
@@ -34,6 +37,13 @@ pub fn resample(samples: &[f32], from: u32, to: u32) -> Vec<f32> {
     let mut spectrum = forward.make_output_vec();
     forward.process(&mut time, &mut spectrum).expect("the buffers were made for this plan");
 
+    // Soft at the top: a hard edge there would ring for milliseconds around every attack.
+    let top = len_in.min(len_out) / 2;
+    let soft = (top as f64 * SOFT_SHARE) as usize;
+    for (n, bin) in spectrum[top - soft..].iter_mut().enumerate() {
+        let turn = std::f32::consts::PI * (n as f32 / soft as f32).min(1.0);
+        *bin *= 0.5 + 0.5 * turn.cos();
+    }
     spectrum.resize(len_out / 2 + 1, Complex::default());
     // The two ends of a real signal's spectrum are real by definition.
     spectrum[0].im = 0.0;

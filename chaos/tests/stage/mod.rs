@@ -33,8 +33,9 @@ impl Stage {
         let frames = (secs * self.rate()).round() as usize;
         let step = f64::from(song.sample_rate) / self.rate();
         let start = position * f64::from(song.sample_rate);
+        let kernel = Kernel::new(step.recip().min(1.0));
         for n in 0..frames {
-            let value = between(&song.samples, start + n as f64 * step);
+            let value = kernel.at(&song.samples, start + n as f64 * step);
             self.samples.push((value * self.volume).round().clamp(-32768.0, 32767.0));
         }
         position + frames as f64 / self.rate()
@@ -55,21 +56,37 @@ impl Stage {
     }
 }
 
-/// `samples` at a fractional place, low-passed for playing at 48 kHz or less: 64 windowed-sinc taps.
-fn between(samples: &[f32], at: f64) -> f32 {
-    use std::f64::consts::PI;
-    let whole = at.floor();
-    let fraction = at - whole;
-    let turn = (PI * fraction).sin() / PI;
-    let mut sum = 0.0;
-    for k in -31..=32i64 {
-        let Some(sample) = usize::try_from(whole as i64 + k).ok().and_then(|n| samples.get(n)) else { continue };
-        let x = fraction - k as f64;
-        let sign = if k % 2 == 0 { 1.0 } else { -1.0 };
-        let sinc = if x.abs() < 1e-9 { 1.0 } else { sign * turn / x };
-        sum += f64::from(*sample) * sinc * (0.5 + 0.5 * (PI * x / 32.5).cos());
+/// A windowed sinc by table. A cutoff below 1 leaves out what the slower rate of the device can't hold.
+struct Kernel {
+    reach: i64,
+    rows: Vec<Vec<f32>>,
+}
+
+impl Kernel {
+    const STEPS: usize = 2048;
+
+    fn new(cutoff: f64) -> Self {
+        use std::f64::consts::PI;
+        let reach = (24.0 / cutoff).ceil() as i64;
+        let weight = |x: f64| {
+            let turn = PI * x * cutoff;
+            let sinc = if turn.abs() < 1e-9 { 1.0 } else { turn.sin() / turn };
+            (cutoff * sinc * (0.5 + 0.5 * (PI * x / (reach as f64 + 0.5)).cos())) as f32
+        };
+        let row = |step: usize| {
+            let fraction = step as f64 / Self::STEPS as f64;
+            (1 - reach..=reach).map(|k| weight(fraction - k as f64)).collect()
+        };
+        Self { reach, rows: (0..=Self::STEPS).map(row).collect() }
     }
-    sum as f32
+
+    fn at(&self, samples: &[f32], position: f64) -> f32 {
+        let whole = position.floor();
+        let row = &self.rows[((position - whole) * Self::STEPS as f64).round() as usize];
+        let first = whole as i64 + 1 - self.reach;
+        let sample = |k: usize| usize::try_from(first + k as i64).ok().and_then(|n| samples.get(n));
+        row.iter().enumerate().filter_map(|(k, weight)| Some(sample(k)? * weight)).sum()
+    }
 }
 
 /// A position-coded song, as loud as music.
