@@ -136,7 +136,9 @@ pub enum Rejection {
     #[error("this session has expired and the command was not applied; run it again")]
     SessionExpired,
     /// A number lower than the session's last one.
-    #[error("command number {number} is older than the session's last one, {last}; it is not applied now")]
+    #[error(
+        "command number {number} is older than the session's last one, {last}; it is not applied now"
+    )]
     Stale {
         /// The number that came.
         number: u64,
@@ -146,11 +148,19 @@ pub enum Rejection {
     /// The session's last number, with another command.
     #[error("command number {0} was used for another command; use a higher one")]
     NumberReused(u64),
+    /// From a newer node: one that this version does not know.
+    #[error("{message}")]
+    Other {
+        /// Its stable code.
+        code: String,
+        /// Its sentence.
+        message: String,
+    },
 }
 
 impl Rejection {
     /// The stable code for programs.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &str {
         match self {
             Self::RoomUnknown(_) => "room_unknown",
             Self::RoomExists(_) => "room_exists",
@@ -165,6 +175,7 @@ impl Rejection {
             Self::SessionExpired => "session_expired",
             Self::Stale { .. } => "stale",
             Self::NumberReused(_) => "number_reused",
+            Self::Other { code, .. } => code,
         }
     }
 }

@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn rubbish_is_no_code() {
-        for rubbish in ["", "ABCD", "ABCD-EFGH-JKM0", "ABCD-EFGH-JKMN-P", "日本語日本語日本語日本"] {
+        for rubbish in ["", "ABCD", "ABCD-EFGH-JKM0", "ABCD-EFGH-JKMN-P", "日本語日本語日本語日本"]
+        {
             assert!(RoomCode::parse(rubbish).is_err(), "{rubbish}");
         }
     }

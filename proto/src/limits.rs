@@ -28,3 +28,5 @@ pub const REQUEST_BYTES_MAX: usize = 64 << 10;
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Seconds that a past piece of a timeline is kept.
 pub const PIECE_KEPT_SECS: i64 = 10;
+/// The highest `--id` of a jamd. Node ids above it are given out, each once, to replacements.
+pub const PLACE_MAX: u64 = 99;

@@ -1,14 +1,78 @@
 //! A room: a pure function of its events and of time.
+//!
+//! A node judges a command against its copy ([`Room::judge`]), makes an event of what it allows,
+//! and folds that event ([`Room::fold`]). A client folds the very same events with the very same
+//! code, so both hold equal rooms, and both work out by arithmetic what sounds when
+//! ([`Room::at`], [`Room::spans`]).
+//!
+//! Songs end by themselves. A room takes note of it when the next event is folded: it then *plays
+//! on* to the event's `effective_at`, moving ended songs to the history, before it changes what the
+//! event says. Whether it had played on in several steps before makes no difference.
 
-use crate::command::{Command, Rejection};
-use crate::event::{Entry, Event};
+mod judge;
+pub(crate) mod queue;
+mod wire;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::event::{Entry, Event, EventKind};
 use crate::ids::{EntryId, Revision, RoomCode};
+use crate::limits;
 use crate::time::{Flicks, SharedTime};
-use crate::wire;
+use crate::timeline::{Piece, Timeline};
+pub use crate::timeline::{Span, Spans};
+use queue::Queue;
 
 /// One room. Nodes and clients hold the same type and fold the same events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {}
+pub struct Room {
+    code: RoomCode,
+    name: String,
+    created_by: String,
+    revision: Revision,
+    last_effective: SharedTime,
+    next_entry: u64,
+    /// Its last piece says what is current and whether the clock runs.
+    timeline: Timeline,
+    upcoming: Queue,
+    /// Oldest first.
+    history: VecDeque<Arc<Entry>>,
+    last_action: Option<LastAction>,
+    stopped: Option<LastAction>,
+}
+
+/// Who last changed what sounds or clears the way for it, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastAction {
+    /// Who; empty: the cluster itself.
+    pub by: String,
+    /// What they did.
+    pub what: Action,
+    /// From when on it could be heard.
+    pub at: SharedTime,
+}
+
+/// What someone did to a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Started the clock.
+    Played,
+    /// Stopped it.
+    Paused,
+    /// The cluster stopped it: nobody had listened for a minute.
+    PausedNobodyListening,
+    /// Ended a song early.
+    Skipped,
+    /// Moved within a song.
+    Sought,
+    /// Went to the song before.
+    WentBack,
+    /// Took an entry out.
+    Removed,
+    /// Took all upcoming entries out.
+    Cleared,
+}
 
 /// What sounds at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,54 +98,303 @@ pub struct OutOfOrder {
 }
 
 impl Room {
-    /// The room that a `Created` event begins; `None` for any other event.
-    pub fn begin(_event: &Event) -> Option<Self> {
-        todo!()
+    /// The room that a `Created` event begins, dry and paused; `None` for any other event.
+    pub fn begin(event: &Event) -> Option<Self> {
+        let EventKind::Created { code, name } = &event.kind else { return None };
+        let silence =
+            Piece { from: event.effective_at, entry: None, position: Flicks::ZERO, playing: false };
+        Some(Self {
+            code: code.clone(),
+            name: name.clone(),
+            created_by: event.by.clone(),
+            revision: event.revision,
+            last_effective: event.effective_at,
+            next_entry: 1,
+            timeline: Timeline::new(silence),
+            upcoming: Queue::default(),
+            history: VecDeque::new(),
+            last_action: None,
+            stopped: None,
+        })
     }
-    /// Judges `command` at `effective_at` and says what happens, or why nothing does. Changes nothing itself.
-    /// `track` is the committed track of an `Enqueue` as an entry without id and adder, if the cluster has it.
-    pub fn judge(&self, _command: &Command, _effective_at: SharedTime) -> Result<(), Rejection> {
-        todo!()
-    }
+
     /// Folds one event: plays on to its `effective_at`, then changes what it says.
-    pub fn fold(&mut self, _event: &Event) -> Result<(), OutOfOrder> {
-        todo!()
+    ///
+    /// An event that names what is not there (only a faulty node could send one) counts, but changes nothing else.
+    pub fn fold(&mut self, event: &Event) -> Result<(), OutOfOrder> {
+        if event.revision.0 != self.revision.0 + 1 {
+            return Err(OutOfOrder { have: self.revision, got: event.revision });
+        }
+        let at = event.effective_at.max(self.last_effective);
+        if let EventKind::EpochBumped { floor, .. } = event.kind {
+            self.resume(floor.clamp(self.last_effective, at), at);
+        }
+        self.play_on(at);
+        let action =
+            self.change(&event.kind, at).map(|what| LastAction { by: event.by.clone(), what, at });
+        match action.as_ref().map(|action| action.what) {
+            Some(Action::Played) => self.stopped = None,
+            Some(Action::Paused | Action::PausedNobodyListening) => self.stopped = action.clone(),
+            _ => {}
+        }
+        self.last_action = action.or(self.last_action.take());
+        self.revision = event.revision;
+        self.last_effective = at;
+        self.timeline.prune(event.stamp);
+        Ok(())
     }
+
+    /// Moves the songs that ended by `time` to the history.
+    fn play_on(&mut self, time: SharedTime) {
+        // Each turn takes an entry from the queue, so this ends whatever their lengths are.
+        while let Some(end) = self.timeline.last().end().filter(|end| *end <= time) {
+            let next = self.upcoming.pop_front();
+            self.retire_current();
+            self.continue_with(end, next);
+        }
+    }
+
+    /// Time stood still from `floor` to `at`: what played goes on where it was.
+    fn resume(&mut self, floor: SharedTime, at: SharedTime) {
+        self.play_on(floor);
+        let Piece { entry, playing, .. } = self.timeline.last().clone();
+        if playing && entry.is_some() {
+            let position = self.at(floor).position;
+            self.timeline.push(Piece {
+                from: floor,
+                entry: entry.clone(),
+                position,
+                playing: false,
+            });
+            self.timeline.push(Piece { from: at, entry, position, playing });
+        }
+    }
+
+    /// What `kind` changes at `at`, up to which the room has played on.
+    fn change(&mut self, kind: &EventKind, at: SharedTime) -> Option<Action> {
+        match kind {
+            EventKind::Created { .. } | EventKind::EpochBumped { .. } => None,
+            EventKind::Enqueued { entry, before } => {
+                self.enqueue(Arc::new(entry.clone()), *before, at);
+                None
+            }
+            EventKind::Removed { entry } => {
+                if self.current_id() == Some(*entry) {
+                    let next = self.upcoming.pop_front();
+                    self.continue_with(at, next);
+                } else {
+                    self.upcoming.remove(*entry)?;
+                }
+                Some(Action::Removed)
+            }
+            EventKind::Moved { entry, before } => {
+                let moved = self.upcoming.remove(*entry)?;
+                self.upcoming.insert(moved, *before);
+                None
+            }
+            EventKind::Cleared => {
+                self.upcoming.clear();
+                Some(Action::Cleared)
+            }
+            EventKind::Played => {
+                self.set_clock(at, true);
+                Some(Action::Played)
+            }
+            EventKind::Paused { nobody_listening } => {
+                self.set_clock(at, false);
+                Some(if *nobody_listening { Action::PausedNobodyListening } else { Action::Paused })
+            }
+            EventKind::Sought { entry, position } => {
+                let Piece { entry: current, playing, .. } = self.timeline.last().clone();
+                let current = current
+                    .filter(|current| current.id == *entry && *position < current.length())?;
+                self.timeline.push(Piece {
+                    from: at,
+                    entry: Some(current),
+                    position: *position,
+                    playing,
+                });
+                Some(Action::Sought)
+            }
+            EventKind::Skipped { entry } => {
+                if self.current_id() != Some(*entry) {
+                    return None;
+                }
+                let next = self.upcoming.pop_front();
+                self.retire_current();
+                self.continue_with(at, next);
+                Some(Action::Skipped)
+            }
+            EventKind::WentBack { entry } => {
+                if self.history.back().map(|played| played.id) != Some(*entry) {
+                    return None;
+                }
+                let played = self.history.pop_back();
+                if let Some(current) = self.timeline.last().entry.clone() {
+                    self.upcoming.push_front(current);
+                }
+                self.continue_with(at, played);
+                Some(Action::WentBack)
+            }
+        }
+    }
+
+    fn enqueue(&mut self, entry: Arc<Entry>, before: Option<EntryId>, at: SharedTime) {
+        self.next_entry = self.next_entry.max(entry.id.0.saturating_add(1));
+        if self.timeline.last().entry.is_none() {
+            self.continue_with(at, Some(entry));
+        } else {
+            self.upcoming.insert(entry, before);
+        }
+    }
+
+    fn retire_current(&mut self) {
+        if let Some(entry) = self.timeline.last().entry.clone() {
+            self.history.push_back(entry);
+            if self.history.len() > limits::HISTORY_ENTRIES_MAX {
+                self.history.pop_front();
+            }
+        }
+    }
+
+    /// Makes `entry` current, from its start.
+    fn continue_with(&mut self, at: SharedTime, entry: Option<Arc<Entry>>) {
+        let playing = self.timeline.last().playing;
+        self.timeline.push(Piece { from: at, entry, position: Flicks::ZERO, playing });
+    }
+
+    fn set_clock(&mut self, at: SharedTime, playing: bool) {
+        let position = self.at(at).position;
+        let entry = self.timeline.last().entry.clone();
+        self.timeline.push(Piece { from: at, entry, position, playing });
+    }
+
+    fn current_id(&self) -> Option<EntryId> {
+        self.timeline.last().entry.as_ref().map(|entry| entry.id)
+    }
+
     /// What sounds at `time`, also in the future (by what is known) and up to 10 s back.
-    pub fn at(&self, _time: SharedTime) -> Sounding<'_> {
-        todo!()
+    pub fn at(&self, time: SharedTime) -> Sounding<'_> {
+        match self.spans(time).next() {
+            Some(span) => Sounding {
+                entry: span.entry.map(Arc::as_ref),
+                position: span.position_at(time),
+                playing: span.playing,
+                until: span.until,
+            },
+            None => Sounding { entry: None, position: Flicks::ZERO, playing: false, until: None },
+        }
     }
+
+    /// All that sounds from `time` on by what is known, in order: the span that holds `time`, and what follows it.
+    pub fn spans(&self, time: SharedTime) -> Spans<'_> {
+        self.timeline.spans(&self.upcoming, time)
+    }
+
     /// What follows the current song at `time`, in order: at most `count` entries with the instants
     /// at which they start (`None` while paused).
-    pub fn next_after(&self, _time: SharedTime, _count: usize) -> Vec<(Option<SharedTime>, &Entry)> {
-        todo!()
+    pub fn next_after(&self, time: SharedTime, count: usize) -> Vec<(Option<SharedTime>, &Entry)> {
+        let mut spans = self.spans(time);
+        let mut before = spans.next().and_then(|span| span.entry).map(|entry| entry.id);
+        let mut starts: Vec<(Option<SharedTime>, &Entry)> = Vec::new();
+        for span in spans {
+            let start = span.playing.then_some(span.from);
+            match (span.entry, starts.last_mut()) {
+                // It was announced standing still, and this is where its clock starts.
+                (Some(entry), Some(listed)) if listed.1.id == entry.id && listed.0.is_none() => {
+                    listed.0 = start
+                }
+                (Some(entry), _) if Some(entry.id) != before => {
+                    if starts.len() == count {
+                        return starts;
+                    }
+                    starts.push((start, entry));
+                }
+                _ => {}
+            }
+            before = span.entry.map(|entry| entry.id);
+        }
+        if !self.is_playing() {
+            // Where the clock stands, the queue waits.
+            let left = count.saturating_sub(starts.len());
+            starts.extend(self.upcoming.iter().take(left).map(|entry| (None, entry.as_ref())));
+        }
+        starts
     }
+
     /// The queue at `time`, the current entry first.
-    pub fn queue_at(&self, _time: SharedTime) -> Vec<&Entry> {
-        todo!()
+    pub fn queue_at(&self, time: SharedTime) -> Vec<&Entry> {
+        let mut listed = BTreeSet::new();
+        let following = self.next_after(time, usize::MAX).into_iter().map(|(_, entry)| entry);
+        // An announced `back` can bring up an entry twice.
+        self.at(time)
+            .entry
+            .into_iter()
+            .chain(following)
+            .filter(|entry| listed.insert(entry.id))
+            .collect()
     }
+
     /// An entry that is queued, played or leaving.
-    pub fn entry(&self, _id: EntryId) -> Option<&Entry> {
-        todo!()
+    pub fn entry(&self, id: EntryId) -> Option<&Entry> {
+        let pieces = self.timeline.pieces().filter_map(|piece| piece.entry.as_ref());
+        let upcoming = self
+            .upcoming
+            .index_of(id)
+            .and_then(|index| self.upcoming.slot(index))
+            .map(|slot| &slot.entry);
+        upcoming
+            .or_else(|| pieces.chain(&self.history).find(|entry| entry.id == id))
+            .map(Arc::as_ref)
     }
+
+    /// What was played, oldest first, as of the last event.
+    pub fn history(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.history.iter().map(Arc::as_ref)
+    }
+
     /// Its code.
     pub fn code(&self) -> &RoomCode {
-        todo!()
+        &self.code
     }
+
     /// Its name.
     pub fn name(&self) -> &str {
-        todo!()
+        &self.name
     }
+
+    /// Who made it.
+    pub fn created_by(&self) -> &str {
+        &self.created_by
+    }
+
     /// How many events it had.
     pub fn revision(&self) -> Revision {
-        todo!()
+        self.revision
     }
-    /// For snapshots.
-    pub fn to_wire(&self) -> wire::v1::RoomSnapshot {
-        todo!()
+
+    /// From when on its last event can be heard. Never falls.
+    pub fn last_effective(&self) -> SharedTime {
+        self.last_effective
     }
-    /// From a snapshot; `None` names nothing: a snapshot that can't be is refused.
-    pub fn from_wire(_snapshot: &wire::v1::RoomSnapshot) -> Result<Self, crate::ids::InvalidName> {
-        todo!()
+
+    /// Whether the clock runs once all events are in effect. A dry room can be playing: the next song starts at once.
+    pub fn is_playing(&self) -> bool {
+        self.timeline.last().playing
+    }
+
+    /// Current and upcoming entries as of the last event; songs that ended since are still counted.
+    pub fn entries(&self) -> usize {
+        self.upcoming.len() + usize::from(self.timeline.last().entry.is_some())
+    }
+
+    /// Who last changed what sounds, and how.
+    pub fn last_action(&self) -> Option<&LastAction> {
+        self.last_action.as_ref()
+    }
+
+    /// While the clock stands: who stopped it. `None` in a room that was never played.
+    pub fn stopped(&self) -> Option<&LastAction> {
+        self.stopped.as_ref()
     }
 }

@@ -1,15 +1,40 @@
 //! A shard: the rooms, sessions and tracks of one Raft group, as a pure function of its log.
+//!
+//! The leader proposes when an entry happened and from when on it may be heard; the log's order
+//! decides. Each entry gets a *stamp* above the one before, and a room's entries take effect in
+//! their order: `effective_at` never falls.
 
-use crate::command::Reply;
-use crate::event::Event;
-use crate::ids::{RoomCode, TrackId};
+mod sessions;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::command::{Command, Rejection, Reply, RoomCommand};
+use crate::convert::{self, INSTANT_MAX, Malformed};
+use crate::event::{Event, EventKind};
+use crate::ids::{Revision, RoomCode, SessionId, TrackId, check_user_name};
+use crate::limits;
 use crate::room::Room;
 use crate::time::SharedTime;
-use crate::wire;
+use crate::wire::log::v1 as log;
+use crate::wire::v1::Track;
+use log::log_entry::Op;
+use sessions::{Admission, Sessions};
 
-/// The replicated state machine.
+/// The replicated state machine. A clone shares its rooms, so that a snapshot can be encoded while entries are applied.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shard {}
+pub struct Shard {
+    last_stamp: SharedTime,
+    epoch: log::ClockEpoch,
+    rooms: BTreeMap<RoomCode, Arc<Room>>,
+    sessions: Sessions,
+    tracks: BTreeMap<TrackId, Arc<Track>>,
+    /// By place: the node that has it now.
+    replacements: BTreeMap<u64, u64>,
+    /// Above all ids given to replacements; 0: none was given.
+    next_node: u64,
+}
 
 /// What one log entry did.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +53,7 @@ pub enum Outcome {
     /// A room command was applied or judged.
     Command(Reply),
     /// The committed track: the first one registered under its id wins.
-    Track(wire::v1::Track),
+    Track(Track),
     /// The cluster has this many tracks, its limit.
     TracksFull(usize),
     /// The track is forgotten.
@@ -41,45 +66,277 @@ pub enum Outcome {
     Nothing,
 }
 
+/// An entry's times: given once, here.
+#[derive(Clone, Copy)]
+struct Times {
+    stamp: SharedTime,
+    /// Not before `stamp`, but maybe before what a room has announced already.
+    audible: SharedTime,
+}
+
+impl Times {
+    fn effective_in(self, room: &Room) -> SharedTime {
+        self.audible.max(room.last_effective())
+    }
+}
+
 impl Shard {
     /// Applies one log entry. The same entries in the same order give the same shard on every node.
-    pub fn apply(&mut self, _entry: &wire::log::v1::LogEntry) -> Applied {
-        todo!()
+    ///
+    /// An entry that can't be read (only a bug could have proposed it) does nothing, on every node.
+    pub fn apply(&mut self, entry: &log::LogEntry) -> Applied {
+        let times = self.stamp(entry);
+        let applied = match &entry.op {
+            Some(Op::OpenSession(open)) => self.open_session(open, times.stamp).map(Applied::only),
+            Some(Op::Command(command)) => self.command(command, times),
+            Some(Op::RegisterTrack(register)) => self.register(register).map(Applied::only),
+            Some(Op::ForgetTrack(forget)) => self.forget(forget).map(Applied::only),
+            Some(Op::ClockEpoch(epoch)) => Ok(self.begin_epoch(epoch, times)),
+            Some(Op::PauseUnheard(pause)) => self.pause_unheard(pause, times),
+            Some(Op::ReplaceNode(replace)) => self.replace_node(replace).map(Applied::only),
+            None => Err(Malformed::Missing("the operation")),
+        };
+        applied.unwrap_or_else(|_| Applied::only(Outcome::Nothing))
     }
+
+    fn stamp(&mut self, entry: &log::LogEntry) -> Times {
+        if let Some(Op::ClockEpoch(epoch)) = &entry.op {
+            self.last_stamp = self.last_stamp.max(within_range(epoch.floor));
+        }
+        let next = SharedTime(self.last_stamp.0.saturating_add(1));
+        let stamp = within_range(entry.proposed_stamp).max(next);
+        self.last_stamp = stamp;
+        Times { stamp, audible: within_range(entry.proposed_effective).max(stamp) }
+    }
+
+    fn open_session(
+        &mut self,
+        open: &log::OpenSession,
+        stamp: SharedTime,
+    ) -> Result<Outcome, Malformed> {
+        let id = SessionId::from_wire(&open.session)?;
+        check_user_name(&open.user)?;
+        self.sessions.expire(stamp, Some(id));
+        self.sessions.open(id, &open.user, stamp);
+        Ok(Outcome::SessionOpened)
+    }
+
+    fn command(&mut self, command: &log::RoomCommand, times: Times) -> Result<Applied, Malformed> {
+        let request = RoomCommand::from_wire(command)?;
+        self.sessions.expire(times.stamp, Some(request.session));
+        let user = match self.sessions.admit(&request) {
+            Admission::New(user) => user,
+            Admission::Repeated(reply) => return Ok(Applied::only(Outcome::Command(reply))),
+            Admission::Refused(rejection) => {
+                let room = self.room(&request.room);
+                let reply = Reply {
+                    revision: room.map_or(Revision(0), Room::revision),
+                    effective_at: room.map_or(times.audible, |room| times.effective_in(room)),
+                    entry: None,
+                    rejection: Some(rejection),
+                };
+                return Ok(Applied::only(Outcome::Command(reply)));
+            }
+        };
+        let (reply, event) = match &request.command {
+            Command::Create { name } => self.create(&request.room, name, &user, times),
+            command => self.edit(&request.room, command, &user, times),
+        };
+        let events = event.map(|event| (request.room.clone(), vec![event])).into_iter().collect();
+        self.sessions.settle(request, reply.clone(), times.stamp);
+        Ok(Applied { outcome: Outcome::Command(reply), events })
+    }
+
+    fn create(
+        &mut self,
+        code: &RoomCode,
+        name: &str,
+        user: &str,
+        times: Times,
+    ) -> (Reply, Option<Event>) {
+        let mut reply = Reply {
+            revision: Revision(0),
+            effective_at: times.audible,
+            entry: None,
+            rejection: None,
+        };
+        if let Some(room) = self.rooms.get(code) {
+            reply.revision = room.revision();
+            reply.rejection = Some(Rejection::RoomExists(code.clone()));
+            return (reply, None);
+        }
+        if self.rooms.len() >= limits::ROOMS_MAX {
+            reply.rejection = Some(Rejection::RoomsFull { limit: limits::ROOMS_MAX });
+            return (reply, None);
+        }
+        reply.revision = Revision(1);
+        let created = Event {
+            revision: reply.revision,
+            stamp: times.stamp,
+            effective_at: times.audible,
+            by: user.to_owned(),
+            kind: EventKind::Created { code: code.clone(), name: name.to_owned() },
+        };
+        let room = Room::begin(&created).expect("a Created event begins a room");
+        self.rooms.insert(code.clone(), Arc::new(room));
+        (reply, Some(created))
+    }
+
+    fn edit(
+        &mut self,
+        code: &RoomCode,
+        command: &Command,
+        user: &str,
+        times: Times,
+    ) -> (Reply, Option<Event>) {
+        let Some(room) = self.rooms.get_mut(code) else {
+            let rejection = Some(Rejection::RoomUnknown(code.clone()));
+            let reply = Reply {
+                revision: Revision(0),
+                effective_at: times.audible,
+                entry: None,
+                rejection,
+            };
+            return (reply, None);
+        };
+        let effective_at = times.effective_in(room);
+        let track = match command {
+            Command::Enqueue { track, .. } => self.tracks.get(track).map(Arc::as_ref),
+            _ => None,
+        };
+        let mut reply =
+            Reply { revision: room.revision(), effective_at, entry: None, rejection: None };
+        match room.judge(command, user, track, effective_at) {
+            Ok(None) => (reply, None),
+            Ok(Some(kind)) => {
+                let event = Arc::make_mut(room).append(kind, user, times.stamp, effective_at);
+                reply.revision = event.revision;
+                if let EventKind::Enqueued { entry, .. } = &event.kind {
+                    reply.entry = Some(entry.id);
+                }
+                (reply, Some(event))
+            }
+            Err(rejection) => {
+                reply.rejection = Some(rejection);
+                (reply, None)
+            }
+        }
+    }
+
+    fn register(&mut self, register: &log::RegisterTrack) -> Result<Outcome, Malformed> {
+        let track = register.track.as_ref().ok_or(Malformed::Missing("the track"))?;
+        let id = convert::check_track(track)?;
+        if !self.tracks.contains_key(&id) && self.tracks.len() >= limits::TRACKS_MAX {
+            return Ok(Outcome::TracksFull(limits::TRACKS_MAX));
+        }
+        let committed = self.tracks.entry(id).or_insert_with(|| Arc::new(track.clone()));
+        Ok(Outcome::Track(Track::clone(committed)))
+    }
+
+    fn forget(&mut self, forget: &log::ForgetTrack) -> Result<Outcome, Malformed> {
+        self.tracks.remove(&TrackId::from_wire(&forget.track)?);
+        Ok(Outcome::Forgotten)
+    }
+
+    fn begin_epoch(&mut self, epoch: &log::ClockEpoch, times: Times) -> Applied {
+        let bumped = epoch.epoch > self.epoch.epoch;
+        self.epoch = log::ClockEpoch { epoch: epoch.epoch.max(self.epoch.epoch), ..*epoch };
+        let mut applied = Applied::only(Outcome::Epoch);
+        if bumped {
+            let floor = within_range(epoch.floor);
+            for (code, room) in &mut self.rooms {
+                // What was announced for later than the floor stays as it was announced.
+                let sounding = room.at(floor.max(room.last_effective()));
+                if sounding.playing && sounding.entry.is_some() {
+                    let effective_at = times.effective_in(room);
+                    let kind = EventKind::EpochBumped { epoch: epoch.epoch, floor };
+                    let event = Arc::make_mut(room).append(kind, "", times.stamp, effective_at);
+                    applied.events.push((code.clone(), vec![event]));
+                }
+            }
+        }
+        applied
+    }
+
+    fn pause_unheard(
+        &mut self,
+        pause: &log::PauseUnheard,
+        times: Times,
+    ) -> Result<Applied, Malformed> {
+        let code = RoomCode::parse(&pause.room)?;
+        let Some(room) = self.rooms.get_mut(&code) else {
+            return Ok(Applied::only(Outcome::Nothing));
+        };
+        if room.revision().0 != pause.revision || !room.is_playing() {
+            return Ok(Applied::only(Outcome::Nothing));
+        }
+        let effective_at = times.effective_in(room);
+        let kind = EventKind::Paused { nobody_listening: true };
+        let event = Arc::make_mut(room).append(kind, "", times.stamp, effective_at);
+        let reply = Reply { revision: event.revision, effective_at, entry: None, rejection: None };
+        Ok(Applied { outcome: Outcome::Command(reply), events: vec![(code, vec![event])] })
+    }
+
+    fn replace_node(&mut self, replace: &log::ReplaceNode) -> Result<Outcome, Malformed> {
+        let place = replace.node;
+        if place == 0 {
+            return Err(Malformed::Missing("the place"));
+        }
+        let holder = if replace.holder == 0 { place } else { replace.holder };
+        let holds = self.replacements.get(&place).copied().unwrap_or(place);
+        if holds != holder {
+            return Ok(Outcome::Node(holds));
+        }
+        let known = [limits::PLACE_MAX, place, holder];
+        let node =
+            known.into_iter().fold(self.next_node, |next, id| next.max(id.saturating_add(1)));
+        self.next_node = node.saturating_add(1);
+        self.replacements.insert(place, node);
+        Ok(Outcome::Node(node))
+    }
+
     /// A room.
-    pub fn room(&self, _code: &RoomCode) -> Option<&Room> {
-        todo!()
+    pub fn room(&self, code: &RoomCode) -> Option<&Room> {
+        self.rooms.get(code).map(Arc::as_ref)
     }
+
     /// All rooms, by code.
     pub fn rooms(&self) -> impl Iterator<Item = (&RoomCode, &Room)> {
-        std::iter::empty()
+        self.rooms.iter().map(|(code, room)| (code, room.as_ref()))
     }
+
     /// A committed track.
-    pub fn track(&self, _id: &TrackId) -> Option<&wire::v1::Track> {
-        todo!()
+    pub fn track(&self, id: &TrackId) -> Option<&Track> {
+        self.tracks.get(id).map(Arc::as_ref)
     }
+
     /// All committed tracks, by id.
-    pub fn tracks(&self) -> impl Iterator<Item = (&TrackId, &wire::v1::Track)> {
-        std::iter::empty()
+    pub fn tracks(&self) -> impl Iterator<Item = (&TrackId, &Track)> {
+        self.tracks.iter().map(|(id, track)| (id, track.as_ref()))
     }
+
     /// The clock epoch in force; all zero before the first one.
-    pub fn epoch(&self) -> &wire::log::v1::ClockEpoch {
-        todo!()
+    pub fn epoch(&self) -> &log::ClockEpoch {
+        &self.epoch
     }
+
     /// The last stamp given.
     pub fn last_stamp(&self) -> SharedTime {
-        todo!()
+        self.last_stamp
     }
+
     /// Which node holds a place (the `--id` of its jamd), if it is not the node of that number.
-    pub fn replacement(&self, _place: u64) -> Option<u64> {
-        todo!()
+    pub fn replacement(&self, place: u64) -> Option<u64> {
+        self.replacements.get(&place).copied()
     }
-    /// The whole state, for snapshots.
-    pub fn to_wire(&self) -> wire::log::v1::ShardSnapshot {
-        todo!()
+}
+
+impl Applied {
+    fn only(outcome: Outcome) -> Self {
+        Self { outcome, events: Vec::new() }
     }
-    /// From a snapshot.
-    pub fn from_wire(_snapshot: &wire::log::v1::ShardSnapshot) -> Result<Self, crate::ids::InvalidName> {
-        todo!()
-    }
+}
+
+fn within_range(flicks: i64) -> SharedTime {
+    SharedTime(flicks.clamp(-INSTANT_MAX, INSTANT_MAX))
 }

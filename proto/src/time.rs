@@ -2,7 +2,8 @@
 //!
 //! A flick is 1/705,600,000 s (<https://github.com/facebookarchive/Flicks>), so one frame
 //! at 44.1 kHz is 16,000 flicks and one at 48 kHz is 14,700. Positions and instants never
-//! drift from the frames they stand for. An `i64` of flicks spans 414 years.
+//! drift from the frames they stand for. An `i64` of flicks spans 414 years. Sums and differences
+//! saturate there, so that no number from outside can make one node panic and another wrap around.
 
 use std::ops::{Add, AddAssign, Sub};
 
@@ -76,7 +77,7 @@ impl SharedTime {
 
     /// The span from `earlier` to this instant.
     pub const fn since(self, earlier: Self) -> Flicks {
-        Flicks(self.0 - earlier.0)
+        Flicks(self.0.saturating_sub(earlier.0))
     }
 }
 
@@ -87,34 +88,34 @@ const fn div_round(numerator: i128, denominator: i128) -> i64 {
 impl Add for Flicks {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self(self.0 + other.0)
+        Self(self.0.saturating_add(other.0))
     }
 }
 
 impl AddAssign for Flicks {
     fn add_assign(&mut self, other: Self) {
-        self.0 += other.0;
+        *self = *self + other;
     }
 }
 
 impl Sub for Flicks {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        Self(self.0 - other.0)
+        Self(self.0.saturating_sub(other.0))
     }
 }
 
 impl Add<Flicks> for SharedTime {
     type Output = Self;
     fn add(self, span: Flicks) -> Self {
-        Self(self.0 + span.0)
+        Self(self.0.saturating_add(span.0))
     }
 }
 
 impl Sub<Flicks> for SharedTime {
     type Output = Self;
     fn sub(self, span: Flicks) -> Self {
-        Self(self.0 - span.0)
+        Self(self.0.saturating_sub(span.0))
     }
 }
 

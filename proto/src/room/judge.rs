@@ -1,0 +1,182 @@
+//! What a command may do, judged where it takes effect.
+
+use std::sync::Arc;
+
+use super::Room;
+use crate::command::{Command, Rejection};
+use crate::event::{Entry, Event, EventKind};
+use crate::ids::{EntryId, Revision, TrackId};
+use crate::limits;
+use crate::time::SharedTime;
+use crate::wire;
+
+/// The queue as it stands at an instant that no event is beyond.
+struct Standing<'a> {
+    room: &'a Room,
+    current: Option<&'a Arc<Entry>>,
+    /// How many of the upcoming entries have become current, or even ended, since the last event.
+    begun: usize,
+    playing: bool,
+}
+
+impl Room {
+    /// Judges `command` at `effective_at` (not before the last one) and says what happens, or why
+    /// nothing may. `Ok(None)`: all is already as the command wants it. Changes nothing itself.
+    ///
+    /// `track` is the committed track of an `Enqueue`, if the cluster has it.
+    pub fn judge(
+        &self,
+        command: &Command,
+        by: &str,
+        track: Option<&wire::v1::Track>,
+        effective_at: SharedTime,
+    ) -> Result<Option<EventKind>, Rejection> {
+        let standing = self.standing(effective_at);
+        match *command {
+            Command::Create { .. } => Err(Rejection::RoomExists(self.code.clone())),
+            Command::Enqueue { track: id, next } => standing.enqueue(id, next, by, track).map(Some),
+            Command::Remove { entry } => {
+                if standing.current_id() != Some(entry) {
+                    standing.index_of(entry)?;
+                }
+                Ok(Some(EventKind::Removed { entry }))
+            }
+            Command::Move { entry, before } => standing.r#move(entry, before),
+            Command::Clear => Ok((standing.waiting() > 0).then_some(EventKind::Cleared)),
+            Command::Play { entry } => {
+                standing.expect_current(entry)?;
+                Ok((!standing.playing).then_some(EventKind::Played))
+            }
+            Command::Pause { entry } => {
+                standing.expect_current(entry)?;
+                Ok(standing.playing.then_some(EventKind::Paused { nobody_listening: false }))
+            }
+            Command::Seek { entry, position } => {
+                let length = standing.expect_named(entry)?.length();
+                if position >= length {
+                    return Err(Rejection::PastEnd { length });
+                }
+                Ok(Some(EventKind::Sought { entry, position }))
+            }
+            Command::Skip { entry } => {
+                standing.expect_named(entry)?;
+                Ok(Some(EventKind::Skipped { entry }))
+            }
+            Command::Back { entry } => {
+                standing.expect_current(entry)?;
+                let played = standing.last_played().ok_or(Rejection::NoHistory)?;
+                standing.expect_place()?;
+                Ok(Some(EventKind::WentBack { entry: played.id }))
+            }
+        }
+    }
+
+    /// Makes the next event of this room and folds it.
+    pub(crate) fn append(
+        &mut self,
+        kind: EventKind,
+        by: &str,
+        stamp: SharedTime,
+        effective_at: SharedTime,
+    ) -> Event {
+        let revision = Revision(self.revision.0 + 1);
+        let event = Event { revision, stamp, effective_at, by: by.to_owned(), kind };
+        self.fold(&event).expect("the event carries the next revision");
+        event
+    }
+
+    fn standing(&self, time: SharedTime) -> Standing<'_> {
+        let spans = self.spans(time.max(self.timeline.last().from));
+        let begun = spans.begun();
+        let current = if begun == 0 {
+            self.timeline.last().entry.as_ref()
+        } else {
+            self.upcoming.slot(begun - 1).map(|slot| &slot.entry)
+        };
+        Standing { room: self, current, begun, playing: self.is_playing() }
+    }
+}
+
+impl<'a> Standing<'a> {
+    fn current_id(&self) -> Option<EntryId> {
+        self.current.map(|entry| entry.id)
+    }
+
+    /// Upcoming entries.
+    fn waiting(&self) -> usize {
+        self.room.upcoming.len().saturating_sub(self.begun)
+    }
+
+    fn last_played(&self) -> Option<&'a Arc<Entry>> {
+        match self.begun {
+            0 => self.room.history.back(),
+            1 => self.room.timeline.last().entry.as_ref(),
+            begun => self.room.upcoming.slot(begun - 2).map(|slot| &slot.entry),
+        }
+    }
+
+    fn expect_current(&self, entry: Option<EntryId>) -> Result<(), Rejection> {
+        let current = self.current_id();
+        if current == entry { Ok(()) } else { Err(Rejection::NotCurrent { current }) }
+    }
+
+    fn expect_named(&self, entry: EntryId) -> Result<&'a Arc<Entry>, Rejection> {
+        self.current
+            .filter(|current| current.id == entry)
+            .ok_or(Rejection::NotCurrent { current: self.current_id() })
+    }
+
+    fn expect_place(&self) -> Result<(), Rejection> {
+        let limit = limits::QUEUE_ENTRIES_MAX;
+        let entries = self.waiting() + usize::from(self.current.is_some());
+        if entries < limit { Ok(()) } else { Err(Rejection::QueueFull { limit }) }
+    }
+
+    /// Where an upcoming entry stands among those that were upcoming at the last event.
+    fn index_of(&self, entry: EntryId) -> Result<usize, Rejection> {
+        let index = self.room.upcoming.index_of(entry).filter(|index| *index >= self.begun);
+        index.ok_or(Rejection::EntryUnknown(entry))
+    }
+
+    fn enqueue(
+        &self,
+        id: TrackId,
+        next: bool,
+        by: &str,
+        track: Option<&wire::v1::Track>,
+    ) -> Result<EventKind, Rejection> {
+        self.expect_place()?;
+        let track = track.ok_or(Rejection::TrackGone(id))?;
+        let entry = Entry {
+            id: EntryId(self.room.next_entry),
+            track: id,
+            title: track.title.clone(),
+            artist: track.artist.clone(),
+            frames: track.frames,
+            sample_rate: track.sample_rate,
+            added_by: by.to_owned(),
+        };
+        let first = self.room.upcoming.slot(self.begun).filter(|_| next);
+        Ok(EventKind::Enqueued { entry, before: first.map(|slot| slot.id) })
+    }
+
+    fn r#move(
+        &self,
+        entry: EntryId,
+        before: Option<EntryId>,
+    ) -> Result<Option<EventKind>, Rejection> {
+        let current = self.current_id();
+        if let Some(first) =
+            [Some(entry), before].into_iter().flatten().find(|id| Some(*id) == current)
+        {
+            return Err(Rejection::EntryCurrent(first));
+        }
+        let index = self.index_of(entry)?;
+        let target = match before {
+            Some(before) => self.index_of(before)?,
+            None => self.room.upcoming.len(),
+        };
+        let stays = target == index || target == index + 1;
+        Ok((!stays).then_some(EventKind::Moved { entry, before }))
+    }
+}

@@ -1,0 +1,190 @@
+//! Rooms in snapshots.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::{Action, LastAction, Room};
+use crate::convert::{self, Malformed};
+use crate::event::Entry;
+use crate::ids::{EntryId, Revision, RoomCode};
+use crate::limits;
+use crate::timeline::{Piece, Timeline};
+use crate::wire::v1 as wire;
+
+/// Every entry of a snapshot, by id: pieces name entries, and no id may stand twice.
+type Entries = BTreeMap<EntryId, Arc<Entry>>;
+
+impl Room {
+    /// For snapshots.
+    pub fn to_wire(&self) -> wire::RoomSnapshot {
+        let last = self.timeline.last();
+        wire::RoomSnapshot {
+            code: self.code.as_str().to_owned(),
+            name: self.name.clone(),
+            created_by: self.created_by.clone(),
+            revision: self.revision.0,
+            last_effective: self.last_effective.0,
+            next_entry: self.next_entry,
+            playing: last.playing,
+            current: last.entry.as_ref().map(|entry| entry.to_wire()),
+            upcoming: self.upcoming.iter().map(|entry| entry.to_wire()).collect(),
+            history: self.history.iter().map(|entry| entry.to_wire()).collect(),
+            pieces: self.timeline.pieces().map(Piece::to_wire).collect(),
+            leaving: self.leaving().map(|entry| entry.to_wire()).collect(),
+            last_action: self.last_action.as_ref().map(LastAction::to_wire),
+            stopped: self.stopped.as_ref().map(LastAction::to_wire),
+        }
+    }
+
+    /// From a snapshot; one that can't be is refused.
+    pub fn from_wire(snapshot: &wire::RoomSnapshot) -> Result<Self, Malformed> {
+        let mut entries = Entries::new();
+        let current = read_entries(&snapshot.current, &mut entries)?.pop();
+        let upcoming = read_entries(&snapshot.upcoming, &mut entries)?;
+        let history = read_entries(&snapshot.history, &mut entries)?;
+        read_entries(&snapshot.leaving, &mut entries)?;
+        if history.len() > limits::HISTORY_ENTRIES_MAX {
+            return Err(Malformed::Contradiction("the history is longer than it can be"));
+        }
+        if entries.last_key_value().is_some_and(|(id, _)| id.0 >= snapshot.next_entry) {
+            return Err(Malformed::Contradiction("an entry has an id that was not given yet"));
+        }
+        if current.is_none() && !upcoming.is_empty() {
+            return Err(Malformed::Contradiction("entries wait and none is current"));
+        }
+        let timeline = read_pieces(&snapshot.pieces, &entries)?;
+        let (last, current) = (timeline.last(), current.map(|entry| entry.id));
+        if last.playing != snapshot.playing || last.entry.as_ref().map(|entry| entry.id) != current
+        {
+            return Err(Malformed::Contradiction("the last piece is not what is current"));
+        }
+        Ok(Self {
+            code: RoomCode::parse(&snapshot.code)?,
+            name: snapshot.name.clone(),
+            created_by: snapshot.created_by.clone(),
+            revision: Revision(snapshot.revision),
+            last_effective: convert::instant("last_effective", snapshot.last_effective)?,
+            next_entry: snapshot.next_entry,
+            timeline,
+            upcoming: upcoming.into_iter().collect(),
+            history: VecDeque::from(history),
+            last_action: snapshot.last_action.as_ref().map(LastAction::from_wire).transpose()?,
+            stopped: snapshot.stopped.as_ref().map(LastAction::from_wire).transpose()?,
+        })
+    }
+
+    /// Entries that only pieces still refer to.
+    fn leaving(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        let mut known: BTreeSet<EntryId> = self.history.iter().map(|entry| entry.id).collect();
+        known.extend(self.current_id());
+        let pieces = self.timeline.pieces().filter_map(|piece| piece.entry.as_ref());
+        pieces.filter(move |entry| {
+            self.upcoming.index_of(entry.id).is_none() && known.insert(entry.id)
+        })
+    }
+}
+
+fn read_entries<'a>(
+    wire: impl IntoIterator<Item = &'a wire::Entry>,
+    entries: &mut Entries,
+) -> Result<Vec<Arc<Entry>>, Malformed> {
+    let read = |wire| {
+        let entry = Arc::new(Entry::from_wire(wire)?);
+        match entries.insert(entry.id, entry.clone()) {
+            None => Ok(entry),
+            Some(_) => Err(Malformed::Contradiction("an entry stands twice")),
+        }
+    };
+    wire.into_iter().map(read).collect()
+}
+
+fn read_pieces(wire: &[wire::Piece], entries: &Entries) -> Result<Timeline, Malformed> {
+    let mut pieces = wire.iter().map(|piece| Piece::from_wire(piece, entries));
+    let mut timeline = Timeline::new(pieces.next().ok_or(Malformed::Missing("the timeline"))??);
+    for piece in pieces {
+        let piece = piece?;
+        if piece.from <= timeline.last().from {
+            return Err(Malformed::Contradiction("the timeline is out of order"));
+        }
+        timeline.push(piece);
+    }
+    Ok(timeline)
+}
+
+impl Piece {
+    fn from_wire(piece: &wire::Piece, entries: &Entries) -> Result<Self, Malformed> {
+        let named = (piece.entry != 0).then_some(EntryId(piece.entry));
+        let entry = named.and_then(|id| entries.get(&id)).cloned();
+        let position = convert::position(piece.position)?;
+        match &entry {
+            None if named.is_some() => {
+                return Err(Malformed::Missing("an entry that a piece names"));
+            }
+            Some(entry) if position >= entry.length() => {
+                return Err(Malformed::Contradiction("a piece begins after the end of its song"));
+            }
+            _ => {}
+        }
+        Ok(Self {
+            from: convert::instant("a piece's start", piece.from)?,
+            entry,
+            position,
+            playing: piece.playing,
+        })
+    }
+
+    fn to_wire(&self) -> wire::Piece {
+        wire::Piece {
+            from: self.from.0,
+            entry: self.entry.as_ref().map_or(0, |entry| entry.id.0),
+            position: self.position.0,
+            playing: self.playing,
+        }
+    }
+}
+
+impl LastAction {
+    fn from_wire(action: &wire::LastAction) -> Result<Self, Malformed> {
+        let what = Action::parse(&action.what).ok_or(Malformed::Missing("what was done last"))?;
+        Ok(Self {
+            by: action.by.clone(),
+            what,
+            at: convert::instant("an action's time", action.at)?,
+        })
+    }
+
+    fn to_wire(&self) -> wire::LastAction {
+        wire::LastAction { by: self.by.clone(), what: self.what.as_str().to_owned(), at: self.at.0 }
+    }
+}
+
+impl Action {
+    const ALL: [Self; 8] = [
+        Self::Played,
+        Self::Paused,
+        Self::PausedNobodyListening,
+        Self::Skipped,
+        Self::Sought,
+        Self::WentBack,
+        Self::Removed,
+        Self::Cleared,
+    ];
+
+    /// Its stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Played => "played",
+            Self::Paused => "paused",
+            Self::PausedNobodyListening => "paused_nobody_listening",
+            Self::Skipped => "skipped",
+            Self::Sought => "sought",
+            Self::WentBack => "went_back",
+            Self::Removed => "removed",
+            Self::Cleared => "cleared",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == name)
+    }
+}

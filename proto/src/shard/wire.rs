@@ -1,0 +1,104 @@
+//! Shards in snapshots.
+
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::Shard;
+use super::sessions::{Session, Sessions, Settled};
+use crate::command::{Command, Reply};
+use crate::convert::{self, Malformed};
+use crate::ids::{RoomCode, SessionId, check_user_name};
+use crate::room::Room;
+use crate::wire::log::v1 as log;
+use crate::wire::v1::SubmitReply;
+
+impl Shard {
+    /// The whole state, for snapshots.
+    pub fn to_wire(&self) -> log::ShardSnapshot {
+        log::ShardSnapshot {
+            last_stamp: self.last_stamp.0,
+            epoch: Some(self.epoch),
+            rooms: self.rooms.values().map(|room| room.to_wire()).collect(),
+            sessions: self.sessions.iter().map(|(id, session)| session.to_wire(*id)).collect(),
+            tracks: self.tracks.values().map(|track| track.as_ref().clone()).collect(),
+            replacements: self
+                .replacements
+                .iter()
+                .map(|(&place, &node)| log::Replacement { place, node })
+                .collect(),
+            next_node: self.next_node,
+        }
+    }
+
+    /// From a snapshot; one that can't be is refused.
+    pub fn from_wire(snapshot: &log::ShardSnapshot) -> Result<Self, Malformed> {
+        let mut shard = Self {
+            last_stamp: convert::instant("last_stamp", snapshot.last_stamp)?,
+            epoch: snapshot.epoch.unwrap_or_default(),
+            next_node: snapshot.next_node,
+            ..Self::default()
+        };
+        for room in &snapshot.rooms {
+            let room = Room::from_wire(room)?;
+            shard.rooms.insert(room.code().clone(), Arc::new(room));
+        }
+        shard.sessions =
+            snapshot.sessions.iter().try_fold(Sessions::default(), |mut sessions, wire| {
+                sessions.insert(SessionId::from_wire(&wire.session)?, Session::from_wire(wire)?);
+                Ok::<_, Malformed>(sessions)
+            })?;
+        for track in &snapshot.tracks {
+            shard.tracks.insert(convert::check_track(track)?, Arc::new(track.clone()));
+        }
+        shard.replacements =
+            snapshot.replacements.iter().map(|wire| (wire.place, wire.node)).collect();
+        Ok(shard)
+    }
+}
+
+impl Session {
+    fn to_wire(&self, id: SessionId) -> log::Session {
+        let (number, payload, reply) = match self.last.as_deref() {
+            Some(last) => {
+                let room = last.room.as_str().to_owned();
+                let payload = log::RoomCommand {
+                    room,
+                    command: Some(last.command.to_wire()),
+                    ..Default::default()
+                };
+                (last.number, payload.encode_to_vec(), last.reply.to_wire().encode_to_vec())
+            }
+            None => Default::default(),
+        };
+        let (session, user) = (id.to_wire(), self.user.as_ref().to_owned());
+        log::Session { session, user, number, payload, reply, used: self.used.0 }
+    }
+
+    fn from_wire(wire: &log::Session) -> Result<Self, Malformed> {
+        check_user_name(&wire.user)?;
+        Ok(Self {
+            user: wire.user.as_str().into(),
+            used: convert::instant("a session's last use", wire.used)?,
+            last: if wire.number == 0 { None } else { Some(Arc::new(Settled::from_wire(wire)?)) },
+        })
+    }
+}
+
+impl Settled {
+    fn from_wire(wire: &log::Session) -> Result<Self, Malformed> {
+        let payload = log::RoomCommand::decode(wire.payload.as_slice()).map_err(|source| {
+            Malformed::Undecodable { what: "a session's last command", source }
+        })?;
+        let reply = SubmitReply::decode(wire.reply.as_slice())
+            .map_err(|source| Malformed::Undecodable { what: "a session's last reply", source })?;
+        Ok(Self {
+            number: wire.number,
+            room: RoomCode::parse(&payload.room)?,
+            command: Command::from_wire(
+                &payload.command.ok_or(Malformed::Missing("the command"))?,
+            )?,
+            reply: Reply::from_wire(&reply)?,
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! What sounds at which instant.
+//!
+//! A timeline is a short list of pieces. Each says: from this instant on, this entry, from this
+//! position, with the clock running or not. What sounds at an instant is arithmetic on the piece
+//! that holds it. Song lengths are exact, so the last piece also tells when its song ends, and
+//! the queue tells what comes after it: the end of a song needs no message.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::event::Entry;
+use crate::limits;
+use crate::room::queue::Queue;
+use crate::time::{Flicks, SharedTime};
+
+/// One stretch of a room's past, present or announced future.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// When it begins. It ends where the next piece begins.
+    pub from: SharedTime,
+    /// What is current; `None`: nothing is queued.
+    pub entry: Option<Arc<Entry>>,
+    /// Where in the entry it begins.
+    pub position: Flicks,
+    /// Whether the clock runs.
+    pub playing: bool,
+}
+
+impl Piece {
+    /// When its song ends if nobody does anything.
+    pub fn end(&self) -> Option<SharedTime> {
+        let entry = self.entry.as_ref().filter(|_| self.playing)?;
+        Some(self.from + (entry.length() - self.position))
+    }
+}
+
+/// The pieces of a room, by `from`, without two at the same instant: what lasted no time was never heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Timeline {
+    past: VecDeque<Piece>,
+    last: Piece,
+}
+
+impl Timeline {
+    /// A timeline begins with one piece; before it there was silence.
+    pub fn new(first: Piece) -> Self {
+        Self { past: VecDeque::new(), last: first }
+    }
+
+    /// The piece that nothing known follows. It says what is current once all is in effect.
+    pub fn last(&self) -> &Piece {
+        &self.last
+    }
+
+    /// Every piece, by `from`.
+    pub fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.past.iter().chain([&self.last])
+    }
+
+    /// Goes on with another piece. One that begins where the last one did takes its place.
+    pub fn push(&mut self, piece: Piece) {
+        let before = std::mem::replace(&mut self.last, piece);
+        if before.from < self.last.from {
+            self.past.push_back(before);
+        }
+    }
+
+    /// Forgets what ended long before `stamp`: no clock in the cluster is that far behind.
+    pub fn prune(&mut self, stamp: SharedTime) {
+        let kept_from = stamp - Flicks::from_secs(limits::PIECE_KEPT_SECS);
+        while !self.past.is_empty() && self.piece(1).is_some_and(|next| next.from <= kept_from) {
+            self.past.pop_front();
+        }
+    }
+
+    fn piece(&self, index: usize) -> Option<&Piece> {
+        self.past.get(index).or((index == self.past.len()).then_some(&self.last))
+    }
+
+    /// All that sounds from `time` on, `queue` following the last piece.
+    pub fn spans<'a>(&'a self, queue: &'a Queue, time: SharedTime) -> Spans<'a> {
+        let begun = self.past.partition_point(|piece| piece.from <= time)
+            + usize::from(self.last.from <= time);
+        let at = begun.checked_sub(1).map_or(At::Before, At::Piece);
+        let mut spans = Spans { timeline: self, queue, at };
+        // Songs that ended by themselves before `time` are passed over.
+        while let Some(span) = spans.clone().next() {
+            if span.until.is_none_or(|until| until > time) {
+                break;
+            }
+            spans.next();
+        }
+        spans
+    }
+}
+
+/// A stretch of time in which one entry sounds without a jump, or stands still, or nothing does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span<'a> {
+    /// When it begins.
+    pub from: SharedTime,
+    /// When it ends by what is known now; `None`: it does not.
+    pub until: Option<SharedTime>,
+    /// What is current; `None`: nothing is.
+    pub entry: Option<&'a Arc<Entry>>,
+    /// The position in it at `from`.
+    pub position: Flicks,
+    /// Whether the clock runs.
+    pub playing: bool,
+}
+
+impl Span<'_> {
+    /// The position at an instant of this span.
+    pub fn position_at(&self, time: SharedTime) -> Flicks {
+        if self.playing && self.entry.is_some() {
+            self.position + time.since(self.from)
+        } else {
+            self.position
+        }
+    }
+}
+
+/// The spans of a room from some instant on, in order. Each begins where the one before it ends.
+#[derive(Clone, Debug)]
+pub struct Spans<'a> {
+    timeline: &'a Timeline,
+    queue: &'a Queue,
+    at: At,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// Before the first piece.
+    Before,
+    /// In the piece of this index.
+    Piece(usize),
+    /// After the last piece's song ended: in the queue's song of this index, or past them all.
+    Queue { from: SharedTime, index: usize },
+    /// After what lasts for ever.
+    End,
+}
+
+impl<'a> Spans<'a> {
+    /// How many of the queue's entries have begun by the span that comes next: with the last
+    /// piece's song, as many songs have ended by themselves.
+    pub(crate) fn begun(&self) -> usize {
+        match self.at {
+            At::Queue { index, .. } => index + 1,
+            At::Before | At::Piece(_) | At::End => 0,
+        }
+    }
+}
+
+impl<'a> Iterator for Spans<'a> {
+    type Item = Span<'a>;
+
+    fn next(&mut self) -> Option<Span<'a>> {
+        let span = match self.at {
+            At::Before => {
+                let first = self.timeline.piece(0).map(|piece| piece.from);
+                Span {
+                    from: SharedTime(i64::MIN),
+                    until: first,
+                    entry: None,
+                    position: Flicks::ZERO,
+                    playing: false,
+                }
+            }
+            At::Piece(index) => {
+                let piece = self.timeline.piece(index)?;
+                let until = match self.timeline.piece(index + 1) {
+                    Some(next) => Some(next.from),
+                    None => piece.end(),
+                };
+                let Piece { from, position, playing, .. } = *piece;
+                Span { from, until, entry: piece.entry.as_ref(), position, playing }
+            }
+            At::Queue { from, index } => {
+                let slot = self.queue.slot(index);
+                Span {
+                    from,
+                    until: slot.map(|slot| from + slot.length),
+                    entry: slot.map(|slot| &slot.entry),
+                    position: Flicks::ZERO,
+                    playing: true,
+                }
+            }
+            At::End => return None,
+        };
+        self.at = match (self.at, span.until) {
+            (_, None) => At::End,
+            (At::Before, _) => At::Piece(0),
+            (At::Piece(index), _) if index < self.timeline.past.len() => At::Piece(index + 1),
+            (At::Queue { index, .. }, Some(end)) => At::Queue { from: end, index: index + 1 },
+            (_, Some(end)) => At::Queue { from: end, index: 0 },
+        };
+        Some(span)
+    }
+}
