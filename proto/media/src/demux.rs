@@ -11,7 +11,9 @@ use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
     FORMAT_ID_AIFF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
-use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType};
+use symphonia::core::formats::{
+    FormatId, FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType,
+};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
@@ -74,7 +76,14 @@ impl Demux {
         let mp4 = if &head[4..8] == b"ftyp" { Some(mp4::read(&mut stream, length)?) } else { None };
         stream.seek(SeekFrom::Start(0)).map_err(unreadable)?;
 
-        let mut reader = probe(stream)?;
+        let mut reader = match probe(stream) {
+            Err(Refusal::NotAudio) if promises_more(&head, length) => {
+                return Err(Refusal::Truncated(
+                    "it is shorter than its first bytes say".to_owned(),
+                ));
+            }
+            probed => probed?,
+        };
         let tags = Tags::of(reader.as_mut());
         let track = match reader.default_track(TrackType::Audio) {
             Some(track) => track.clone(),
@@ -250,7 +259,10 @@ impl Demux {
     /// itself and a jump is exact. Elsewhere the packets from the start on have to be counted.
     pub(crate) fn jump(&mut self, frame: u64) -> bool {
         let exact = matches!(self.format, FORMAT_ID_FLAC | FORMAT_ID_WAVE | FORMAT_ID_AIFF);
-        let (true, Ok(ts), Some(reader)) = (exact, i64::try_from(frame), self.reader.as_mut()) else { return false };
+        let (true, Ok(ts), Some(reader)) = (exact, i64::try_from(frame), self.reader.as_mut())
+        else {
+            return false;
+        };
         let to = SeekTo::Timestamp { ts: Timestamp::new(ts), track_id: self.track.id };
         match reader.seek(SeekMode::Accurate, to) {
             Ok(seeked) if seeked.actual_ts.get() <= ts => {
@@ -281,7 +293,9 @@ fn probe(stream: MediaSourceStream<'static>) -> Result<Box<dyn FormatReader>, Re
     symphonia::default::get_probe()
         .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
         .map_err(|error| match error {
-            Error::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => unreadable(error),
+            Error::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+                unreadable(error)
+            }
             _ => Refusal::NotAudio,
         })
 }
@@ -294,6 +308,18 @@ fn registry() -> &'static CodecRegistry {
         registry
     });
     &REGISTRY
+}
+
+/// Whether a WAV or AIFF states a length that the file does not have. Cut in the wrong place, these
+/// can't be opened at all.
+fn promises_more(head: &[u8; 12], length: u64) -> bool {
+    let size = [head[4], head[5], head[6], head[7]];
+    let stated = match (&head[..4], &head[8..]) {
+        (b"RIFF", b"WAVE") => u32::from_le_bytes(size),
+        (b"FORM", b"AIFF" | b"AIFC") => u32::from_be_bytes(size),
+        _ => return false,
+    };
+    stated != u32::MAX && u64::from(stated) + 8 > length
 }
 
 fn scale(time: u64, base: TimeBase, rate: u32) -> u64 {

@@ -54,10 +54,14 @@ fn side(position: Position) -> [f32; 2] {
         | Position::FRONT_RIGHT_WIDE
         | Position::TOP_FRONT_RIGHT
         | Position::BOTTOM_FRONT_RIGHT;
-    let behind_left =
-        Position::REAR_LEFT | Position::SIDE_LEFT | Position::TOP_REAR_LEFT | Position::TOP_SIDE_LEFT;
-    let behind_right =
-        Position::REAR_RIGHT | Position::SIDE_RIGHT | Position::TOP_REAR_RIGHT | Position::TOP_SIDE_RIGHT;
+    let behind_left = Position::REAR_LEFT
+        | Position::SIDE_LEFT
+        | Position::TOP_REAR_LEFT
+        | Position::TOP_SIDE_LEFT;
+    let behind_right = Position::REAR_RIGHT
+        | Position::SIDE_RIGHT
+        | Position::TOP_REAR_RIGHT
+        | Position::TOP_SIDE_RIGHT;
     if left.contains(position) {
         [1.0, 0.0]
     } else if right.contains(position) {

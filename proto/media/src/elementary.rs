@@ -46,14 +46,19 @@ struct Header {
 }
 
 /// Walks a file of `length` bytes.
-pub(crate) fn walk(file: &mut (impl Read + Seek), length: u64, kind: Kind) -> Result<Facts, Refusal> {
+pub(crate) fn walk(
+    file: &mut (impl Read + Seek),
+    length: u64,
+    kind: Kind,
+) -> Result<Facts, Refusal> {
     let mut start = 0;
     // Tags may follow one another.
     loop {
         let head = bytes_at::<10>(file, start, length)?;
         match &head[..3] {
             b"ID3" => {
-                let size = head[6..].iter().fold(0, |size, byte| size << 7 | u64::from(byte & 0x7f));
+                let size =
+                    head[6..].iter().fold(0, |size, byte| size << 7 | u64::from(byte & 0x7f));
                 let footer = if head[5] & 0x10 != 0 { 10 } else { 0 };
                 start += 10 + size + footer;
             }
@@ -92,7 +97,8 @@ impl<F: Read + Seek> Walk<'_, F> {
             self.fill(&mut window, HEADER_BYTES)?;
             if window.len() < HEADER_BYTES {
                 let starts_frame = window.first() == Some(&0xff) && self.first.is_some();
-                self.facts.broken_off = starts_frame && (window.len() < 2 || window[1] & 0xe0 == 0xe0);
+                self.facts.broken_off =
+                    starts_frame && (window.len() < 2 || window[1] & 0xe0 == 0xe0);
                 return Ok(());
             }
             let Some(header) = parse(self.kind, &window) else {
@@ -191,14 +197,17 @@ fn parse_mp3(bytes: &[u8]) -> Option<Header> {
 
 /// ISO 14496-3, 1.A.2.2.1.
 fn parse_adts(bytes: &[u8]) -> Option<Header> {
-    const RATES: [u32; 13] =
-        [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
+    const RATES: [u32; 13] = [
+        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
+        8_000, 7_350,
+    ];
     if bytes[0] != 0xff || bytes[1] & 0xf6 != 0xf0 {
         return None;
     }
     let rate = *RATES.get(usize::from(bytes[2] >> 2 & 15))?;
     let channels = (bytes[2] & 1) << 2 | bytes[3] >> 6;
-    let length = usize::from(bytes[3] & 3) << 11 | usize::from(bytes[4]) << 3 | usize::from(bytes[5] >> 5);
+    let length =
+        usize::from(bytes[3] & 3) << 11 | usize::from(bytes[4]) << 3 | usize::from(bytes[5] >> 5);
     (length > HEADER_BYTES).then_some(Header { rate, channels, length, xing_at: 0 })
 }
 
@@ -224,7 +233,8 @@ fn end_of_sound(file: &mut (impl Read + Seek), start: u64, length: u64) -> Resul
         if end >= start + 32 {
             let footer = bytes_at::<32>(file, end - 32, length)?;
             if footer.starts_with(b"APETAGEX") {
-                let size = u64::from(u32::from_le_bytes([footer[12], footer[13], footer[14], footer[15]]));
+                let size =
+                    u64::from(u32::from_le_bytes([footer[12], footer[13], footer[14], footer[15]]));
                 let header = if footer[23] & 0x80 != 0 { 32 } else { 0 };
                 end = end.saturating_sub(size + header).max(start);
             }
@@ -232,7 +242,9 @@ fn end_of_sound(file: &mut (impl Read + Seek), start: u64, length: u64) -> Resul
         if end >= start + 15 {
             let footer = bytes_at::<15>(file, end - 15, length)?;
             if footer.ends_with(b"LYRICS200") {
-                let size = std::str::from_utf8(&footer[..6]).ok().and_then(|digits| digits.parse::<u64>().ok());
+                let size = std::str::from_utf8(&footer[..6])
+                    .ok()
+                    .and_then(|digits| digits.parse::<u64>().ok());
                 end = end.saturating_sub(size.unwrap_or(0) + 15).max(start);
             }
         }
@@ -243,7 +255,11 @@ fn end_of_sound(file: &mut (impl Read + Seek), start: u64, length: u64) -> Resul
 }
 
 /// Bytes at a place, zeros past the end.
-fn bytes_at<const N: usize>(file: &mut (impl Read + Seek), at: u64, length: u64) -> Result<[u8; N], Refusal> {
+fn bytes_at<const N: usize>(
+    file: &mut (impl Read + Seek),
+    at: u64,
+    length: u64,
+) -> Result<[u8; N], Refusal> {
     let mut bytes = [0; N];
     let held = usize::try_from(length.saturating_sub(at)).unwrap_or(usize::MAX).min(N);
     file.seek(SeekFrom::Start(at)).map_err(unreadable)?;

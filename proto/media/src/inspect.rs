@@ -61,21 +61,21 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
         _ => None,
     };
     let mut facts = None;
-    if let (Some(kind), Some(mut stream)) = (kind, demux.take_stream()) {
+    if let Some((kind, mut stream)) = kind.and_then(|kind| Some((kind, demux.take_stream()?))) {
         let length = stream.seek(SeekFrom::End(0)).map_err(unreadable)?;
         facts = Some(elementary::walk(&mut stream, length, kind)?);
         demux = Demux::open_stream(stream)?;
     }
     check_headers(&demux, limits)?;
+    if let Some(facts) = &facts {
+        check_elementary(facts)?;
+    }
 
     let mut voice = Voice::new(&demux)?;
     let counted = count(&mut demux, &mut voice, limits)?;
     let Some((sample_rate, channels)) = voice.spec() else {
         return Err(if counted.failed > 0 { not_decoding(&counted) } else { Refusal::NoSound });
     };
-    if let Some(facts) = &facts {
-        check_elementary(facts)?;
-    }
     if counted.failed * FAILED_MAX > counted.packets {
         return Err(not_decoding(&counted));
     }
@@ -103,8 +103,10 @@ fn check_headers(demux: &Demux, limits: Limits) -> Result<(), Refusal> {
         return Err(Refusal::EditList);
     }
     // Of the others a length is only guessed from the file's size.
-    let told = matches!(demux.format, FORMAT_ID_WAVE | FORMAT_ID_AIFF | FORMAT_ID_FLAC | FORMAT_ID_ISOMP4);
-    let claim = demux.track.duration.filter(|_| told).map_or(0, |duration| demux.in_frames(duration.get()));
+    let told =
+        matches!(demux.format, FORMAT_ID_WAVE | FORMAT_ID_AIFF | FORMAT_ID_FLAC | FORMAT_ID_ISOMP4);
+    let claim =
+        demux.track.duration.filter(|_| told).map_or(0, |duration| demux.in_frames(duration.get()));
     over_limit(claim, demux.sample_rate(), limits)
 }
 
@@ -135,7 +137,9 @@ fn count(demux: &mut Demux, voice: &mut Voice, limits: Limits) -> Result<Counted
             Err(error) => return Err(cut_short(error)),
         };
         if placed.start > counted.end + GAP_SECS_MAX * u64::from(rate) {
-            return Err(Refusal::Damaged(format!("more than {GAP_SECS_MAX} seconds of it are missing")));
+            return Err(Refusal::Damaged(format!(
+                "more than {GAP_SECS_MAX} seconds of it are missing"
+            )));
         }
         if demux.params.codec == CODEC_ID_AAC {
             watch.see(&placed.packet.data);
@@ -204,7 +208,9 @@ fn trimmed(demux: &Demux, end: u64, facts: Option<&elementary::Facts>) -> u64 {
     let told = match demux.format {
         FORMAT_ID_MP3 => match demux.track.padding {
             // A tag that counts other frames than there are does not know where the padding is.
-            Some(padding) if facts.is_none_or(|facts| facts.promised.is_none_or(|n| n == facts.frames)) => {
+            Some(padding)
+                if facts.is_none_or(|facts| facts.promised.is_none_or(|n| n == facts.frames)) =>
+            {
                 Some(heard.saturating_sub(u64::from(padding)))
             }
             Some(_) => None,
@@ -222,7 +228,9 @@ fn trimmed(demux: &Demux, end: u64, facts: Option<&elementary::Facts>) -> u64 {
 /// What an MP4's edit list and sample durations leave of it. The movie's own units are often
 /// milliseconds, so where both agree but for rounding, the sample durations are taken.
 fn mp4_frames(demux: &Demux) -> Option<u64> {
-    let durations = demux.in_frames(demux.track.duration?.get()).saturating_sub(demux.delay);
+    // A fragmented file has no durations up front.
+    let stated = demux.track.duration.filter(|duration| duration.get() > 0)?;
+    let durations = demux.in_frames(stated.get()).saturating_sub(demux.delay);
     let facts = demux.mp4.as_ref()?;
     let timescale = u64::from(facts.movie_timescale());
     let edit = facts.edit_of(demux.track.id).map_or(0, |edit| edit.duration);

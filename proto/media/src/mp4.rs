@@ -85,7 +85,9 @@ impl<F: Read + Seek> Walk<'_, F> {
             if end > to {
                 return Err(match depth {
                     0 => Refusal::Truncated(format!("{} bytes are missing at its end", end - to)),
-                    _ => Refusal::Damaged("it has a box that is larger than the one around it".to_owned()),
+                    _ => Refusal::Damaged(
+                        "it has a box that is larger than the one around it".to_owned(),
+                    ),
                 });
             }
             self.one_box(kind, at + header, end, depth)?;

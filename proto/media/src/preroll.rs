@@ -54,7 +54,8 @@ impl Preroll {
             Self::Reservoir => {
                 // Headers and side information (at most 38 bytes) are not part of the reservoir. The two
                 // oldest packets fill the overlap and the filter bank.
-                let bytes = packets.skip(2).map(|placed| placed.packet.data.len().saturating_sub(38));
+                let bytes =
+                    packets.skip(2).map(|placed| placed.packet.data.len().saturating_sub(38));
                 bytes.sum::<usize>() >= 511
             }
             Self::Frames(needed) => packets.map(|placed| placed.frames).sum::<u64>() >= needed,

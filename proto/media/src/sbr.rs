@@ -9,8 +9,10 @@ use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
 
 /// Sample rates by their index in an AudioSpecificConfig (ISO 14496-3, table 1.18).
-const RATES: [u32; 13] =
-    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
+const RATES: [u32; 13] = [
+    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
+    7_350,
+];
 
 const OBJECT_SBR: u32 = 5;
 const OBJECT_PS: u32 = 29;
@@ -23,7 +25,9 @@ pub(crate) fn announced(config: &[u8]) -> bool {
     }
     // Announced in a way that old decoders skip: after the rest, sync word 0x2b7, object type 5, a set bit.
     (16..config.len() * 8).any(|at| {
-        bits.at(at, 11) == Some(0x2b7) && bits.at(at + 11, 5) == Some(OBJECT_SBR) && bits.at(at + 16, 1) == Some(1)
+        bits.at(at, 11) == Some(0x2b7)
+            && bits.at(at + 11, 5) == Some(OBJECT_SBR)
+            && bits.at(at + 16, 1) == Some(1)
     })
 }
 

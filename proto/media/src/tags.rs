@@ -77,7 +77,9 @@ impl Tags {
         match &tag.std {
             Some(StandardTag::TrackTitle(text)) => set_text(&mut self.title, text),
             Some(StandardTag::Artist(text)) => set_text(&mut self.artist, text),
-            Some(StandardTag::AlbumArtist(text)) if self.artist.is_none() => set_text(&mut self.artist, text),
+            Some(StandardTag::AlbumArtist(text)) if self.artist.is_none() => {
+                set_text(&mut self.artist, text)
+            }
             Some(StandardTag::Album(text)) => set_text(&mut self.album, text),
             Some(StandardTag::TrackNumber(number)) => set_number(&mut self.track_number, *number),
             Some(StandardTag::DiscNumber(number)) => set_number(&mut self.disc_number, *number),

@@ -78,7 +78,10 @@ impl Voice {
             });
             if (spec.rate, &spec.channels) != (rate, channels) {
                 let (had, has) = (spec.channels.count(), channels.count());
-                return Outcome::Changed(format!("{} Hz, {had} channels, then {rate} Hz, {has}", spec.rate));
+                return Outcome::Changed(format!(
+                    "{} Hz, {had} channels, then {rate} Hz, {has}",
+                    spec.rate
+                ));
             }
             sound.copy_to_vec_interleaved(&mut self.samples);
             let from = usize::try_from(placed.skip).map_or(held, |skip| skip.min(held));
@@ -86,6 +89,10 @@ impl Voice {
             let width = channels.count();
             spec.downmix.mix(&self.samples[from * width..to * width], out);
         }
-        if held as u64 == placed.decoded || placed.frames == 0 { Outcome::Whole } else { Outcome::Failed }
+        if held as u64 == placed.decoded || placed.frames == 0 {
+            Outcome::Whole
+        } else {
+            Outcome::Failed
+        }
     }
 }
