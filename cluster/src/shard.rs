@@ -93,7 +93,11 @@ impl Group {
         todo!()
     }
     /// As `propose`, for the `ClockEpoch` that opens a leadership.
-    pub async fn propose_epoch(&self, _op: Op, _timeout: Duration) -> Result<Outcome, ProposeError> {
+    pub async fn propose_epoch(
+        &self,
+        _op: Op,
+        _timeout: Duration,
+    ) -> Result<Outcome, ProposeError> {
         todo!()
     }
     /// Returns when this node's state is at least as new as all that was acknowledged anywhere before

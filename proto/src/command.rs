@@ -106,7 +106,7 @@ pub enum Rejection {
         current: Option<EntryId>,
     },
     /// `Move` of the current entry, or to before it.
-    #[error("entry {0} is playing and stays first; skip it or move others")]
+    #[error("entry {0} is current and stays first; skip it or move others")]
     EntryCurrent(EntryId),
     /// `Seek` past the end.
     #[error("the song is {} long; seek to a position within it", clock_text(*.length))]

@@ -11,6 +11,8 @@
 
 mod judge;
 pub(crate) mod queue;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -122,7 +124,7 @@ impl Room {
     ///
     /// An event that names what is not there (only a faulty node could send one) counts, but changes nothing else.
     pub fn fold(&mut self, event: &Event) -> Result<(), OutOfOrder> {
-        if event.revision.0 != self.revision.0 + 1 {
+        if event.revision.0.checked_sub(1) != Some(self.revision.0) {
             return Err(OutOfOrder { have: self.revision, got: event.revision });
         }
         let at = event.effective_at.max(self.last_effective);

@@ -13,3 +13,11 @@ pub mod log {
         include!(concat!(env!("OUT_DIR"), "/jam.log.v1.rs"));
     }
 }
+
+/// What nodes say to each other.
+pub mod peer {
+    /// First version.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/jam.peer.v1.rs"));
+    }
+}

@@ -257,7 +257,10 @@ mod tests {
                 let ask_ns = raw_ns + 1_900_000_000;
                 let estimate = filter.estimate(ask_ns).expect("observed");
                 let error = error_ns(&estimate, &self.truth, ask_ns);
-                assert!(error <= estimate.bound_ns().max(60_000), "step {step}: {error} {estimate:?}");
+                assert!(
+                    error <= estimate.bound_ns().max(60_000),
+                    "step {step}: {error} {estimate:?}"
+                );
                 if step >= warm {
                     errors.push(error);
                 }

@@ -1,0 +1,143 @@
+//! The bytes of songs: stored here, copied to the other nodes, and fetched from them.
+//!
+//! A song is acknowledged when a majority of the voters holds it durably *and* the log has committed it;
+//! so any majority that elects a leader has its bytes too. A node outside that majority fetches what it lacks
+//! as soon as it applies the commit. Bytes are named by their hash and checked against it before
+//! they count, so it never matters which node they came from.
+
+mod copy;
+mod error;
+mod fetch;
+mod peers;
+mod serve;
+mod store;
+mod upload;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jam_proto::ids::TrackId;
+use jam_proto::wire::v1::Track;
+use tokio::sync::{Notify, Semaphore};
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+pub use error::SongError;
+pub(crate) use serve::ChunkStream;
+pub use serve::peer_service;
+pub use store::{Store, UNFINISHED_KEPT, Via};
+pub use upload::Received;
+
+use peers::Peers;
+
+/// A node, as far as songs go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its node id.
+    pub id: u64,
+    /// Where it is reached.
+    pub address: String,
+    /// Whether a copy there counts for the majority.
+    pub voter: bool,
+}
+
+/// What songs need from the rest of the node.
+#[tonic::async_trait]
+pub trait Cluster: Send + Sync + 'static {
+    /// This node's id.
+    fn own_id(&self) -> u64;
+    /// All members, this node among them.
+    fn members(&self) -> Vec<Neighbour>;
+    /// The committed track, as far as this node has applied the log.
+    fn track(&self, id: &TrackId) -> Option<Track>;
+    /// Commits a track whose bytes a majority holds; answers with the one that is committed (the first one
+    /// wins).
+    async fn register(&self, track: Track) -> Result<Track, Status>;
+    /// Returns when this node has applied all that was acknowledged anywhere before the call.
+    async fn catch_up(&self) -> Result<(), Status>;
+    /// Puts into a call to `node` what it wants to see: the token, and who calls whom.
+    fn sign(&self, node: u64, metadata: &mut MetadataMap) -> Result<(), Status>;
+    /// Checks the same on a call from another node: a copy must not count that lies in a foreign or a
+    /// wiped folder.
+    fn admit(&self, metadata: &MetadataMap) -> Result<(), Status>;
+}
+
+/// The songs of a node.
+pub struct Blobs {
+    store: Arc<Store>,
+    cluster: Arc<dyn Cluster>,
+    peers: Peers,
+    /// Committed songs that this node lacks, with their lengths.
+    wanted: Mutex<BTreeMap<TrackId, u64>>,
+    wake: Notify,
+    /// Wakes whoever waits for a track to be applied here.
+    applied: Notify,
+    /// Songs that are decoded at once to be inspected.
+    inspecting: Semaphore,
+    /// Uploads that are received at once.
+    receiving: Semaphore,
+}
+
+/// Inspecting takes a core, and a node has other things to do.
+const INSPECTED_AT_ONCE: usize = 2;
+/// Each takes a thread that writes, and at most 1.5 MiB of memory. More wait their turn.
+const RECEIVED_AT_ONCE: usize = 32;
+
+impl Blobs {
+    /// Opens the songs in a node's data folder. [`Blobs::run`] then keeps them complete.
+    pub fn open(data: &Path, cluster: Arc<dyn Cluster>) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            store: Arc::new(Store::open(data)?),
+            cluster,
+            peers: Peers::default(),
+            wanted: Mutex::default(),
+            wake: Notify::new(),
+            applied: Notify::new(),
+            inspecting: Semaphore::new(INSPECTED_AT_ONCE),
+            receiving: Semaphore::new(RECEIVED_AT_ONCE),
+        }))
+    }
+
+    /// A track is committed: if its bytes are not here, they are fetched. Quick: may be called for each
+    /// applied entry, and again for all tracks at the start and after a snapshot.
+    pub fn want(&self, track: &Track) {
+        if let Ok(id) = TrackId::from_wire(&track.id) {
+            if self.store.held(&id) != Some(track.bytes) {
+                self.wanted().insert(id, track.bytes);
+                self.wake.notify_one();
+            }
+        }
+        self.applied.notify_waiters();
+    }
+
+    /// Committed songs that this node lacks.
+    pub fn missing(&self) -> Vec<TrackId> {
+        self.wanted().keys().copied().collect()
+    }
+
+    /// Whether all these are here, whole and durable: what a node must show before it votes.
+    pub fn holds_every<'a>(&self, tracks: impl IntoIterator<Item = &'a TrackId>) -> bool {
+        tracks.into_iter().all(|id| self.store.held(id).is_some())
+    }
+
+    /// Where a song's bytes are, if this node has them.
+    pub fn path(&self, id: &TrackId) -> Option<PathBuf> {
+        self.store.path(id)
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, BTreeMap<TrackId, u64>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SongError> + Send + 'static,
+) -> Result<T, SongError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(SongError::Disk(io::Error::other(error))),
+    }
+}

@@ -1,0 +1,374 @@
+//! Songs as files, named by their hash.
+//!
+//! `songs/ab/<hash>` is a whole song: its bytes were hashed, synced, and only then given that name, so
+//! whatever has such a name is right and survives a power cut. `uploads/<hash>.part` and
+//! `.pull` are on their way from a client and from another node; nobody sees them, they can be gone on
+//! with, and they go a day after the last write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use jam_proto::ids::TrackId;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::blobs::SongError;
+
+/// How long an unfinished file is kept after the last write to it.
+pub const UNFINISHED_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Bytes of the disk that songs leave to the log: without room for that the node stops.
+const RESERVE_BYTES: u64 = 128 << 20;
+/// Chunks that may wait for the disk.
+const CHUNKS_QUEUED: usize = 4;
+
+/// Where bytes on their way come from. Each source has a file of its own, so that a slow client never
+/// keeps a node from copying the song.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Via {
+    /// A client.
+    Upload,
+    /// Another node.
+    Pull,
+}
+
+impl Via {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Upload => "part",
+            Self::Pull => "pull",
+        }
+    }
+}
+
+/// The folder of songs.
+#[derive(Debug)]
+pub struct Store {
+    songs: PathBuf,
+    uploads: PathBuf,
+    /// Whole songs, with their lengths.
+    held: Mutex<BTreeMap<TrackId, u64>>,
+    writing: Mutex<BTreeSet<(TrackId, Via)>>,
+    freed: Notify,
+}
+
+/// The right to write one unfinished file. Only one at a time has it.
+#[derive(Debug)]
+pub struct Pen {
+    store: Arc<Store>,
+    id: TrackId,
+    via: Via,
+}
+
+impl Store {
+    /// Opens the folder within a node's data folder, and makes it if it is not there.
+    pub fn open(data: &Path) -> io::Result<Self> {
+        let (songs, uploads) = (data.join("songs"), data.join("uploads"));
+        fs::create_dir_all(&songs)?;
+        fs::create_dir_all(&uploads)?;
+        sync_folder(data)?;
+        let held = scan(&songs)?;
+        Ok(Self {
+            songs,
+            uploads,
+            held: Mutex::new(held),
+            writing: Mutex::default(),
+            freed: Notify::new(),
+        })
+    }
+
+    /// The length of a song that is here, whole and durable.
+    pub fn held(&self, id: &TrackId) -> Option<u64> {
+        lock(&self.held).get(id).copied()
+    }
+
+    /// All songs that are here.
+    pub fn all_held(&self) -> Vec<TrackId> {
+        lock(&self.held).keys().copied().collect()
+    }
+
+    /// Where a whole song's bytes are.
+    pub fn path(&self, id: &TrackId) -> Option<PathBuf> {
+        self.held(id).map(|_| self.place(id))
+    }
+
+    /// Bytes of an unfinished file.
+    pub fn unfinished(&self, id: &TrackId, via: Via) -> u64 {
+        fs::metadata(self.unfinished_path(id, via)).map_or(0, |meta| meta.len())
+    }
+
+    /// Waits for the right to write a song's unfinished file.
+    pub async fn pen(self: &Arc<Self>, id: TrackId, via: Via) -> Pen {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Before the look, or a release between both would be missed.
+            freed.as_mut().enable();
+            if lock(&self.writing).insert((id, via)) {
+                return Pen { store: self.clone(), id, via };
+            }
+            freed.await;
+        }
+    }
+
+    /// As [`Store::held`], for somebody who is about to count on the copy: it won't be cleared away as one
+    /// that nobody came back for.
+    pub fn renew(&self, id: &TrackId) -> io::Result<Option<u64>> {
+        let held = lock(&self.held);
+        if held.contains_key(id) {
+            File::options().append(true).open(self.place(id))?.set_modified(SystemTime::now())?;
+        }
+        Ok(held.get(id).copied())
+    }
+
+    /// Whether a whole song came, or was counted on, more than a day ago.
+    pub fn is_old(&self, id: &TrackId, now: SystemTime) -> bool {
+        let written = fs::metadata(self.place(id)).and_then(|meta| meta.modified());
+        let age = written.ok().and_then(|written| now.duration_since(written).ok());
+        age.is_some_and(|age| age > UNFINISHED_KEPT)
+    }
+
+    /// Removes a whole song if it is old, and says whether it was. The caller has made sure that it is not
+    /// committed.
+    pub fn remove_old(&self, id: &TrackId, now: SystemTime) -> io::Result<bool> {
+        let mut held = lock(&self.held);
+        if !self.is_old(id, now) {
+            return Ok(false);
+        }
+        fs::remove_file(self.place(id))?;
+        held.remove(id);
+        Ok(true)
+    }
+
+    /// Removes unfinished files that nobody has written to for a day.
+    pub fn expire(&self, now: SystemTime) -> io::Result<usize> {
+        let mut gone = 0;
+        for entry in fs::read_dir(&self.uploads)? {
+            let entry = entry?;
+            let written = entry.metadata().and_then(|meta| meta.modified());
+            let age = written.ok().and_then(|written| now.duration_since(written).ok());
+            let writing = lock(&self.writing);
+            let open =
+                writing.iter().any(|(id, via)| self.unfinished_path(id, *via) == entry.path());
+            if !open && age.is_some_and(|age| age > UNFINISHED_KEPT) {
+                fs::remove_file(entry.path())?;
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Whether the disk has room for so many more bytes, and for the log beside them.
+    pub fn check_room(&self, needed: u64) -> Result<(), SongError> {
+        let disk = rustix::fs::statvfs(&self.uploads).map_err(io::Error::from)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < needed.saturating_add(RESERVE_BYTES) {
+            return Err(SongError::DiskFull { needed });
+        }
+        Ok(())
+    }
+
+    fn place(&self, id: &TrackId) -> PathBuf {
+        let name = id.to_string();
+        self.songs.join(&name[..2]).join(name)
+    }
+
+    fn unfinished_path(&self, id: &TrackId, via: Via) -> PathBuf {
+        self.uploads.join(format!("{id}.{}", via.extension()))
+    }
+}
+
+impl Pen {
+    /// The unfinished file.
+    pub fn path(&self) -> PathBuf {
+        self.store.unfinished_path(&self.id, self.via)
+    }
+
+    /// Bytes in it.
+    pub fn length(&self) -> u64 {
+        self.store.unfinished(&self.id, self.via)
+    }
+
+    /// Starts to write on. The pen comes back when all is written: whoever else waits for it never sees a
+    /// write that is still on its way, also if the one who writes is cancelled.
+    pub fn write_on(self, expected: u64) -> Writer {
+        let (chunks, mut queue) = mpsc::channel::<Bytes>(CHUNKS_QUEUED);
+        let written = tokio::task::spawn_blocking(move || {
+            let mut file = File::options().append(true).create(true).open(self.path())?;
+            while let Some(chunk) = queue.blocking_recv() {
+                let full =
+                    |error| SongError::of_write(error, expected.saturating_sub(self.length()));
+                file.write_all(&chunk).map_err(full)?;
+            }
+            Ok(self)
+        });
+        Writer { chunks, written }
+    }
+
+    /// Drops what is in it.
+    pub fn discard(&self) -> io::Result<()> {
+        match fs::remove_file(self.path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hashes it, and discards it if it is not what its name says. Blocks.
+    pub fn verify(&self) -> Result<(), SongError> {
+        let mut file = File::open(self.path())?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                count => hasher.update(&buffer[..count]),
+            };
+        }
+        if hasher.finalize().as_bytes() != &self.id.0 {
+            self.discard()?;
+            return Err(SongError::HashMismatch);
+        }
+        Ok(())
+    }
+
+    /// Makes it a whole song that survives a power cut. It was verified. Blocks.
+    pub fn finish(self) -> io::Result<()> {
+        let file = File::open(self.path())?;
+        let length = file.metadata()?.len();
+        file.sync_all()?;
+        let place = self.store.place(&self.id);
+        let folder = place.parent().unwrap_or(&self.store.songs);
+        if !folder.exists() {
+            fs::create_dir_all(folder)?;
+            sync_folder(&self.store.songs)?;
+        }
+        fs::rename(self.path(), &place)?;
+        sync_folder(folder)?;
+        lock(&self.store.held).insert(self.id, length);
+        Ok(())
+    }
+}
+
+/// Writes on an unfinished file.
+#[derive(Debug)]
+pub struct Writer {
+    chunks: mpsc::Sender<Bytes>,
+    written: JoinHandle<Result<Pen, SongError>>,
+}
+
+impl Writer {
+    /// Takes a chunk; false once writing has failed, which [`Writer::close`] tells more about.
+    pub async fn write(&self, chunk: Bytes) -> bool {
+        self.chunks.send(chunk).await.is_ok()
+    }
+
+    /// Waits until all is written.
+    pub async fn close(self) -> Result<Pen, SongError> {
+        drop(self.chunks);
+        self.written.await.map_err(|error| SongError::Disk(io::Error::other(error)))?
+    }
+}
+
+impl Drop for Pen {
+    fn drop(&mut self) {
+        lock(&self.store.writing).remove(&(self.id, self.via));
+        self.store.freed.notify_waiters();
+    }
+}
+
+fn scan(songs: &Path) -> io::Result<BTreeMap<TrackId, u64>> {
+    let mut held = BTreeMap::new();
+    for folder in fs::read_dir(songs)? {
+        let folder = folder?;
+        if !folder.file_type()?.is_dir() {
+            continue;
+        }
+        for entry in fs::read_dir(folder.path())? {
+            let entry = entry?;
+            if let Some(id) = entry.file_name().to_str().and_then(parse_name) {
+                held.insert(id, entry.metadata()?.len());
+            }
+        }
+    }
+    Ok(held)
+}
+
+fn parse_name(name: &str) -> Option<TrackId> {
+    let hash = blake3::Hash::from_hex(name).ok()?;
+    Some(TrackId(*hash.as_bytes()))
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Nothing that holds these locks can leave them half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id_of(bytes: &[u8]) -> TrackId {
+        TrackId(*blake3::hash(bytes).as_bytes())
+    }
+
+    #[tokio::test]
+    async fn a_whole_song_is_found_again_and_a_wrong_one_is_not_kept() {
+        let data = tempfile::tempdir().expect("a folder");
+        let store = Arc::new(Store::open(data.path()).expect("opens"));
+        let id = id_of(b"song");
+
+        let pen = store.pen(id, Via::Upload).await;
+        fs::write(pen.path(), b"sang").expect("writes");
+        assert!(matches!(pen.verify(), Err(SongError::HashMismatch)));
+        assert_eq!(pen.length(), 0);
+
+        fs::write(pen.path(), b"song").expect("writes");
+        assert_eq!(store.path(&id), None);
+        pen.verify().expect("its hash");
+        pen.finish().expect("finishes");
+        assert_eq!(store.held(&id), Some(4));
+
+        let again = Store::open(data.path()).expect("opens");
+        assert_eq!(again.held(&id), Some(4));
+        assert_eq!(fs::read(again.path(&id).expect("held")).expect("reads"), b"song");
+    }
+
+    #[tokio::test]
+    async fn unfinished_files_expire_unless_somebody_writes() {
+        let data = tempfile::tempdir().expect("a folder");
+        let store = Arc::new(Store::open(data.path()).expect("opens"));
+        let (left, open) = (id_of(b"left"), id_of(b"open"));
+        fs::write(store.pen(left, Via::Upload).await.path(), b"le").expect("writes");
+        let pen = store.pen(open, Via::Pull).await;
+        fs::write(pen.path(), b"op").expect("writes");
+
+        let now = SystemTime::now();
+        assert_eq!(store.expire(now).expect("looks"), 0);
+        assert_eq!(store.expire(now + UNFINISHED_KEPT * 2).expect("looks"), 1);
+        assert_eq!((store.unfinished(&left, Via::Upload), pen.length()), (0, 2));
+    }
+
+    #[tokio::test]
+    async fn one_writer_at_a_time() {
+        let data = tempfile::tempdir().expect("a folder");
+        let store = Arc::new(Store::open(data.path()).expect("opens"));
+        let id = id_of(b"song");
+        let first = store.pen(id, Via::Upload).await;
+        let waiting = tokio::spawn({
+            let store = store.clone();
+            async move { drop(store.pen(id, Via::Upload).await) }
+        });
+        // Another source has a file of its own.
+        drop(store.pen(id, Via::Pull).await);
+        assert!(!waiting.is_finished());
+        drop(first);
+        waiting.await.expect("its turn came");
+    }
+}

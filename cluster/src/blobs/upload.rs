@@ -1,0 +1,218 @@
+//! A song's way in: received, verified, inspected, durable here and at a majority, committed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use jam_proto::ids::TrackId;
+use jam_proto::limits::{CHUNK_BYTES_MAX, SONG_BYTES_MAX, TAG_BYTES_MAX};
+use jam_proto::wire::v1::{FetchRequest, Track};
+use tokio::time::timeout;
+use tonic::Status;
+
+use super::serve::{ChunkStream, chunks};
+use super::store::Pen;
+use super::{Blobs, SongError, Via, blocking};
+use crate::media;
+
+/// A client that sends nothing for this long is dropped; what it sent stays.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
+/// Waiting for another upload of the same song.
+const TURN_WAIT: Duration = Duration::from_secs(60);
+/// Waiting for this node to apply a commit that the client has seen elsewhere.
+const APPLY_WAIT: Duration = Duration::from_secs(2);
+
+/// How an upload begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its hash.
+    pub id: TrackId,
+    /// Its length.
+    pub bytes: u64,
+    /// Where the bytes that follow begin.
+    pub offset: u64,
+    /// The title, if the file has none.
+    pub file_name: String,
+}
+
+impl Received {
+    fn check(&self) -> Result<(), SongError> {
+        if self.bytes > SONG_BYTES_MAX {
+            return Err(SongError::TooLarge(self.bytes));
+        }
+        if self.file_name.len() > TAG_BYTES_MAX {
+            return Err(SongError::NameTooLong);
+        }
+        if self.offset > self.bytes {
+            return Err(SongError::Invalid(format!(
+                "offset {} is past the file's end",
+                self.offset
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Blobs {
+    /// The committed track, or else how many of its bytes are here.
+    pub fn have(&self, id: &TrackId) -> Result<Track, u64> {
+        let held = || self.store.held(id).unwrap_or_else(|| self.store.unfinished(id, Via::Upload));
+        self.cluster.track(id).ok_or_else(held)
+    }
+
+    /// Takes a song and returns once it is committed. Whatever goes wrong, nobody sees any of it, and what came
+    /// stays for the next try.
+    pub async fn upload(
+        self: &Arc<Self>,
+        start: Received,
+        data: impl Stream<Item = Result<Bytes, Status>> + Send,
+    ) -> Result<Track, SongError> {
+        start.check()?;
+        if let Some(track) = self.cluster.track(&start.id) {
+            return Ok(track);
+        }
+        let track = match self.store.renew(&start.id)? {
+            Some(_) => self.inspect_held(&start).await?,
+            None => self.receive(&start, data).await?,
+        };
+        // The right to write is given back by now: two nodes that take the same song at once
+        // copy it to each other.
+        self.copy_to_majority(start.id, start.bytes).await?;
+        self.cluster.register(track).await.map_err(SongError::Relayed)
+    }
+
+    async fn receive(
+        &self,
+        start: &Received,
+        data: impl Stream<Item = Result<Bytes, Status>> + Send,
+    ) -> Result<Track, SongError> {
+        let turn = async {
+            let permit = self.receiving.acquire().await;
+            (permit, self.store.pen(start.id, Via::Upload).await)
+        };
+        let (_permit, pen) = timeout(TURN_WAIT, turn).await.map_err(|_| SongError::Busy)?;
+        if self.store.renew(&start.id)?.is_some() {
+            return self.inspect_held(start).await;
+        }
+        let pen = self.write(start, pen, data).await?;
+        let start = start.clone();
+        let permit = self.inspecting.acquire().await.map_err(|_| SongError::Busy)?;
+        let done = blocking(move || {
+            pen.verify()?;
+            let track = match media::ingest(&pen.path(), start.id, start.bytes, &start.file_name) {
+                Ok(track) => track,
+                Err(refusal) => {
+                    // Sent again it would be refused again.
+                    pen.discard()?;
+                    return Err(refusal.into());
+                }
+            };
+            pen.finish()?;
+            Ok(track)
+        })
+        .await;
+        drop(permit);
+        done
+    }
+
+    /// Appends what comes, leaving out what is here already.
+    async fn write(
+        &self,
+        start: &Received,
+        pen: Pen,
+        data: impl Stream<Item = Result<Bytes, Status>> + Send,
+    ) -> Result<Pen, SongError> {
+        let bytes = start.bytes;
+        if pen.length() > bytes {
+            pen.discard()?;
+        }
+        let mut held = pen.length();
+        if start.offset > held {
+            return Err(SongError::WrongOffset { held, offset: start.offset });
+        }
+        self.store.check_room(bytes - held)?;
+        let mut at = start.offset;
+        let writer = pen.write_on(bytes);
+        let mut data = std::pin::pin!(data);
+        while at < bytes {
+            let chunk = match timeout(STALLED_AFTER, data.next()).await {
+                Ok(Some(Ok(chunk))) => chunk,
+                Ok(Some(Err(_)) | None) | Err(_) => break,
+            };
+            if chunk.len() > CHUNK_BYTES_MAX {
+                return Err(SongError::Invalid(format!(
+                    "a chunk may have {CHUNK_BYTES_MAX} bytes"
+                )));
+            }
+            let end = at + chunk.len() as u64;
+            if end > bytes {
+                return Err(SongError::Invalid(format!(
+                    "more than the promised {bytes} bytes came"
+                )));
+            }
+            let known =
+                usize::try_from(held.saturating_sub(at)).unwrap_or(usize::MAX).min(chunk.len());
+            let fresh = chunk.slice(known..);
+            held += fresh.len() as u64;
+            at = end;
+            if !writer.write(fresh).await {
+                break;
+            }
+        }
+        let pen = writer.close().await?;
+        if held != bytes {
+            return Err(SongError::Incomplete { held, bytes });
+        }
+        Ok(pen)
+    }
+
+    /// For bytes that came before, and were not committed then.
+    async fn inspect_held(&self, start: &Received) -> Result<Track, SongError> {
+        let (Some(path), Some(bytes)) = (self.store.path(&start.id), self.store.held(&start.id))
+        else {
+            return Err(SongError::Gone(start.id));
+        };
+        if bytes != start.bytes {
+            return Err(SongError::Invalid(format!("the song with this hash has {bytes} bytes")));
+        }
+        let _permit = self.inspecting.acquire().await.map_err(|_| SongError::Busy)?;
+        let start = start.clone();
+        blocking(move || Ok(media::ingest(&path, start.id, bytes, &start.file_name)?)).await
+    }
+
+    /// The bytes of a committed song, from here or, if they are not here yet, straight from a node that has
+    /// them. `length` 0: to the end.
+    pub async fn read(&self, request: &FetchRequest) -> Result<ChunkStream, SongError> {
+        let id = TrackId::from_wire(&request.id)?;
+        let track = self.committed(&id).await?;
+        if let Some(path) = self.store.path(&id) {
+            return chunks(path, track.bytes, request.offset, request.length);
+        }
+        self.want(&track);
+        let own = self.cluster.own_id();
+        for node in self.cluster.members().into_iter().filter(|node| node.id != own) {
+            if let Ok(chunks) = self.read_from(&node, request.clone()).await {
+                return Ok(Box::pin(chunks));
+            }
+        }
+        Err(SongError::Unreachable(id))
+    }
+
+    /// The track, also if this node is a moment behind.
+    async fn committed(&self, id: &TrackId) -> Result<Track, SongError> {
+        let applied = async {
+            loop {
+                let applied = self.applied.notified();
+                tokio::pin!(applied);
+                // Before the look, or a commit between both would be missed.
+                applied.as_mut().enable();
+                if let Some(track) = self.cluster.track(id) {
+                    return track;
+                }
+                applied.await;
+            }
+        };
+        timeout(APPLY_WAIT, applied).await.map_err(|_| SongError::Gone(*id))
+    }
+}

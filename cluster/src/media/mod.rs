@@ -1,0 +1,50 @@
+//! What a node does once with each new song: it finds out what it is, or why it can't be taken.
+//!
+//! Segments, loudness, covers and renditions will be made here too, from the same bytes.
+
+use std::path::Path;
+
+use jam_media::{Limits, Refusal, SongInfo, inspect, title_from_file_name};
+use jam_proto::ids::TrackId;
+use jam_proto::limits::{SONG_SECS_MAX, TAG_BYTES_MAX};
+use jam_proto::wire::v1::Track;
+
+/// Inspects a whole file. Decodes all of it: blocks for about a second per ten minutes of music.
+pub fn ingest(path: &Path, id: TrackId, bytes: u64, file_name: &str) -> Result<Track, Refusal> {
+    let source = jam_media::file(path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
+    let info = inspect(source, Limits { secs_max: SONG_SECS_MAX })?;
+    Ok(track(info, id, bytes, file_name))
+}
+
+fn track(info: SongInfo, id: TrackId, bytes: u64, file_name: &str) -> Track {
+    let title = info.tags.title.unwrap_or_else(|| title_from_file_name(file_name));
+    Track {
+        id: id.to_wire(),
+        title: cut(title),
+        artist: cut(info.tags.artist.unwrap_or_default()),
+        album: cut(info.tags.album.unwrap_or_default()),
+        frames: info.frames,
+        sample_rate: info.sample_rate,
+        channels: info.channels,
+        codec: info.codec,
+        bytes,
+    }
+}
+
+/// To the limit, at a character.
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(TAG_BYTES_MAX));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_tags_are_cut_at_a_character() {
+        assert_eq!(cut("ä".repeat(400)).len(), TAG_BYTES_MAX);
+        assert_eq!(cut("日".repeat(101)).len(), 300);
+        assert_eq!(cut("short".to_owned()), "short");
+    }
+}

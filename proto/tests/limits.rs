@@ -1,0 +1,120 @@
+//! The stated limits hold, and a refusal names the one it met.
+#![allow(clippy::unwrap_used)]
+
+use jam_proto::command::{Command, Rejection, Reply, RoomCommand};
+use jam_proto::ids::{RoomCode, SessionId, TrackId};
+use jam_proto::limits;
+use jam_proto::shard::{Outcome, Shard};
+use jam_proto::time::FLICKS_PER_SECOND;
+use jam_proto::wire::log::v1 as log;
+use jam_proto::wire::v1 as wire;
+use log::log_entry::Op;
+
+fn at(secs: i64, op: Op) -> log::LogEntry {
+    let stamp = secs * FLICKS_PER_SECOND;
+    log::LogEntry { proposed_stamp: stamp, proposed_effective: stamp, op: Some(op) }
+}
+
+fn open(shard: &mut Shard, secs: i64, session: u32) {
+    let session = session_id(session).to_wire();
+    shard.apply(&at(secs, Op::OpenSession(log::OpenSession { session, user: "ann".into() })));
+}
+
+fn session_id(number: u32) -> SessionId {
+    SessionId(u128::from(number).to_be_bytes())
+}
+
+fn submit(
+    shard: &mut Shard,
+    secs: i64,
+    session: u32,
+    number: u64,
+    room: u64,
+    command: Command,
+) -> Reply {
+    let room = RoomCode::from_random(room);
+    let command = RoomCommand { session: session_id(session), number, room, command };
+    match shard.apply(&at(secs, Op::Command(command.to_wire()))).outcome {
+        Outcome::Command(reply) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn create() -> Command {
+    Command::Create { name: "Kitchen".into() }
+}
+
+#[test]
+fn a_full_queue_takes_no_more() {
+    let mut shard = Shard::default();
+    let id = TrackId([1; 32]);
+    let track = wire::Track { id: id.to_wire(), frames: 10, sample_rate: 1, ..Default::default() };
+    shard.apply(&at(0, Op::RegisterTrack(log::RegisterTrack { track: Some(track) })));
+    open(&mut shard, 0, 1);
+    submit(&mut shard, 0, 1, 1, 1, create());
+    let mut number = 1;
+    let mut send = |secs, command| {
+        number += 1;
+        submit(&mut shard, secs, 1, number, 1, command)
+    };
+    let enqueue = Command::Enqueue { track: id, next: true };
+    for _ in 0..limits::QUEUE_ENTRIES_MAX {
+        assert_eq!(send(0, enqueue.clone()).rejection, None);
+    }
+    let full = Some(Rejection::QueueFull { limit: limits::QUEUE_ENTRIES_MAX });
+    assert_eq!(send(0, enqueue.clone()).rejection, full);
+    // A song that ends makes room for one, and a skipped one that is brought back needs it again.
+    let first = jam_proto::ids::EntryId(1);
+    assert_eq!(send(1, Command::Play { entry: Some(first) }).rejection, None);
+    assert_eq!(send(10, enqueue.clone()).rejection, full);
+    assert_eq!(send(11, enqueue.clone()).rejection, None);
+    assert_eq!(send(11, enqueue).rejection, full);
+    let newest = jam_proto::ids::EntryId(limits::QUEUE_ENTRIES_MAX as u64);
+    assert_eq!(send(11, Command::Back { entry: Some(newest) }).rejection, full);
+}
+
+#[test]
+fn the_least_recently_used_session_makes_room() {
+    let mut shard = Shard::default();
+    open(&mut shard, 0, 0);
+    open(&mut shard, 0, 1);
+    submit(&mut shard, 1, 0, 1, 1, create());
+    for session in 2..=limits::SESSIONS_MAX as u32 {
+        open(&mut shard, 2, session);
+    }
+    assert_eq!(submit(&mut shard, 3, 0, 2, 1, Command::Clear).rejection, None);
+    assert_eq!(
+        submit(&mut shard, 3, 1, 1, 1, Command::Clear).rejection,
+        Some(Rejection::SessionExpired)
+    );
+}
+
+#[test]
+fn all_unused_sessions_are_swept_up_in_the_end() {
+    let mut shard = Shard::default();
+    for session in 0..100 {
+        open(&mut shard, 0, session);
+    }
+    let later = limits::SESSION_IDLE_SECS_MAX + 1;
+    // The one that is asked for is gone at once, whoever's turn it is.
+    assert_eq!(
+        submit(&mut shard, later, 99, 1, 1, create()).rejection,
+        Some(Rejection::SessionExpired)
+    );
+    for secs in 1..10 {
+        open(&mut shard, later + secs, 1000);
+    }
+    assert_eq!(shard.to_wire().sessions.len(), 1);
+}
+
+#[test]
+fn a_full_cluster_makes_no_more_rooms() {
+    let mut shard = Shard::default();
+    open(&mut shard, 0, 1);
+    for room in 0..limits::ROOMS_MAX as u64 {
+        assert_eq!(submit(&mut shard, 0, 1, room + 1, room, create()).rejection, None);
+    }
+    let number = limits::ROOMS_MAX as u64 + 1;
+    let reply = submit(&mut shard, 0, 1, number, number, create());
+    assert_eq!(reply.rejection, Some(Rejection::RoomsFull { limit: limits::ROOMS_MAX }));
+}
