@@ -2,5 +2,21 @@
 
 pub mod api;
 pub mod blobs;
+pub mod config;
+pub mod formation;
+pub mod forward;
+pub mod http;
+pub mod identity;
+pub mod links;
 pub mod media;
+pub mod metrics;
+pub mod node;
+pub mod presence;
+pub mod raft;
+pub mod refusal;
+pub mod server;
 pub mod shard;
+pub mod songs;
+pub mod time;
+pub mod unheard;
+pub mod watch;

@@ -1,1 +1,61 @@
-fn main() {}
+//! `jamd`: reads its flags, runs one node, and says in one sentence why it could not.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use jam_cluster::config::{Args, ConfigError, LogFormat};
+use jam_cluster::node;
+use tracing_subscriber::EnvFilter;
+
+const FAILURE: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are answers, not errors.
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let _ = error.print();
+            return if asked { ExitCode::SUCCESS } else { ExitCode::from(WRONG_USAGE) };
+        }
+    };
+    if let Err(error) = start_logging(args.log_format, &args.log) {
+        return fail(WRONG_USAGE, &error);
+    }
+    let config = match args.check() {
+        Ok(config) => config,
+        Err(error @ ConfigError::Usage(_)) => return fail(WRONG_USAGE, &error.to_string()),
+        Err(error @ ConfigError::File(_)) => return fail(FAILURE, &error.to_string()),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(FAILURE, &format!("can't start: {error}")),
+    };
+    let ended = runtime.block_on(node::run(config, node::terminated()));
+    // What still runs (a song being decoded, a peer that does not answer) must not hold the exit up.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(FAILURE, &format!("{error:#}")),
+    }
+}
+
+fn start_logging(format: LogFormat, filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| format!("--log '{filter}' is no tracing filter: {error}"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init()
+        }
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn fail(code: u8, sentence: &str) -> ExitCode {
+    eprintln!("jamd: {sentence}");
+    ExitCode::from(code)
+}

@@ -1,13 +1,43 @@
 //! One Raft group and its rooms, as the rest of a node sees it. Openraft's own types stay behind it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jam_proto::event::Event;
 use jam_proto::ids::RoomCode;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::time::{Flicks, SharedTime};
+use jam_proto::wire::log::v1::LogEntry;
 use jam_proto::wire::log::v1::log_entry::Op;
+use jam_proto::wire::v1::Track;
+use openraft::RaftMetrics;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{
+    ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError,
+};
+use openraft::impls::ProgressResponder;
+use openraft::raft::linearizable_read::LinearizerOption;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use crate::identity::{Folder, Id, Stage};
+use crate::raft::handle::Handle;
+use crate::raft::link;
+use crate::raft::members::{follow_standing, heard_within, standing};
+use crate::raft::types::{Proposal, Types};
+
+/// A leader that heard no majority for this many leases refuses: what it takes could not be committed.
+const LEASES_UNTIL_REFUSED: u32 = 2;
+/// A read waits this many leases for a majority to confirm the leader.
+const LEASES_PER_READ: u32 = 4;
+/// For building and storing a snapshot.
+const SNAPSHOT_TTL: Duration = Duration::from_secs(120);
+/// On shutdown another node gets this long to take over.
+const HAND_OVER_TTL: Duration = Duration::from_secs(1);
 
 /// The leader's clock, as proposals are stamped with it.
 pub trait Stamper: Send + Sync {
@@ -22,6 +52,8 @@ pub trait Stamper: Send + Sync {
 pub trait AppliedSink: Send + Sync {
     /// One log entry was applied.
     fn applied(&self, index: u64, events: &[(RoomCode, Vec<Event>)], state: &Shard);
+    /// It was the registration of this track.
+    fn registered(&self, _track: &Track) {}
     /// The state was replaced by a snapshot.
     fn replaced(&self, index: u64, state: &Shard);
 }
@@ -83,38 +115,298 @@ pub struct Member {
 /// Handle to a running group. Cheap to clone.
 #[derive(Clone)]
 pub struct Group {
-    inner: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    handle: Arc<Handle>,
+    folder: Arc<Folder>,
+    stamper: Arc<dyn Stamper>,
+    /// Held while a proposal is stamped and handed to Raft: the log's order is the stamps' order.
+    order: Mutex<()>,
+    standings: watch::Receiver<Standing>,
+    stopping: AtomicBool,
 }
 
 impl Group {
+    /// A group whose Raft runs.
+    pub(crate) fn new(handle: Arc<Handle>, folder: Arc<Folder>, stamper: Arc<dyn Stamper>) -> Self {
+        let first = standing(&handle.raft.metrics().borrow_watched(), handle.timing.lease());
+        let (changes, standings) = watch::channel(first);
+        tokio::spawn(follow_standing(handle.clone(), folder.clone(), changes));
+        let (order, stopping) = (Mutex::default(), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { handle, folder, stamper, order, standings, stopping }) }
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> Id {
+        self.inner.handle.own.cluster.expect("Raft starts only in a cluster")
+    }
+
     /// Stamps, replicates and applies `op`. Only the leader can, and only once its `ClockEpoch` of
     /// this term is applied (until then it answers `NotLeader { leader: None }`, as in an election).
-    pub async fn propose(&self, _op: Op, _timeout: Duration) -> Result<Outcome, ProposeError> {
-        todo!()
+    pub async fn propose(&self, op: Op, timeout: Duration) -> Result<Outcome, ProposeError> {
+        self.submit(op, timeout, false).await
     }
+
     /// As `propose`, for the `ClockEpoch` that opens a leadership.
-    pub async fn propose_epoch(
-        &self,
-        _op: Op,
-        _timeout: Duration,
-    ) -> Result<Outcome, ProposeError> {
-        todo!()
+    pub async fn propose_epoch(&self, op: Op, timeout: Duration) -> Result<Outcome, ProposeError> {
+        self.submit(op, timeout, true).await
     }
+
+    async fn submit(
+        &self,
+        op: Op,
+        timeout: Duration,
+        opening: bool,
+    ) -> Result<Outcome, ProposeError> {
+        let deadline = Instant::now() + timeout;
+        let (responder, answer) = ProgressResponder::complete_only();
+        {
+            // Nothing was handed over yet, so a deadline that passes here means "never applied".
+            let in_order = timeout_at(deadline, self.inner.order.lock()).await;
+            let _in_order = in_order.map_err(|_| ProposeError::NoQuorum)?;
+            let term = self.leading_term(opening)?;
+            let proposal = self.stamp(op);
+            let write =
+                self.inner.handle.raft.write(proposal).responder(responder).with_leader(term);
+            write.await.map_err(|fatal| self.stopped(&fatal))?;
+        }
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(Ok(written))) => Ok(written.data.0.unwrap_or(Outcome::Nothing)),
+            Ok(Ok(Err(ClientWriteError::ForwardToLeader(forward)))) => Err(not_leader(forward)),
+            // Everything else happened to an entry that was in the log already.
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// The term that this node leads in, if it may take proposals now.
+    fn leading_term(&self, opening: bool) -> Result<u64, ProposeError> {
+        let metrics = self.inner.handle.raft.metrics().borrow_watched().clone();
+        self.check_running(&metrics)?;
+        if metrics.current_leader != Some(metrics.id) || !metrics.state.is_leader() {
+            let leader = metrics.current_leader.filter(|&leader| leader != metrics.id);
+            let address = |id| Some((id, metrics.membership_config.get_node(&id)?.address.clone()));
+            return Err(ProposeError::NotLeader { leader: leader.and_then(address) });
+        }
+        if opening {
+            return Ok(metrics.current_term);
+        }
+        let opened = self.inner.handle.state.read().shard.epoch().term == metrics.current_term;
+        if !opened {
+            return Err(ProposeError::NotLeader { leader: None });
+        }
+        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+        if !heard_within(&metrics, &voters, self.inner.handle.timing.lease() * LEASES_UNTIL_REFUSED)
+        {
+            return Err(ProposeError::NoQuorum);
+        }
+        Ok(metrics.current_term)
+    }
+
+    fn stamp(&self, op: Op) -> Proposal {
+        let room = match &op {
+            Op::Command(command) => RoomCode::parse(&command.room).ok(),
+            Op::PauseUnheard(pause) => RoomCode::parse(&pause.room).ok(),
+            _ => None,
+        };
+        let now = self.inner.stamper.now();
+        let effective = now + self.inner.stamper.lead(room.as_ref());
+        Proposal::new(&LogEntry {
+            proposed_stamp: now.0,
+            proposed_effective: effective.0,
+            op: Some(op),
+        })
+    }
+
     /// Returns when this node's state is at least as new as all that was acknowledged anywhere before
     /// the call (ReadIndex). Leader only.
-    pub async fn read_barrier(&self, _timeout: Duration) -> Result<(), ProposeError> {
-        todo!()
+    pub async fn read_barrier(&self, timeout: Duration) -> Result<(), ProposeError> {
+        let deadline = Instant::now() + timeout;
+        let handle = &self.inner.handle;
+        self.check_running(&handle.raft.metrics().borrow_watched().clone())?;
+        let wait = timeout.min(handle.timing.lease() * LEASES_PER_READ);
+        let option = LinearizerOption::new(Some(Duration::ZERO), true).with_wait_timeout(wait);
+        let confirmed = timeout_at(deadline, handle.raft.get_read_linearizer(option)).await;
+        let linearizer = match confirmed.map_err(|_| ProposeError::NoQuorum)? {
+            Ok(linearizer) => linearizer,
+            Err(RaftError::Fatal(fatal)) => return Err(self.stopped(&fatal)),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                return Err(not_leader(forward));
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                return Err(ProposeError::NoQuorum);
+            }
+        };
+        let rest = deadline.saturating_duration_since(Instant::now());
+        match linearizer.try_await_ready(&handle.raft, Some(rest)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ProposeError::NoQuorum),
+            Err(fatal) => Err(self.stopped(&fatal)),
+        }
     }
+
     /// Looks at the state. Keep it short: applying waits.
-    pub fn read<T>(&self, _look: impl FnOnce(&Shard) -> T) -> T {
-        todo!()
+    pub fn read<T>(&self, look: impl FnOnce(&Shard) -> T) -> T {
+        look(&self.inner.handle.state.read().shard)
     }
+
     /// Where the group stands now.
     pub fn standing(&self) -> Standing {
-        todo!()
+        let handle = &self.inner.handle;
+        standing(&handle.raft.metrics().borrow_watched(), handle.timing.lease())
     }
-    /// Wakes at each change of term, leader or membership.
-    pub fn standing_changes(&self) -> tokio::sync::watch::Receiver<Standing> {
-        todo!()
+
+    /// Wakes at each change of term, leader, lease or membership.
+    pub fn standing_changes(&self) -> watch::Receiver<Standing> {
+        self.inner.standings.clone()
+    }
+
+    /// Hands leadership to the voter `to`. Returns once another node leads.
+    pub async fn transfer(&self, to: u64, timeout: Duration) -> Result<(), ProposeError> {
+        let deadline = Instant::now() + timeout;
+        let handle = &self.inner.handle;
+        let mut metrics = handle.raft.metrics();
+        let own = metrics.borrow_watched().id;
+        if metrics.borrow_watched().current_leader != Some(own) {
+            return Err(ProposeError::NotLeader { leader: None });
+        }
+        // One attempt fails if the target is a moment behind; the leader then leads on.
+        let attempt = handle.timing.lease() * 4;
+        while Instant::now() < deadline {
+            handle
+                .raft
+                .trigger()
+                .transfer_leader(to)
+                .await
+                .map_err(|fatal| self.stopped(&fatal))?;
+            let taken_over = async {
+                while metrics.borrow_watched().current_leader.is_none_or(|leader| leader == own) {
+                    if metrics.changed().await.is_err() {
+                        return;
+                    }
+                }
+            };
+            if timeout_at(deadline.min(Instant::now() + attempt), taken_over).await.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(ProposeError::Unknown)
+    }
+
+    /// Builds a snapshot now. Answers the last log index in it.
+    pub async fn snapshot(&self) -> Result<u64, ProposeError> {
+        let raft = &self.inner.handle.raft;
+        let goal = raft.metrics().borrow_watched().last_applied;
+        let index = goal.map_or(0, |goal| goal.index);
+        if raft.metrics().borrow_watched().snapshot < goal {
+            raft.trigger().snapshot().await.map_err(|fatal| self.stopped(&fatal))?;
+            let built = raft
+                .wait(Some(SNAPSHOT_TTL))
+                .metrics(|metrics| metrics.snapshot >= goal, "a snapshot")
+                .await;
+            built.map_err(|error| ProposeError::Stopped(error.to_string()))?;
+        }
+        Ok(index)
+    }
+
+    /// Returns when Raft has stopped by itself, with the reason: its disk failed, or a bug.
+    pub async fn failed(&self) -> String {
+        let mut fault = self.inner.handle.store.fault();
+        let mut metrics = self.inner.handle.raft.metrics();
+        loop {
+            if let Some(fault) = fault.borrow_and_update().clone() {
+                return fault;
+            }
+            let running = metrics.borrow_watched().running_state.clone();
+            if let Err(fatal) = running
+                && !self.is_stopped()
+            {
+                return format!("Raft has stopped: {fatal}");
+            }
+            tokio::select! {
+                Ok(()) = fault.changed() => {}
+                Ok(()) = metrics.changed() => {}
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Whether `shutdown` was called.
+    pub fn is_stopped(&self) -> bool {
+        self.inner.stopping.load(Ordering::Acquire)
+    }
+
+    /// Hands leadership over, if this node has it and there is somebody.
+    pub async fn hand_over(&self) {
+        let standing = self.standing();
+        let able = standing.members.iter().filter(|member| {
+            standing.leads_with_lease
+                && member.voter
+                && member.id != standing.id
+                && member.alive == Some(true)
+        });
+        let heir = able.max_by_key(|member| (member.matched, std::cmp::Reverse(member.id)));
+        if let Some(heir) = heir
+            && let Err(error) = self.transfer(heir.id, HAND_OVER_TTL).await
+        {
+            tracing::warn!(to = heir.id, %error, "leadership was not handed over; the others will elect");
+        }
+    }
+
+    /// Hands leadership over if it still must be, stops Raft and closes the store.
+    pub async fn shutdown(&self) {
+        if self.inner.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.hand_over().await;
+        if let Err(error) = self.inner.handle.raft.shutdown().await {
+            tracing::error!(%error, "Raft ended in a panic");
+        }
+        if let Err(error) = self.inner.handle.store.close().await {
+            tracing::error!(%error, "the Raft store was not closed cleanly");
+        }
+    }
+
+    /// Puts into a call to the member `node` who calls whom, so that it can be sure.
+    pub fn sign(&self, node: u64, metadata: &mut MetadataMap) -> Result<(), Status> {
+        let handle = &self.inner.handle;
+        let target = handle.node(node);
+        let target =
+            target.ok_or_else(|| Status::unavailable(format!("there is no node {node}")))?;
+        metadata.insert_bin(link::HEADER_KEY, link::header(&handle.own, node, &target));
+        Ok(())
+    }
+
+    /// Checks that a call is meant for this node and its data folder, and comes from a member's.
+    pub fn admit(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let handle = &self.inner.handle;
+        link::check(metadata, &handle.own, |id| handle.node(id)).map(|_| ())
+    }
+
+    fn check_running(&self, metrics: &RaftMetrics<Types>) -> Result<(), ProposeError> {
+        if self.is_stopped() {
+            return Err(ProposeError::Stopped("it was told to".to_owned()));
+        }
+        match &metrics.running_state {
+            Ok(()) => Ok(()),
+            Err(fatal) => Err(self.stopped(fatal)),
+        }
+    }
+
+    fn stopped(&self, fatal: &Fatal<Types>) -> ProposeError {
+        let fault = self.inner.handle.store.fault().borrow().clone();
+        ProposeError::Stopped(fault.unwrap_or_else(|| fatal.to_string()))
+    }
+
+    /// The data folder's own place and stage, for status.
+    pub fn stage(&self) -> Stage {
+        self.inner.folder.identity().stage
+    }
+}
+
+fn not_leader(forward: ForwardToLeader<Types>) -> ProposeError {
+    ProposeError::NotLeader {
+        leader: forward.leader_id.zip(forward.leader_node.map(|node| node.address)),
     }
 }

@@ -4,6 +4,7 @@
 //! of CLOCK_MONOTONIC_RAW of the machine it was taken on.
 
 pub mod filter;
+pub mod lead;
 pub mod map;
 
 pub use filter::{ClockFilter, Estimate, Probe};

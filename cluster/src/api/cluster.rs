@@ -1,0 +1,277 @@
+//! For operators: who is there, and what to do about who is not.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jam_proto::shard::Outcome;
+use jam_proto::wire::log::v1::ReplaceNode;
+use jam_proto::wire::log::v1::log_entry::Op;
+use jam_proto::wire::v1::cluster_client::ClusterClient;
+use jam_proto::wire::v1::cluster_server::Cluster;
+use jam_proto::wire::v1::{
+    ClusterStatusReply, ClusterStatusRequest, NodeStatus, ReplaceReply, ReplaceRequest,
+    SnapshotReply, SnapshotRequest, TransferReply, TransferRequest,
+};
+use tokio::time::{Instant, timeout};
+use tonic::{Request, Response, Status};
+
+use crate::forward::{Forwarder, Kind, Leader};
+use crate::links::{Failed, is_forwarded, judge};
+use crate::refusal::Refusal;
+use crate::shard::{Group, Member};
+
+/// A node that does not say within this how it is counts as not alive.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
+const REPLACE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The `Cluster` service.
+#[derive(Clone)]
+pub struct ClusterService {
+    /// The group.
+    pub group: Group,
+    /// The way to the leader.
+    pub forwarder: Forwarder,
+    /// Of this cluster.
+    pub cluster_id: Vec<u8>,
+}
+
+#[tonic::async_trait]
+impl Cluster for ClusterService {
+    async fn status(
+        &self,
+        request: Request<ClusterStatusRequest>,
+    ) -> Result<Response<ClusterStatusReply>, Status> {
+        let own = self.own_status();
+        if is_forwarded(&request) {
+            return Ok(Response::new(own));
+        }
+        let members = self.group.standing().members;
+        let answers = join_all(members.iter().map(|member| self.ask(member))).await;
+        Ok(Response::new(merge(own, &members, answers)))
+    }
+
+    async fn transfer(
+        &self,
+        request: Request<TransferRequest>,
+    ) -> Result<Response<TransferReply>, Status> {
+        let forwarded = is_forwarded(&request);
+        let to = request.into_inner().to;
+        if forwarded {
+            let leader = self.transfer_here(to).await?;
+            return Ok(Response::new(TransferReply { leader }));
+        }
+        let deadline = Instant::now() + TRANSFER_TIMEOUT;
+        let transferred = self.forwarder.at_leader(Kind::Read, deadline, |leader| async {
+            match leader {
+                Leader::Here => self.transfer_here(to).await,
+                Leader::There(channel) => {
+                    let request = self.forwarder.links().request(TransferRequest { to });
+                    let reply = ClusterClient::new(channel).transfer(request).await;
+                    reply.map(|reply| reply.into_inner().leader).map_err(|status| judge(&status))
+                }
+            }
+        });
+        Ok(Response::new(TransferReply { leader: transferred.await? }))
+    }
+
+    async fn replace(
+        &self,
+        request: Request<ReplaceRequest>,
+    ) -> Result<Response<ReplaceReply>, Status> {
+        let place = request.into_inner().node;
+        let members = self.group.standing().members;
+        let Some(holder) = members.iter().find(|member| member.place == place) else {
+            let places: Vec<String> =
+                members.iter().map(|member| member.place.to_string()).collect();
+            let message = format!("there is no node {place}; the nodes are {}", places.join(", "));
+            return Err(Refusal::NodeUnknown(message).into());
+        };
+        if self.ask(holder).await.is_some() {
+            let message = format!(
+                "node {place} is up and well; only a node whose disk was lost is replaced (stop it first)"
+            );
+            return Err(Refusal::Invalid(message).into());
+        }
+        let op = Op::ReplaceNode(ReplaceNode { node: place, holder: holder.id });
+        match self.forwarder.propose(op, REPLACE_TIMEOUT).await? {
+            Outcome::Node(replacement) => {
+                let state = format!(
+                    "node {replacement} takes the place of node {place}: start jamd --id {place} with an \
+                     empty data folder; it votes once it has caught up"
+                );
+                Ok(Response::new(ReplaceReply { replacement, state }))
+            }
+            other => Err(Refusal::strange(&other).into()),
+        }
+    }
+
+    async fn snapshot(
+        &self,
+        _: Request<SnapshotRequest>,
+    ) -> Result<Response<SnapshotReply>, Status> {
+        let index = self.group.snapshot().await.map_err(Refusal::from)?;
+        Ok(Response::new(SnapshotReply { index }))
+    }
+}
+
+impl ClusterService {
+    /// What this node knows without asking anybody.
+    fn own_status(&self) -> ClusterStatusReply {
+        let standing = self.group.standing();
+        let nodes = standing.members.iter().map(|member| NodeStatus {
+            id: member.id,
+            address: member.address.clone(),
+            role: role(member, standing.leader).to_owned(),
+            applied: if member.id == standing.id { standing.applied } else { 0 },
+            alive: member.id == standing.id,
+            place: member.place,
+        });
+        ClusterStatusReply {
+            cluster_id: self.cluster_id.clone(),
+            leader: standing.leader.unwrap_or(0),
+            term: standing.term,
+            epoch: self.group.read(|shard| shard.epoch().epoch),
+            answered_by: standing.id,
+            nodes: nodes.collect(),
+        }
+    }
+
+    /// What `member` says of itself, if it is there.
+    async fn ask(&self, member: &Member) -> Option<ClusterStatusReply> {
+        if member.id == self.group.standing().id {
+            return Some(self.own_status());
+        }
+        let channel = self.forwarder.links().to(&member.address).ok()?;
+        let request = self.forwarder.links().request(ClusterStatusRequest {});
+        let answer = timeout(ASK_TIMEOUT, ClusterClient::new(channel).status(request)).await;
+        let answer = answer.ok()?.ok()?.into_inner();
+        (answer.answered_by == member.id && answer.cluster_id == self.cluster_id).then_some(answer)
+    }
+
+    async fn transfer_here(&self, to: u64) -> Result<u64, Failed> {
+        let standing = self.group.standing();
+        if standing.leader != Some(standing.id) {
+            return Err(Failed::NotTaken(Refusal::NotLeader));
+        }
+        if to == standing.id {
+            return Ok(to);
+        }
+        let voters =
+            standing.members.iter().filter(|member| member.voter && member.id != standing.id);
+        // The most up-to-date one; of equals the lowest id.
+        let best = voters
+            .filter(|member| to == 0 || member.id == to)
+            .max_by_key(|member| (member.alive, member.matched, std::cmp::Reverse(member.id)));
+        let Some(target) = best else {
+            let message = match to {
+                0 => "there is no other voter to lead".to_owned(),
+                to => {
+                    format!("node {to} is no voter of this cluster; `jam cluster nodes` lists them")
+                }
+            };
+            return Err(Failed::Refused(Refusal::NodeUnknown(message)));
+        };
+        let handed_over = self.group.transfer(target.id, TRANSFER_TIMEOUT).await;
+        handed_over.map_err(|error| Failed::Refused(error.into()))?;
+        Ok(target.id)
+    }
+}
+
+/// Completes what this node knows with what the others say: the newest term knows the leader best.
+fn merge(
+    mut own: ClusterStatusReply,
+    members: &[Member],
+    answers: Vec<Option<ClusterStatusReply>>,
+) -> ClusterStatusReply {
+    for (member, answer) in members.iter().zip(answers) {
+        let Some(answer) = answer else { continue };
+        if let Some(node) = own.nodes.iter_mut().find(|node| node.id == member.id) {
+            node.alive = true;
+            let themselves = answer.nodes.iter().find(|node| node.id == member.id);
+            node.applied = themselves.map_or(node.applied, |node| node.applied);
+        }
+        if (answer.term, answer.leader != 0) > (own.term, own.leader != 0) {
+            own.term = answer.term;
+            own.leader = answer.leader;
+        }
+        own.epoch = own.epoch.max(answer.epoch);
+    }
+    // A leader that is known to be gone leads nobody: what is left is an election.
+    if own.nodes.iter().any(|node| node.id == own.leader && !node.alive) {
+        own.leader = 0;
+    }
+    for node in &mut own.nodes {
+        if node.id == own.leader {
+            node.role = "leader".to_owned();
+        } else if node.role == "leader" {
+            node.role = "voter".to_owned();
+        }
+    }
+    own
+}
+
+fn role(member: &Member, leader: Option<u64>) -> &'static str {
+    match member {
+        member if leader == Some(member.id) => "leader",
+        Member { voter: true, .. } => "voter",
+        Member { voter: false, .. } => "learner",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: u64) -> Member {
+        Member {
+            id,
+            place: id,
+            address: format!("127.0.0.1:{id}"),
+            voter: true,
+            matched: None,
+            alive: None,
+        }
+    }
+
+    fn answer(by: u64, leader: u64, term: u64, applied: u64) -> ClusterStatusReply {
+        let nodes = (1..=3).map(|id| NodeStatus {
+            id,
+            role: role(&member(id), Some(leader)).to_owned(),
+            applied: if id == by { applied } else { 0 },
+            alive: id == by,
+            ..Default::default()
+        });
+        ClusterStatusReply {
+            leader,
+            term,
+            answered_by: by,
+            nodes: nodes.collect(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn the_newest_term_names_the_leader() {
+        let members = [member(1), member(2), member(3)];
+        let own = answer(1, 3, 4, 10);
+        let answers = vec![Some(own.clone()), Some(answer(2, 2, 5, 12)), None];
+        let merged = merge(own, &members, answers);
+        assert_eq!((merged.leader, merged.term), (2, 5));
+        let seen: Vec<_> = merged
+            .nodes
+            .iter()
+            .map(|node| (node.role.as_str(), node.applied, node.alive))
+            .collect();
+        assert_eq!(seen, [("voter", 10, true), ("leader", 12, true), ("voter", 0, false)]);
+    }
+
+    #[test]
+    fn a_dead_leader_is_none() {
+        let members = [member(1), member(2), member(3)];
+        let own = answer(1, 3, 4, 10);
+        let merged = merge(own.clone(), &members, vec![Some(own), None, None]);
+        assert_eq!(merged.leader, 0);
+        assert!(merged.nodes.iter().all(|node| node.role == "voter"));
+    }
+}

@@ -1,0 +1,188 @@
+//! The service for the other nodes. It answers before this node belongs to a cluster, too: that is
+//! how one forms.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::BytesMut;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryFutureExt};
+use jam_proto::wire::peer::v1::peer_server::Peer;
+use jam_proto::wire::peer::v1::{
+    AdoptReply, AdoptRequest, HelloReply, HelloRequest, JoinReply, JoinRequest, RaftMessage,
+    SnapshotChunk, Stage as WireStage,
+};
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::identity::{Folder, Id, Stage, Step};
+use crate::raft::handle::Handle;
+use crate::raft::link;
+use crate::raft::network::SnapshotHead;
+
+/// Bytes of a snapshot that a node takes. Rooms at all their limits stay below it.
+const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
+
+/// The `Peer` service.
+#[derive(Clone)]
+pub struct PeerService {
+    folder: Arc<Folder>,
+    /// The lowest place among the peers: who alone may found a cluster.
+    founder: u64,
+    /// Set once Raft runs here.
+    running: Arc<OnceLock<Arc<Handle>>>,
+}
+
+impl PeerService {
+    /// For a data folder, whose Raft comes later.
+    pub fn new(folder: Arc<Folder>, founder: u64, running: Arc<OnceLock<Arc<Handle>>>) -> Self {
+        Self { folder, founder, running }
+    }
+
+    fn running(&self) -> Result<&Arc<Handle>, Status> {
+        self.running.get().ok_or_else(|| Status::unavailable("this node is starting"))
+    }
+
+    /// Raft, for a call that is meant for this node.
+    fn called(&self, metadata: &MetadataMap) -> Result<&Arc<Handle>, Status> {
+        let handle = self.running()?;
+        link::check(metadata, &handle.own, |id| handle.node(id))?;
+        Ok(handle)
+    }
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
+        let asks = request.into_inner();
+        let own = self.folder.identity();
+        let mut reply = HelloReply {
+            place: own.place,
+            incarnation: own.incarnation.0.to_vec().into(),
+            cluster: own.cluster.map(|id| id.0.to_vec().into()).unwrap_or_default(),
+            node: own.node.unwrap_or(0),
+            ..HelloReply::default()
+        };
+        reply.set_stage(match own.stage {
+            Stage::Empty => WireStage::Empty,
+            Stage::Forming => WireStage::Forming,
+            Stage::Joining => WireStage::Joining,
+            Stage::Member => WireStage::Member,
+        });
+        if let Some(handle) = self.running.get() {
+            let replacement = handle.state.read().shard.replacement(asks.place);
+            // An id that is in the membership already waits for nobody but its own folder.
+            let open = |id: &u64| {
+                handle.node(*id).is_none_or(|node| node.incarnation[..] == asks.incarnation[..])
+            };
+            reply.replacement = replacement.filter(open).unwrap_or(0);
+            reply.place_is_taken = handle.has_place(asks.place);
+        }
+        Ok(Response::new(reply))
+    }
+
+    async fn adopt(&self, request: Request<AdoptRequest>) -> Result<Response<AdoptReply>, Status> {
+        let AdoptRequest { cluster, place, founder } = request.into_inner();
+        let cluster =
+            Id::from_wire(&cluster).ok_or(Status::invalid_argument("a cluster id has 16 bytes"))?;
+        if founder != self.founder {
+            return Err(Status::failed_precondition(format!(
+                "by its --peers, node {} founds the cluster, not node {founder}; give all nodes the same --peers",
+                self.founder
+            )));
+        }
+        let folder = self.folder.clone();
+        let stepped = tokio::task::spawn_blocking(move || {
+            folder.step(|own| {
+                let free = own.stage == Stage::Empty && own.place == place;
+                free.then_some(Step::Into { stage: Stage::Joining, cluster, node: place })
+            })
+        });
+        let own = stepped.await.map_err(|error| Status::internal(error.to_string()))?;
+        let own = own.map_err(|error| Status::internal(error.to_string()))?;
+        if own.place != place {
+            return Err(Status::failed_precondition(format!(
+                "this is node {}, not node {place}; check --id and --peers",
+                own.place
+            )));
+        }
+        if own.stage != Stage::Joining || own.cluster != Some(cluster) || own.node != Some(place) {
+            return Err(Status::failed_precondition(format!(
+                "the data folder of node {place} belongs to another cluster; if that one never began, empty the folder"
+            )));
+        }
+        Ok(Response::new(AdoptReply { incarnation: own.incarnation.0.to_vec().into() }))
+    }
+
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        self.running()?.admit(&request.into_inner()).await.map(Response::new)
+    }
+
+    async fn vote(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
+        let handle = self.called(request.metadata())?;
+        handle.vote(request.get_ref()).map_ok(Response::new).await
+    }
+
+    async fn pre_vote(
+        &self,
+        request: Request<RaftMessage>,
+    ) -> Result<Response<RaftMessage>, Status> {
+        let handle = self.called(request.metadata())?;
+        handle.pre_vote(request.get_ref()).map_ok(Response::new).await
+    }
+
+    async fn append(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
+        let handle = self.called(request.metadata())?;
+        handle.append(request.get_ref()).map_ok(Response::new).await
+    }
+
+    type StreamAppendStream = BoxStream<'static, Result<RaftMessage, Status>>;
+
+    async fn stream_append(
+        &self,
+        request: Request<Streaming<RaftMessage>>,
+    ) -> Result<Response<Self::StreamAppendStream>, Status> {
+        let handle = self.called(request.metadata())?;
+        // The leader hangs up, or its connection breaks: either way the stream ends, and it begins anew.
+        let requests =
+            request.into_inner().scan((), |(), message| std::future::ready(message.ok()));
+        Ok(Response::new(handle.stream_append(requests).boxed()))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<SnapshotChunk>>,
+    ) -> Result<Response<RaftMessage>, Status> {
+        let handle = self.called(request.metadata())?.clone();
+        let mut chunks = request.into_inner();
+        let cut_off = || Status::invalid_argument("the snapshot was cut off");
+        let first = chunks.message().await?.ok_or_else(cut_off)?;
+        let head: SnapshotHead = postcard::from_bytes(&first.head).map_err(|error| {
+            Status::invalid_argument(format!("a snapshot's head that can't be read: {error}"))
+        })?;
+        if head.bytes > SNAPSHOT_BYTES_MAX {
+            return Err(Status::resource_exhausted(format!(
+                "a snapshot of {} bytes is above the limit of {SNAPSHOT_BYTES_MAX}",
+                head.bytes
+            )));
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = chunks.message().await? {
+            body.extend_from_slice(&chunk.data);
+            if body.len() as u64 > head.bytes {
+                return Err(Status::invalid_argument("the snapshot is longer than it said"));
+            }
+        }
+        if (body.len() as u64) < head.bytes {
+            return Err(cut_off());
+        }
+        handle.install_snapshot(head, body.freeze()).await.map(Response::new)
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<RaftMessage>,
+    ) -> Result<Response<RaftMessage>, Status> {
+        let handle = self.called(request.metadata())?;
+        handle.transfer_leader(request.get_ref()).map_ok(Response::new).await
+    }
+}

@@ -1,0 +1,280 @@
+//! What `jamd` is started with: flags, or `JAM_<FLAG>` from the environment.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Parser, ValueEnum};
+
+/// A Jam node: it keeps rooms and songs together with its peers.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "jamd", version, after_help = EXAMPLE)]
+pub struct Args {
+    /// This node's place in --peers
+    #[arg(long, env = "JAM_ID", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub id: u64,
+    /// The folder that holds all that this node keeps
+    #[arg(long, env = "JAM_DATA", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where to listen; other than loopback needs --token-file
+    #[arg(long, env = "JAM_LISTEN", value_name = "HOST:PORT")]
+    pub listen: String,
+    /// The address that peers and clients are told [default: this node's in --peers]
+    #[arg(long, env = "JAM_ADVERTISE", value_name = "HOST:PORT", value_parser = address)]
+    pub advertise: Option<String>,
+    /// All the nodes of the cluster, this one included
+    #[arg(long, env = "JAM_PEERS", value_name = "1=HOST:PORT,2=…")]
+    pub peers: Peers,
+    /// A file with the token that peers and clients must present
+    #[arg(long, env = "JAM_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// How often a leader says that it is there
+    #[arg(long, env = "JAM_HEARTBEAT_MS", value_name = "MS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub heartbeat_ms: u64,
+    /// After how long without a leader a follower asks for votes; nodes far apart need more
+    #[arg(long, env = "JAM_ELECTION_MS", value_name = "MIN..MAX", default_value = "75..120")]
+    pub election_ms: ElectionMs,
+    /// Log entries between two snapshots
+    #[arg(long, env = "JAM_SNAPSHOT_EVERY", value_name = "ENTRIES", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(10..))]
+    pub snapshot_every: u64,
+    /// How to log to standard error
+    #[arg(long, env = "JAM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// What to log, as a tracing filter
+    #[arg(
+        long,
+        env = "JAM_LOG",
+        value_name = "FILTER",
+        default_value = "info,openraft=warn,sled=warn,h2=warn"
+    )]
+    pub log: String,
+    /// After how long without a listener a playing room is paused
+    #[arg(long, env = "JAM_UNHEARD_MS", hide = true, default_value_t = 60_000)]
+    pub unheard_ms: u64,
+}
+
+const EXAMPLE: &str = "\
+Example, three nodes on one machine (start each in its own terminal, with its own --id, --data and --listen):
+  jamd --id 1 --data ./n1 --listen 127.0.0.1:7701 --peers 1=127.0.0.1:7701,2=127.0.0.1:7702,3=127.0.0.1:7703
+
+The cluster forms by itself once all of them are up. A node with data on disk resumes.";
+
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// The nodes of a cluster: place → address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peers(pub BTreeMap<u64, String>);
+
+/// The range that an election timeout is drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElectionMs {
+    /// The least.
+    pub min: u64,
+    /// The most. Also how long a leader's lease lasts.
+    pub max: u64,
+}
+
+/// The flags, checked against each other.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node's place.
+    pub place: u64,
+    /// Its data folder.
+    pub data: PathBuf,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What others are told.
+    pub advertise: String,
+    /// All places, this one included.
+    pub peers: BTreeMap<u64, String>,
+    /// The token that everybody must present.
+    pub token: Option<String>,
+    /// Raft's heartbeat.
+    pub heartbeat_ms: u64,
+    /// Raft's election timeout.
+    pub election_ms: ElectionMs,
+    /// Log entries between two snapshots.
+    pub snapshot_every: u64,
+    /// When an unheard room is paused.
+    pub unheard_ms: u64,
+}
+
+/// What is wrong with the flags.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// They don't fit together.
+    #[error("{0}")]
+    Usage(String),
+    /// A file they name can't be used.
+    #[error("{0}")]
+    File(String),
+}
+
+impl Args {
+    /// Checks what the flags say together, and reads the token.
+    pub fn check(self) -> Result<Config, ConfigError> {
+        let usage = |message: String| Err(ConfigError::Usage(message));
+        let Some(own) = self.peers.0.get(&self.id) else {
+            return usage(format!(
+                "--peers does not name node {}; it lists all nodes, this one included",
+                self.id
+            ));
+        };
+        let listen = resolve(&self.listen)?;
+        if !listen.ip().is_loopback() && self.token_file.is_none() {
+            return usage(format!(
+                "--listen {listen} is reachable from other machines; give a --token-file, or listen on 127.0.0.1"
+            ));
+        }
+        if self.heartbeat_ms * 2 > self.election_ms.min {
+            return usage(format!(
+                "--election-ms {} must be at least twice --heartbeat-ms {}",
+                self.election_ms.min, self.heartbeat_ms
+            ));
+        }
+        let advertise = self.advertise.clone().unwrap_or_else(|| own.clone());
+        let token = self.token_file.as_ref().map(token).transpose()?;
+        Ok(Config {
+            place: self.id,
+            data: self.data,
+            listen,
+            advertise,
+            peers: self.peers.0,
+            token,
+            heartbeat_ms: self.heartbeat_ms,
+            election_ms: self.election_ms,
+            snapshot_every: self.snapshot_every,
+            unheard_ms: self.unheard_ms,
+        })
+    }
+}
+
+fn resolve(listen: &str) -> Result<SocketAddr, ConfigError> {
+    let addresses = listen.to_socket_addrs().map_err(|error| {
+        ConfigError::Usage(format!(
+            "--listen '{listen}' is no address: {error}; it looks like 127.0.0.1:7701"
+        ))
+    })?;
+    addresses
+        .into_iter()
+        .next()
+        .ok_or_else(|| ConfigError::Usage(format!("--listen '{listen}' has no address")))
+}
+
+fn token(path: &PathBuf) -> Result<String, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        ConfigError::File(format!("can't read the token file {}: {error}", path.display()))
+    })?;
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ConfigError::File(format!(
+            "the token file {} must hold one line of visible ASCII characters",
+            path.display()
+        )));
+    }
+    Ok(token.to_owned())
+}
+
+/// `HOST:PORT`; the host may be a name, which is resolved when it is needed.
+fn address(text: &str) -> Result<String, String> {
+    let wrong = || format!("'{text}' is no address; it looks like 10.0.0.1:7701");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port_fits = port.parse::<u16>().is_ok_and(|port| port > 0);
+    if host.is_empty() || !port_fits || text.parse::<http::uri::Authority>().is_err() {
+        return Err(wrong());
+    }
+    Ok(text.to_owned())
+}
+
+impl FromStr for Peers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut peers = BTreeMap::new();
+        for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            let (id, at) = item
+                .split_once('=')
+                .ok_or_else(|| format!("'{item}' must look like 1=127.0.0.1:7701"))?;
+            let id = match id.trim().parse::<u64>() {
+                Ok(id) if id > 0 => id,
+                _ => return Err(format!("'{id}' is no node number; they start at 1")),
+            };
+            if peers.insert(id, address(at.trim())?).is_some() {
+                return Err(format!("node {id} is named twice"));
+            }
+        }
+        if peers.is_empty() {
+            return Err("name at least this node, as in 1=127.0.0.1:7701".to_owned());
+        }
+        Ok(Self(peers))
+    }
+}
+
+impl FromStr for ElectionMs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("'{text}' must look like 75..120, the least and the most milliseconds");
+        let (min, max) = text.split_once("..").ok_or_else(wrong)?;
+        let min: u64 = min.trim().parse().map_err(|_| wrong())?;
+        let max: u64 = max.trim().parse().map_err(|_| wrong())?;
+        // Nodes that draw the same timeout split the vote again and again.
+        if min == 0 || max <= min || max > 60_000 {
+            return Err(wrong());
+        }
+        Ok(Self { min, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(flags: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once("jamd").chain(flags.split_whitespace()))
+    }
+
+    const GOOD: &str = "--id 2 --data d --listen 127.0.0.1:0 --peers 1=a:1,2=b:2,3=c:3";
+
+    #[test]
+    fn the_contracts_flags() {
+        let config = parse(GOOD).expect("flags").check().expect("they fit");
+        assert_eq!(config.advertise, "b:2");
+        assert_eq!(
+            (config.election_ms.min, config.election_ms.max, config.heartbeat_ms),
+            (75, 120, 25)
+        );
+        assert!(config.token.is_none());
+    }
+
+    #[test]
+    fn an_open_door_wants_a_token() {
+        let args = parse(&GOOD.replace("127.0.0.1:0", "0.0.0.0:0")).expect("flags");
+        let refusal = args.check().expect_err("no token").to_string();
+        assert!(refusal.contains("--token-file"), "{refusal}");
+    }
+
+    #[test]
+    fn wrong_flags_are_named() {
+        for (flags, said) in [
+            (GOOD.replace("2=b:2", "2=b"), "'b' is no address"),
+            (GOOD.replace("2=b:2", "1=b:2"), "named twice"),
+            (GOOD.replace("--id 2", "--id 0"), "0"),
+            (format!("{GOOD} --election-ms 120..75"), "75..120"),
+        ] {
+            let error = parse(&flags).expect_err(&flags).to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        let strange = parse(&GOOD.replace("--id 2", "--id 9")).expect("flags").check();
+        assert!(strange.expect_err("not a peer").to_string().contains("node 9"));
+    }
+}

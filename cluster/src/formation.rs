@@ -1,0 +1,399 @@
+//! How a node finds its cluster, or founds one.
+//!
+//! A new cluster forms only when **all** the given peers say that their folders are empty; the one
+//! of the lowest place founds it. It first writes down the new cluster's id, then has each peer
+//! write it down too (*adopts* it), and only when all have done so begins the log. Whoever crashes
+//! on the way goes on from what is written down.
+//!
+//! An empty folder where a cluster exists is a lost disk: such a node votes again only as a new
+//! one, once an operator has said so (`jam cluster replace`).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use jam_proto::wire::peer::v1::peer_server::PeerServer;
+use jam_proto::wire::peer::v1::{
+    AdoptRequest, HelloReply, HelloRequest, JoinRequest, Stage as WireStage,
+};
+use tonic::{Code, Status};
+
+use crate::api::peer::PeerService;
+use crate::identity::{Folder, FolderError, Id, Identity, Stage, Step};
+use crate::raft::handle::{Handle, Timing};
+use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
+use crate::raft::store::{Store, StoreError};
+use crate::raft::types::PeerNode;
+use crate::shard::{AppliedSink, Group, Stamper};
+
+/// Between two rounds of asking the peers.
+const ROUND_EVERY: Duration = Duration::from_millis(250);
+/// For one answer.
+const ASK_TTL: Duration = Duration::from_secs(1);
+/// For one step of joining: a change of the membership needs a majority.
+const JOIN_TTL: Duration = Duration::from_secs(6);
+/// Rounds in which members say that a place is not to be replaced before that is believed: one
+/// that lags may not have heard of it yet.
+const REFUSED_ROUNDS: u32 = 8;
+/// Rounds between two lines in the log about what is waited for.
+const TELL_EVERY_ROUNDS: u32 = 20;
+
+/// What a group is started with.
+#[derive(Clone, Debug)]
+pub struct GroupConfig {
+    /// This node's `--id`.
+    pub place: u64,
+    /// Its data folder.
+    pub data: PathBuf,
+    /// Where the others reach it.
+    pub address: String,
+    /// All places and their addresses, this one included.
+    pub peers: BTreeMap<u64, String>,
+    /// What peers must present.
+    pub token: Option<String>,
+    /// Raft's numbers.
+    pub timing: Timing,
+}
+
+/// Answers whether this node holds every committed song: asked before it may vote.
+pub type HoldsSongs = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
+
+/// Why a node can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The flags don't fit.
+    #[error("{0}")]
+    Usage(String),
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The log in it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The folder is empty, and the cluster has begun.
+    #[error(
+        "the cluster exists and node {place} is a member of it, but the data folder is empty: its disk was lost. Run \
+         `jam --servers {servers} cluster replace {place}`, then start this again"
+    )]
+    Replaced {
+        /// The `--id` of this node.
+        place: u64,
+        /// The other nodes.
+        servers: String,
+    },
+    /// The cluster has begun without this place.
+    #[error("the cluster exists and has no node {place}; check --id and --peers")]
+    NotInCluster {
+        /// The `--id` of this node.
+        place: u64,
+    },
+    /// A peer will never be part of this cluster.
+    #[error("the cluster can't form: {0}")]
+    CantForm(String),
+    /// Raft did not start.
+    #[error("{0}")]
+    Raft(String),
+}
+
+/// A node's own part: its folder, and its way to the peers. Open before anything is served.
+pub struct Local {
+    config: GroupConfig,
+    folder: Arc<Folder>,
+    links: Links,
+    running: Arc<OnceLock<Arc<Handle>>>,
+}
+
+impl Local {
+    /// Opens the data folder. Blocks for a moment.
+    pub fn open(config: GroupConfig) -> Result<Self, StartError> {
+        if !config.peers.contains_key(&config.place) {
+            return Err(StartError::Usage(format!("--peers does not name node {}", config.place)));
+        }
+        let links = Links::new(config.token.as_deref());
+        let links =
+            links.ok_or_else(|| StartError::Usage("the token must be visible ASCII".to_owned()))?;
+        let folder = Arc::new(Folder::open(&config.data, config.place)?);
+        Ok(Self { config, folder, links, running: Arc::default() })
+    }
+
+    /// The service for the peers. It must be served before `start` is awaited: peers ask.
+    pub fn peer_service(&self) -> PeerServer<PeerService> {
+        let founder = self.config.peers.keys().next().copied().unwrap_or(self.config.place);
+        let service = PeerService::new(self.folder.clone(), founder, self.running.clone());
+        PeerServer::new(service)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// Finds or founds the cluster and starts Raft. Returns once this node belongs to a cluster,
+    /// which may have no leader yet.
+    pub async fn start(
+        &self,
+        stamper: Arc<dyn Stamper>,
+        sink: Arc<dyn AppliedSink>,
+        holds_songs: HoldsSongs,
+    ) -> Result<Group, StartError> {
+        if self.folder.identity().stage == Stage::Empty {
+            self.discover().await?;
+        }
+        let own = self.folder.identity();
+        let (path, place) = (self.folder.raft_path(), own.place);
+        let opened = tokio::task::spawn_blocking(move || Store::open(&path, place)).await;
+        let store = opened.map_err(|error| StartError::Raft(error.to_string()))??;
+        if own.stage == Stage::Member && store.is_pristine() {
+            let why = "its log was there before and is not now".to_owned();
+            return Err(StoreError::Untrusted { place, why }.into());
+        }
+        let pristine = store.is_pristine();
+        let links = self.links.clone();
+        let started =
+            Handle::start(own.clone(), store.clone(), links, self.config.timing, sink).await;
+        let handle = match started {
+            Ok(handle) => Arc::new(handle),
+            Err(error) => {
+                // The reason to report is the first one, not that the store could not be closed either.
+                drop(store.close().await);
+                return Err(StartError::Raft(error));
+            }
+        };
+        if self.running.set(handle.clone()).is_err() {
+            return Err(StartError::Raft("this node was started twice".to_owned()));
+        }
+        let group = Group::new(handle.clone(), self.folder.clone(), stamper);
+        if own.stage == Stage::Forming && pristine {
+            let founded = self.found(&own, &handle).await;
+            if let Err(error) = founded {
+                group.shutdown().await;
+                return Err(error);
+            }
+        }
+        if own.node != Some(own.place) {
+            tokio::spawn(join(
+                self.config.clone(),
+                own,
+                self.links.clone(),
+                group.clone(),
+                holds_songs,
+            ));
+        }
+        Ok(group)
+    }
+
+    /// Asks the peers until this folder belongs to a cluster.
+    async fn discover(&self) -> Result<(), StartError> {
+        let (mut refused, mut unknown) = (0, 0);
+        let mut adopted = self.folder.stage_changes();
+        for round in 0_u32.. {
+            let answers = self.ask_all().await;
+            if self.folder.identity().stage != Stage::Empty {
+                return Ok(());
+            }
+            if let Some((cluster, node)) = answers.values().flatten().find_map(waiting_id) {
+                return Ok(self.step(Stage::Joining, cluster, node).await?);
+            }
+            let mut members = answers
+                .values()
+                .flatten()
+                .filter(|answer| answer.stage() == WireStage::Member)
+                .peekable();
+            if members.peek().is_some() {
+                let taken = members.any(|answer| answer.place_is_taken);
+                *(if taken { &mut refused } else { &mut unknown }) += 1;
+                if refused >= REFUSED_ROUNDS {
+                    return Err(StartError::Replaced {
+                        place: self.config.place,
+                        servers: self.servers(),
+                    });
+                }
+                if unknown >= REFUSED_ROUNDS * 5 {
+                    return Err(StartError::NotInCluster { place: self.config.place });
+                }
+            }
+            let lowest = self.config.peers.keys().next() == Some(&self.config.place);
+            let empty = |answer: &Option<HelloReply>| {
+                answer.as_ref().is_some_and(|answer| answer.stage() == WireStage::Empty)
+            };
+            if lowest && answers.values().all(empty) {
+                return Ok(self.step(Stage::Forming, Id::random(), self.config.place).await?);
+            }
+            if round % TELL_EVERY_ROUNDS == TELL_EVERY_ROUNDS - 1 {
+                let silent: Vec<_> = answers
+                    .iter()
+                    .filter(|(_, answer)| answer.is_none())
+                    .map(|(place, _)| place)
+                    .collect();
+                tracing::info!(?silent, "waiting for all the peers, to form a cluster");
+            }
+            // An error means that the folder is gone, and with it this.
+            drop(tokio::time::timeout(ROUND_EVERY, adopted.changed()).await);
+        }
+        unreachable!("the rounds have no end")
+    }
+
+    async fn step(&self, stage: Stage, cluster: Id, node: u64) -> Result<(), FolderError> {
+        let folder = self.folder.clone();
+        let into = move |own: &Identity| {
+            (own.stage == Stage::Empty).then_some(Step::Into { stage, cluster, node })
+        };
+        let source = |error| FolderError::Io {
+            folder: self.config.data.clone(),
+            source: std::io::Error::other(error),
+        };
+        tokio::task::spawn_blocking(move || folder.step(into)).await.map_err(source)??;
+        Ok(())
+    }
+
+    /// What each peer says of itself; `None` if it does not answer, or is another than it should be.
+    async fn ask_all(&self) -> BTreeMap<u64, Option<HelloReply>> {
+        let own = self.folder.identity();
+        let asking = self.others().map(|(place, address)| async move {
+            let hello =
+                HelloRequest { place: own.place, incarnation: own.incarnation.0.to_vec().into() };
+            let answer = self.ask(address, hello).await.ok();
+            if let Some(answer) = &answer
+                && answer.place != place
+            {
+                tracing::warn!(
+                    address,
+                    expected = place,
+                    found = answer.place,
+                    "another node answers; check --peers"
+                );
+            }
+            (place, answer.filter(|answer| answer.place == place))
+        });
+        join_all(asking).await.into_iter().collect()
+    }
+
+    async fn ask(&self, address: &str, hello: HelloRequest) -> Result<HelloReply, Status> {
+        let mut client = self.links.client(address, Lane::Quick)?;
+        let asked =
+            tokio::time::timeout(ASK_TTL, client.hello(self.links.request(hello, ASK_TTL))).await;
+        Ok(asked.map_err(|_| Status::deadline_exceeded("no answer"))??.into_inner())
+    }
+
+    /// Adopts the peers, all of them, and begins the log.
+    async fn found(&self, own: &Identity, handle: &Handle) -> Result<(), StartError> {
+        let node = |place, incarnation| PeerNode {
+            address: if place == own.place {
+                self.config.address.clone()
+            } else {
+                self.config.peers[&place].clone()
+            },
+            place,
+            incarnation,
+        };
+        let mut members = BTreeMap::from([(own.place, node(own.place, own.incarnation.0))]);
+        for (place, address) in self.others() {
+            let incarnation = self.adopt(own, place, address).await?;
+            members.insert(place, node(place, incarnation.0));
+        }
+        handle.found(members).await.map_err(StartError::Raft)
+    }
+
+    async fn adopt(&self, own: &Identity, place: u64, address: &str) -> Result<Id, StartError> {
+        let cluster = own.cluster.map(|id| id.0.to_vec().into()).unwrap_or_default();
+        let request = AdoptRequest { cluster, place, founder: own.place };
+        loop {
+            let attempt = async {
+                let mut client = self.links.client(address, Lane::Quick)?;
+                client.adopt(self.links.request(request.clone(), ASK_TTL)).await
+            };
+            match tokio::time::timeout(ASK_TTL, attempt).await {
+                Ok(Ok(reply)) => {
+                    let incarnation = Id::from_wire(&reply.into_inner().incarnation);
+                    return incarnation.ok_or_else(|| {
+                        StartError::CantForm(format!("node {place} has no incarnation"))
+                    });
+                }
+                Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
+                    return Err(StartError::CantForm(format!(
+                        "node {place} refuses: {}",
+                        status.message()
+                    )));
+                }
+                Ok(Err(status)) => tracing::info!(
+                    place,
+                    reason = status.message(),
+                    "waiting for a peer, to form a cluster"
+                ),
+                Err(_) => tracing::info!(place, "waiting for a peer, to form a cluster"),
+            }
+            tokio::time::sleep(ROUND_EVERY).await;
+        }
+    }
+
+    fn others(&self) -> impl Iterator<Item = (u64, &str)> {
+        let others = self.config.peers.iter().filter(|(place, _)| **place != self.config.place);
+        others.map(|(place, address)| (*place, address.as_str()))
+    }
+
+    fn servers(&self) -> String {
+        self.others().map(|(_, address)| address).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The cluster and the node id that wait for whoever asked.
+fn waiting_id(answer: &HelloReply) -> Option<(Id, u64)> {
+    let waits = answer.stage() == WireStage::Member && answer.replacement != 0;
+    waits
+        .then(|| Id::from_wire(&answer.cluster))
+        .flatten()
+        .map(|cluster| (cluster, answer.replacement))
+}
+
+/// Asks the leader, again and again, until this node votes.
+async fn join(
+    config: GroupConfig,
+    own: Identity,
+    links: Links,
+    group: Group,
+    holds_songs: HoldsSongs,
+) {
+    let mut addresses: Vec<String> = Vec::new();
+    loop {
+        let standing = group.standing();
+        if standing.members.iter().any(|member| member.id == standing.id && member.voter) {
+            return;
+        }
+        if group.is_stopped() {
+            return;
+        }
+        let Some(address) = addresses.pop() else {
+            let others = config.peers.iter().filter(|(place, _)| **place != own.place);
+            addresses.extend(others.map(|(_, address)| address.clone()));
+            if addresses.is_empty() {
+                return;
+            }
+            continue;
+        };
+        let request = JoinRequest {
+            cluster: own.cluster.map(|id| id.0.to_vec().into()).unwrap_or_default(),
+            node: own.node.unwrap_or(0),
+            place: own.place,
+            incarnation: own.incarnation.0.to_vec().into(),
+            address: config.address.clone(),
+            holds_songs: holds_songs().await,
+        };
+        let asked = async {
+            let mut client = links.client(&address, Lane::Quick)?;
+            client.join(links.request(request, JOIN_TTL)).await
+        };
+        match tokio::time::timeout(JOIN_TTL, asked).await {
+            Ok(Ok(reply)) => {
+                let reply = reply.into_inner();
+                if !reply.waiting_for.is_empty() {
+                    tracing::info!(node = own.node, waiting_for = reply.waiting_for, "joining");
+                    addresses.push(address);
+                } else if !reply.leader_address.is_empty() {
+                    addresses.push(reply.leader_address);
+                }
+            }
+            Ok(Err(status)) => tracing::warn!(address, reason = status.message(), "can't join yet"),
+            Err(_) => tracing::warn!(address, "can't join yet: no answer"),
+        }
+        tokio::time::sleep(ROUND_EVERY).await;
+    }
+}

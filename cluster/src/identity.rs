@@ -1,0 +1,330 @@
+//! Who a data folder is: its place, its random incarnation, its cluster and its node id.
+//!
+//! A node that comes back with an empty folder must never pass for the one that voted and
+//! acknowledged before. So a folder gets a random incarnation when it is made, the cluster's
+//! membership names it, and whoever calls a node says which folder is meant.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+const FILE: &str = "identity.json";
+const LOCK: &str = "lock";
+const RAFT: &str = "raft";
+const FORMAT: u32 = 1;
+
+/// 128 random bits: a cluster's id, or a folder's incarnation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Id(pub [u8; 16]);
+
+impl Id {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// From wire bytes; `None` if they are not 16.
+    pub fn from_wire(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for Id {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = (text.len() == 32).then(|| u128::from_str_radix(&text, 16).ok()).flatten();
+        number
+            .map(|number| Self(number.to_be_bytes()))
+            .ok_or(format!("'{text}' is no id of 32 hex digits"))
+    }
+}
+
+/// How far a folder has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// It belongs to no cluster yet.
+    Empty,
+    /// It founds one, which has not begun.
+    Forming,
+    /// It belongs to one, and its log has not begun.
+    Joining,
+    /// Its log has begun: it must never be empty again.
+    Member,
+}
+
+/// What the folder says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub(crate) format: u32,
+    /// The `--id` of its jamd.
+    pub place: u64,
+    /// Which folder this is.
+    pub incarnation: Id,
+    /// How far it has come.
+    pub stage: Stage,
+    /// Its cluster, unless the stage is `Empty`.
+    pub cluster: Option<Id>,
+    /// Its node id, unless the stage is `Empty`. The place's number, or the id that replaced it.
+    pub node: Option<u64>,
+}
+
+/// Why a data folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Another process has it.
+    #[error(
+        "another jamd is using the data folder {0}; stop that one, or give this one a folder of its own"
+    )]
+    InUse(PathBuf),
+    /// It was made for another place.
+    #[error(
+        "the data folder {folder} is that of node {theirs}; start jamd with --id {theirs}, or give node {ours} its own"
+    )]
+    OtherPlace {
+        /// The folder.
+        folder: PathBuf,
+        /// The folder's place.
+        theirs: u64,
+        /// The one asked for.
+        ours: u64,
+    },
+    /// It holds a log and no word of whose.
+    #[error(
+        "the data folder {folder} holds a log, but {FILE} is {why}: the disk has lost data. Move the folder away, run \
+         `jam --servers … cluster replace {place}` against the other nodes, and start jamd again with an empty folder"
+    )]
+    Lost {
+        /// The folder.
+        folder: PathBuf,
+        /// The `--id` of this node.
+        place: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// The operating system said no.
+    #[error("can't use the data folder {folder}: {source}")]
+    Io {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// An open data folder, this process's alone.
+pub struct Folder {
+    path: PathBuf,
+    identity: Mutex<Identity>,
+    changes: watch::Sender<Stage>,
+    _lock: File,
+}
+
+impl Folder {
+    /// Opens the data folder of `place`, or makes it. Blocks.
+    pub fn open(path: &Path, place: u64) -> Result<Self, FolderError> {
+        let io = |source| FolderError::Io { folder: path.to_owned(), source };
+        std::fs::create_dir_all(path).map_err(io)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join(LOCK))
+            .map_err(io)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(FolderError::InUse(path.to_owned())),
+            Err(errno) => return Err(io(errno.into())),
+        }
+        let lost = |why: String| FolderError::Lost { folder: path.to_owned(), place, why };
+        let identity = match std::fs::read(path.join(FILE)) {
+            Ok(bytes) => {
+                let parsed = serde_json::from_slice::<Identity>(&bytes)
+                    .map_err(|error| lost(format!("unreadable ({error})")))?;
+                if parsed.format != FORMAT {
+                    return Err(lost(format!(
+                        "of a format that this jamd does not know ({})",
+                        parsed.format
+                    )));
+                }
+                parsed
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if path.join(RAFT).exists() {
+                    return Err(lost("missing".to_owned()));
+                }
+                let incarnation = Id::random();
+                let fresh = Identity {
+                    format: FORMAT,
+                    place,
+                    incarnation,
+                    stage: Stage::Empty,
+                    cluster: None,
+                    node: None,
+                };
+                save(path, &fresh).map_err(io)?;
+                path.canonicalize()
+                    .and_then(|full| full.parent().map_or(Ok(()), sync))
+                    .map_err(io)?;
+                fresh
+            }
+            Err(error) => return Err(io(error)),
+        };
+        if identity.place != place {
+            return Err(FolderError::OtherPlace {
+                folder: path.to_owned(),
+                theirs: identity.place,
+                ours: place,
+            });
+        }
+        let changes = watch::Sender::new(identity.stage);
+        Ok(Self { path: path.to_owned(), identity: Mutex::new(identity), changes, _lock: lock })
+    }
+
+    /// Where the folder is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the Raft store lives.
+    pub fn raft_path(&self) -> PathBuf {
+        self.path.join(RAFT)
+    }
+
+    /// What it says of itself.
+    pub fn identity(&self) -> Identity {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Wakes when the stage changes.
+    pub fn stage_changes(&self) -> watch::Receiver<Stage> {
+        self.changes.subscribe()
+    }
+
+    /// Takes a step, if `next` says one from what is true now, and makes it durable. Answers what
+    /// is true afterwards.
+    pub fn step(
+        &self,
+        next: impl FnOnce(&Identity) -> Option<Step>,
+    ) -> Result<Identity, FolderError> {
+        let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(step) = next(&identity) {
+            let mut stepped = identity.clone();
+            match step {
+                Step::Into { stage, cluster, node } => {
+                    stepped.stage = stage;
+                    stepped.cluster = Some(cluster);
+                    stepped.node = Some(node);
+                }
+                Step::Begun => stepped.stage = Stage::Member,
+            }
+            save(&self.path, &stepped)
+                .map_err(|source| FolderError::Io { folder: self.path.clone(), source })?;
+            *identity = stepped;
+            self.changes.send_replace(identity.stage);
+        }
+        Ok(identity.clone())
+    }
+}
+
+/// A step of a folder's life.
+pub enum Step {
+    /// From empty into a cluster.
+    Into {
+        /// As its founder or as one who joins.
+        stage: Stage,
+        /// Which.
+        cluster: Id,
+        /// As which node.
+        node: u64,
+    },
+    /// The log has begun.
+    Begun,
+}
+
+/// Writes the file beside its old self and then over it.
+fn save(folder: &Path, identity: &Identity) -> io::Result<()> {
+    let beside = folder.join("identity.json.new");
+    let mut file = File::create(&beside)?;
+    file.write_all(&serde_json::to_vec_pretty(identity)?)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, folder.join(FILE))?;
+    sync(folder)
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_stays_who_it_is() -> Result<(), Box<dyn std::error::Error>> {
+        let temporary = tempfile::tempdir()?;
+        let path = temporary.path().join("n1");
+        let first = Folder::open(&path, 1)?;
+        let fresh = first.identity();
+        assert_eq!((fresh.stage, fresh.cluster, fresh.node), (Stage::Empty, None, None));
+        assert!(matches!(Folder::open(&path, 1), Err(FolderError::InUse(_))));
+
+        let cluster = Id::random();
+        first.step(|_| Some(Step::Into { stage: Stage::Joining, cluster, node: 7 }))?;
+        first.step(|identity| (identity.stage == Stage::Joining).then_some(Step::Begun))?;
+        let stepped = first.identity();
+        drop(first);
+        assert_eq!(Folder::open(&path, 1)?.identity(), stepped);
+        assert_eq!(
+            (stepped.stage, stepped.cluster, stepped.node),
+            (Stage::Member, Some(cluster), Some(7))
+        );
+        assert_eq!(stepped.incarnation, fresh.incarnation);
+        assert!(matches!(Folder::open(&path, 2), Err(FolderError::OtherPlace { theirs: 1, .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn a_log_without_an_identity_is_refused_and_names_the_command()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let temporary = tempfile::tempdir()?;
+        drop(Folder::open(temporary.path(), 3)?);
+        std::fs::create_dir(temporary.path().join(RAFT))?;
+        std::fs::write(temporary.path().join(FILE), "{")?;
+        for _ in 0..2 {
+            let refusal = Folder::open(temporary.path(), 3)
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default();
+            assert!(refusal.contains("cluster replace 3"), "{refusal}");
+            std::fs::remove_file(temporary.path().join(FILE)).ok();
+        }
+        Ok(())
+    }
+}

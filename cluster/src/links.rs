@@ -1,0 +1,172 @@
+//! Connections to other nodes: one long-lived channel to each address, opened when it is needed.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, ConnectError, Request, Status};
+
+use crate::refusal::{Refusal, code_of};
+
+/// On a request that another node passed on. It is served here or refused, never passed on again.
+pub const FORWARDED_KEY: &str = "jam-forwarded";
+
+/// A peer on the same continent answers a handshake well within it.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// A frozen or cut-off peer is noticed within the sum of these, so that only what is sent in this
+/// time has an unknown outcome; what comes later is refused.
+const PING_EVERY: Duration = Duration::from_millis(250);
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Channels to the other nodes. A channel connects again by itself.
+#[derive(Debug)]
+pub struct Links {
+    token: Option<MetadataValue<Ascii>>,
+    channels: Mutex<BTreeMap<String, Channel>>,
+}
+
+impl Links {
+    /// With the token that peers want, if they want one.
+    pub fn new(token: Option<&str>) -> Self {
+        let token = token.map(|token| {
+            let text = format!("Bearer {token}");
+            text.parse().expect("a token is visible ASCII: config checked it")
+        });
+        Self { token, channels: Mutex::default() }
+    }
+
+    /// The shared channel to `address`.
+    pub fn to(&self, address: &str) -> Result<Channel, Refusal> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = channels.get(address) {
+            return Ok(channel.clone());
+        }
+        let channel = Self::own(address)?;
+        channels.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+
+    /// A channel of one's own to `address`, which nothing else queues on.
+    pub fn own(address: &str) -> Result<Channel, Refusal> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| Refusal::Internal(format!("'{address}' is no address: {error}")))?;
+        Ok(endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .connect_lazy())
+    }
+
+    /// A request to a peer, with the token and marked as passed on.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
+        metadata.insert(FORWARDED_KEY, MetadataValue::from_static("1"));
+        self.sign(metadata);
+        request
+    }
+
+    /// Puts the token in.
+    pub fn sign(&self, metadata: &mut MetadataMap) {
+        if let Some(token) = &self.token {
+            metadata.insert("authorization", token.clone());
+        }
+    }
+}
+
+/// Whether a request was passed on by another node.
+pub fn is_forwarded<T>(request: &Request<T>) -> bool {
+    request.metadata().contains_key(FORWARDED_KEY)
+}
+
+/// What a failed call says about its request.
+#[derive(Debug, PartialEq)]
+pub enum Failed {
+    /// It was refused for good, with this reason.
+    Refused(Refusal),
+    /// It was not taken, and never will be: another node may take it.
+    NotTaken(Refusal),
+    /// It may have been carried out.
+    Lost,
+}
+
+impl From<Failed> for Status {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Refused(refusal) | Failed::NotTaken(refusal) => refusal.into(),
+            Failed::Lost => Refusal::Unknown.into(),
+        }
+    }
+}
+
+/// Judges a failed call to a peer.
+pub fn judge(status: &Status) -> Failed {
+    match code_of(status) {
+        Some("not_leader") => Failed::NotTaken(Refusal::NotLeader),
+        Some("no_quorum") => Failed::NotTaken(Refusal::NoQuorum),
+        Some("unavailable") => Failed::NotTaken(Refusal::Unavailable(status.message().to_owned())),
+        Some("unknown") => Failed::Lost,
+        Some(code) => Failed::Refused(Refusal::Relayed {
+            grpc: status.code(),
+            code: code.to_owned(),
+            message: status.message().to_owned(),
+        }),
+        None if never_sent(status) => Failed::NotTaken(Refusal::NoQuorum),
+        // The peer speaks another language: no use in asking again.
+        None if status.code() == Code::Unimplemented => Failed::Refused(Refusal::Unavailable(
+            "the leader runs another version of jamd".to_owned(),
+        )),
+        None => Failed::Lost,
+    }
+}
+
+fn never_sent(status: &Status) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = status.source();
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_is_down_never_got_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address").to_string();
+        drop(listener);
+        let links = Links::new(Some("secret"));
+        let channel = links.to(&address).expect("a channel");
+        let mut rooms = jam_proto::wire::v1::rooms_client::RoomsClient::new(channel);
+        let request = links.request(jam_proto::wire::v1::ListRoomsRequest {});
+        assert!(is_forwarded(&request));
+        let status = rooms.list_rooms(request).await.expect_err("nobody is there");
+        assert_eq!(judge(&status), Failed::NotTaken(Refusal::NoQuorum));
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_not_called_refused() {
+        assert_eq!(judge(&Refusal::Unknown.into()), Failed::Lost);
+        assert_eq!(judge(&Status::unavailable("connection reset")), Failed::Lost);
+        assert_eq!(judge(&Refusal::NotLeader.into()), Failed::NotTaken(Refusal::NotLeader));
+    }
+
+    #[test]
+    fn a_refusal_is_passed_on_as_it_was() {
+        let status = Status::from(Refusal::Limit("too long".to_owned()));
+        let Failed::Refused(refusal) = judge(&status) else { panic!("refused for good") };
+        let relayed = Status::from(refusal);
+        assert_eq!(relayed.code(), status.code());
+        assert_eq!((code_of(&relayed), relayed.message()), (Some("limit"), "too long"));
+    }
+}

@@ -1,0 +1,329 @@
+//! One node: the only place that knows all the parts, and wires them together.
+//!
+//! It opens the data folder and its clock, serves its peers (that is how a cluster forms), joins
+//! or founds the cluster, and then serves everybody.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware;
+use axum::response::Response;
+use http::StatusCode;
+use jam_proto::ids::RoomCode;
+use jam_proto::limits::REQUEST_BYTES_MAX;
+use jam_proto::time::{Flicks, SharedTime};
+use jam_proto::wire::peer::v1::forward_server::ForwardServer;
+use jam_proto::wire::v1::cluster_server::ClusterServer;
+use jam_proto::wire::v1::rooms_server::RoomsServer;
+use jam_proto::wire::v1::time_server::TimeServer;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tonic::Status;
+use tonic::service::Routes;
+use tower::ServiceExt;
+
+use crate::api::auth::{self, Token};
+use crate::api::cluster::ClusterService;
+use crate::api::rooms::RoomsService;
+use crate::api::songs;
+use crate::api::time::TimeService;
+use crate::blobs::{self, Blobs};
+use crate::config::Config;
+use crate::formation::{GroupConfig, Local};
+use crate::forward::{ForwardService, Forwarder};
+use crate::http::{Pages, router};
+use crate::links::Links;
+use crate::metrics::Metrics;
+use crate::presence::Presence;
+use crate::raft::handle::Timing;
+use crate::refusal::Refusal;
+use crate::server;
+use crate::shard::{Group, Stamper};
+use crate::songs::{Applied, SongCluster};
+use crate::time::clock::NodeClock;
+use crate::time::follow::Follower;
+use crate::time::keep::Keeper;
+use crate::time::leadership::open_leaderships;
+use crate::unheard::pause_unheard;
+use crate::watch::WatchHub;
+
+/// What is under way when the node stops gets this long to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Runs a node until `stop`, or until it can't go on: then the error says why.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    server::raise_descriptor_limit();
+    let local = Local::open(group_config(&config))?;
+    let keeper = Keeper::open(&config.data).context("can't read the saved clock")?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("can't listen on {}", config.listen))?;
+    tracing::info!(place = config.place, listen = %config.listen, "starting");
+
+    let (stopping, stops) = watch::channel(false);
+    let main = Arc::new(OnceLock::new());
+    let doors = doors(&local, Arc::clone(&main), Token::new(config.token.as_deref()));
+    let mut closing = stops.clone();
+    let mut serving = tokio::spawn(server::serve(listener, doors, async move {
+        // An error means that `run` has ended: then nothing is served either.
+        let _ = closing.wait_for(|stopping| *stopping).await;
+    }));
+
+    let parts = Parts::new(&config, keeper, stops);
+    tokio::pin!(stop);
+    let group = tokio::select! {
+        started = parts.start(&local) => started?,
+        () = &mut stop => return Ok(()),
+        ended = &mut serving => return Err(server_ended(ended)),
+    };
+    let mut tasks = JoinSet::new();
+    parts.open(&group, &mut tasks, &main)?;
+
+    let ended = tokio::select! {
+        () = &mut stop => Ok(()),
+        reason = group.failed() => Err(anyhow!("this node can't be trusted any more: {reason}")),
+        ended = &mut serving => Err(server_ended(ended)),
+        Some(task) = tasks.join_next() => Err(match task {
+            Ok(()) => anyhow!("a part of this node ended, which is a bug"),
+            Err(panic) => anyhow!("a part of this node failed, which is a bug: {panic}"),
+        }),
+    };
+    tracing::info!("stopping");
+    // First another node leads, then clients are sent there, and then what is under way may end.
+    group.hand_over().await;
+    stopping.send_replace(true);
+    if timeout(DRAIN_TIMEOUT, &mut serving).await.is_err() {
+        serving.abort();
+    }
+    tasks.shutdown().await;
+    group.shutdown().await;
+    if let Err(error) = parts.keeper.save() {
+        tracing::warn!(%error, "could not save the clock");
+    }
+    ended
+}
+
+/// Returns when the process is told to end.
+pub async fn terminated() {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "can't hear signals; only SIGKILL ends this node");
+            std::future::pending().await
+        }
+    }
+}
+
+/// What a node is made of, but for its group.
+struct Parts {
+    data: PathBuf,
+    keeper: Keeper,
+    clock: Arc<NodeClock>,
+    hub: Arc<WatchHub>,
+    applied: Arc<Applied>,
+    presence: Arc<Presence>,
+    metrics: Arc<Metrics>,
+    links: Arc<Links>,
+    stopping: watch::Receiver<bool>,
+    unheard: Duration,
+}
+
+impl Parts {
+    fn new(config: &Config, keeper: Keeper, stopping: watch::Receiver<bool>) -> Self {
+        let hub = Arc::<WatchHub>::default();
+        Self {
+            data: config.data.clone(),
+            clock: keeper.clock(),
+            keeper,
+            applied: Arc::new(Applied::new(hub.clone())),
+            hub,
+            presence: Arc::default(),
+            metrics: Arc::default(),
+            links: Arc::new(Links::new(config.token.as_deref())),
+            stopping,
+            unheard: Duration::from_millis(config.unheard_ms),
+        }
+    }
+
+    /// Joins or founds the cluster.
+    async fn start(&self, local: &Local) -> anyhow::Result<Group> {
+        let stamper = LeaderStamps {
+            clock: Arc::clone(&self.clock),
+            presence: Arc::clone(&self.presence),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let applied = self.applied.clone();
+        let holds_songs = Arc::new(move || applied.holds_songs());
+        Ok(local.start(Arc::new(stamper), self.applied.clone(), holds_songs).await?)
+    }
+
+    /// Starts what runs besides the group, and opens the doors for clients.
+    fn open(
+        &self,
+        group: &Group,
+        tasks: &mut JoinSet<()>,
+        main: &OnceLock<Router>,
+    ) -> anyhow::Result<()> {
+        let cluster_id = group.cluster_id().0.to_vec();
+        let (clock, presence) = (&self.clock, &self.presence);
+        tasks.spawn(self.keeper.clone().run());
+        tasks.spawn(open_leaderships(group.clone(), clock.clone(), presence.clone()));
+        tasks.spawn(pause_unheard(group.clone(), presence.clone(), clock.clone(), self.unheard));
+        let follower = Follower {
+            group: group.clone(),
+            clock: clock.clone(),
+            links: self.links.clone(),
+            cluster_id: cluster_id.clone(),
+        };
+        tasks.spawn(follower.run());
+
+        let (links, metrics) = (self.links.clone(), self.metrics.clone());
+        let forwarder = Forwarder::new(group.clone(), links, metrics, cluster_id.clone());
+        let cluster = SongCluster { group: group.clone(), forwarder: forwarder.clone() };
+        let blobs = Blobs::open(&self.data, Arc::new(cluster))
+            .with_context(|| format!("can't open the songs in {}", self.data.display()))?;
+        self.applied.connect(group, &blobs);
+        tasks.spawn(blobs.clone().run());
+        // Set once: `run` calls this once.
+        let _ = main.set(self.routes(group, &forwarder, blobs, cluster_id));
+        Ok(())
+    }
+
+    fn routes(
+        &self,
+        group: &Group,
+        forwarder: &Forwarder,
+        blobs: Arc<Blobs>,
+        cluster_id: Vec<u8>,
+    ) -> Router {
+        let rooms = RoomsService {
+            group: group.clone(),
+            forwarder: forwarder.clone(),
+            hub: self.hub.clone(),
+            presence: self.presence.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            cluster_id: cluster_id.clone(),
+            stopping: self.stopping.clone(),
+        };
+        let time = TimeService {
+            clock: self.clock.clone(),
+            group: group.clone(),
+            presence: self.presence.clone(),
+            metrics: self.metrics.clone(),
+            cluster_id: cluster_id.clone(),
+            stopping: self.stopping.clone(),
+            next_stream: Arc::default(),
+        };
+        let cluster =
+            ClusterService { group: group.clone(), forwarder: forwarder.clone(), cluster_id };
+        let pages = Pages {
+            group: group.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            presence: self.presence.clone(),
+            hub: self.hub.clone(),
+            blobs: blobs.clone(),
+            stopping: self.stopping.clone(),
+        };
+        let limit = REQUEST_BYTES_MAX;
+        Routes::new(RoomsServer::new(rooms).max_decoding_message_size(limit))
+            .add_service(TimeServer::new(time).max_decoding_message_size(limit))
+            .add_service(ClusterServer::new(cluster).max_decoding_message_size(limit))
+            .add_service(ForwardServer::new(ForwardService::new(forwarder.clone())))
+            .add_service(blobs::peer_service(blobs.clone()))
+            .add_service(songs::service(blobs))
+            .into_axum_router()
+            .merge(router(pages))
+    }
+}
+
+/// The leader's stamps: shared time, and how far ahead the room's listeners need to know.
+struct LeaderStamps {
+    clock: Arc<NodeClock>,
+    presence: Arc<Presence>,
+    metrics: Arc<Metrics>,
+}
+
+impl Stamper for LeaderStamps {
+    fn now(&self) -> SharedTime {
+        self.clock.now()
+    }
+
+    fn lead(&self, room: Option<&RoomCode>) -> Flicks {
+        self.presence.lead(room, self.metrics.recent_commit_ns())
+    }
+}
+
+/// Peers may come in at once, all others when `main` is there.
+fn doors(local: &Local, main: Arc<OnceLock<Router>>, token: Token) -> Router {
+    Routes::new(local.peer_service())
+        .into_axum_router()
+        .fallback(move |request: Request| {
+            let main = Arc::clone(&main);
+            async move {
+                match main.get() {
+                    Some(router) => match router.clone().oneshot(request).await {
+                        Ok(response) => response,
+                        Err(never) => match never {},
+                    },
+                    None => not_yet(&request),
+                }
+            }
+        })
+        .layer(middleware::from_fn_with_state(token, auth::check))
+}
+
+fn not_yet(request: &Request) -> Response {
+    let sentence = "this node waits for its peers to form a cluster; start the other nodes";
+    if auth::is_grpc(request) {
+        return Status::from(Refusal::Unavailable(sentence.to_owned())).into_http();
+    }
+    let (status, text) = match request.uri().path() {
+        "/livez" => (StatusCode::OK, "ok"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, sentence),
+    };
+    let mut response = Response::new(Body::from(format!("{text}\n")));
+    *response.status_mut() = status;
+    response
+}
+
+fn group_config(config: &Config) -> GroupConfig {
+    GroupConfig {
+        place: config.place,
+        data: config.data.clone(),
+        address: config.advertise.clone(),
+        peers: config.peers.clone(),
+        token: config.token.clone(),
+        timing: Timing {
+            heartbeat_ms: config.heartbeat_ms,
+            election_ms_min: config.election_ms.min,
+            election_ms_max: config.election_ms.max,
+            snapshot_every: config.snapshot_every,
+            ..Timing::default()
+        },
+    }
+}
+
+fn server_ended(
+    ended: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>,
+) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow!("the server ended, which is a bug"),
+        Ok(Err(error)) => anyhow!("the server failed: {error}"),
+        Err(panic) => anyhow!("the server failed, which is a bug: {panic}"),
+    }
+}

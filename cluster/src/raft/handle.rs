@@ -1,0 +1,182 @@
+//! A running Raft: started from a store, and answering the other nodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use jam_proto::wire::peer::v1::RaftMessage;
+use openraft::async_runtime::WatchReceiver;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use openraft::{Config, SnapshotPolicy};
+use tonic::Status;
+
+use super::link::Links;
+use super::machine::{Machine, SharedState};
+use super::network::{Network, SnapshotHead, decode, encode};
+use super::store::Store;
+use super::types::{PeerNode, Raft, Snapshot, Types};
+use crate::identity::Identity;
+use crate::shard::AppliedSink;
+
+/// For a whole snapshot to be sent, stored and installed.
+const SNAPSHOT_TTL: Duration = Duration::from_secs(120);
+/// Replication to a node that is not there is tried again after these pauses.
+const BACKOFF: &str = "25ms 50ms 100ms ...400ms";
+
+/// Raft's numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How often a leader says that it is there.
+    pub heartbeat_ms: u64,
+    /// The least time without a leader after which a follower asks for votes.
+    pub election_ms_min: u64,
+    /// The most. Also how long a leader's lease lasts.
+    pub election_ms_max: u64,
+    /// Log entries between two snapshots.
+    pub snapshot_every: u64,
+    /// Log entries kept behind a snapshot, so that a node that was away for a moment needs none.
+    pub keep_entries: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 25,
+            election_ms_min: 75,
+            election_ms_max: 120,
+            snapshot_every: 20_000,
+            keep_entries: 2_000,
+        }
+    }
+}
+
+impl Timing {
+    /// How long nobody else can have been elected after a majority was heard.
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.election_ms_max)
+    }
+
+    fn config(&self, own: &Identity) -> Result<Config, String> {
+        let config = Config {
+            cluster_name: own.cluster.map(String::from).unwrap_or_default(),
+            heartbeat_interval: self.heartbeat_ms,
+            election_timeout_min: self.election_ms_min,
+            election_timeout_max: self.election_ms_max,
+            install_snapshot_timeout: SNAPSHOT_TTL.as_millis() as u64,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
+            max_in_snapshot_log_to_keep: self.keep_entries,
+            // A node further behind than the log reaches gets a snapshot anyway.
+            replication_lag_threshold: self.snapshot_every.saturating_mul(2),
+            quorum_loss_probe_interval: Some(self.election_ms_max * 2),
+            enable_pre_vote: Some(true),
+            // A restarted leader comes through an election: its clock and its rooms start from there.
+            enable_leader_restore: Some(false),
+            backoff: BACKOFF.to_owned(),
+            ..Config::default()
+        };
+        config.validate().map_err(|error| error.to_string())
+    }
+}
+
+/// A running Raft.
+pub struct Handle {
+    /// Openraft's handle.
+    pub raft: Raft,
+    /// What was applied.
+    pub state: SharedState,
+    /// Where it is kept.
+    pub store: Store,
+    /// Who this node is.
+    pub own: Identity,
+    /// Raft's numbers.
+    pub timing: Timing,
+}
+
+impl Handle {
+    /// Starts Raft on a store. The rooms are as of the last known commit when this returns.
+    pub async fn start(
+        own: Identity,
+        store: Store,
+        links: Links,
+        timing: Timing,
+        sink: Arc<dyn AppliedSink>,
+    ) -> Result<Self, String> {
+        let config = Arc::new(timing.config(&own)?);
+        let node = own.node.ok_or("this folder belongs to no cluster yet")?;
+        let machine = Machine::new(store.snapshots(), sink);
+        let state = machine.state();
+        let network = Network { links, own: own.clone() };
+        let started = Raft::new(node, config, network, store.log(), machine).await;
+        let raft = started.map_err(|error| format!("the log can't be continued: {error}"))?;
+        Ok(Self { raft, state, store, own, timing })
+    }
+
+    /// What the membership says of a node. Nothing before the first entry.
+    pub fn node(&self, id: u64) -> Option<PeerNode> {
+        let metrics = self.raft.metrics();
+        metrics.borrow_watched().membership_config.membership().get_node(&id).cloned()
+    }
+
+    /// Whether a member holds a place.
+    pub fn has_place(&self, place: u64) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.nodes().any(|(_, node)| node.place == place)
+    }
+
+    /// A candidate asks for a vote.
+    pub async fn vote(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
+        let request: VoteRequest<Types> = decode(request)?;
+        encode(&self.raft.vote(request).await.map_err(stopped)?)
+    }
+
+    /// A follower asks whether it would get a vote.
+    pub async fn pre_vote(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
+        let request: VoteRequest<Types> = decode(request)?;
+        encode(&self.raft.pre_vote(request).await.map_err(stopped)?)
+    }
+
+    /// A leader's heartbeat.
+    pub async fn append(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
+        let request: AppendEntriesRequest<Types> = decode(request)?;
+        encode(&self.raft.append_entries(request).await.map_err(stopped)?)
+    }
+
+    /// A leader's log entries, pipelined. A message that can't be read ends the stream.
+    pub fn stream_append(
+        &self,
+        requests: impl Stream<Item = RaftMessage> + Send + 'static,
+    ) -> impl Stream<Item = Result<RaftMessage, Status>> + Send + 'static {
+        let decoded = requests.map(|request| decode::<AppendEntriesRequest<Types>>(&request));
+        let readable = decoded.scan((), |(), request| {
+            std::future::ready(
+                request
+                    .map_err(|error| tracing::error!(%error, "a leader sent a bad message"))
+                    .ok(),
+            )
+        });
+        let answers = self.raft.stream_append(readable);
+        answers.map(|answer| encode(&answer.map_err(stopped)?))
+    }
+
+    /// A leader's snapshot.
+    pub async fn install_snapshot(
+        &self,
+        head: SnapshotHead,
+        body: Bytes,
+    ) -> Result<RaftMessage, Status> {
+        let snapshot = Snapshot { meta: head.meta, snapshot: body };
+        encode(&self.raft.install_full_snapshot(head.vote, snapshot).await.map_err(stopped)?)
+    }
+
+    /// The leader hands over.
+    pub async fn transfer_leader(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
+        let request: TransferLeaderRequest<Types> = decode(request)?;
+        encode(&self.raft.handle_transfer_leader(request).await.map_err(stopped)?)
+    }
+}
+
+fn stopped(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(format!("Raft has stopped here: {error}"))
+}

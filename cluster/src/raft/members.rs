@@ -1,0 +1,223 @@
+//! Who is in the group, and how a node takes the place of another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jam_proto::wire::peer::v1::{JoinReply, JoinRequest};
+use openraft::async_runtime::WatchReceiver;
+use openraft::{ChangeMembers, Instant, RaftMetrics};
+use tokio::sync::watch;
+use tonic::Status;
+
+use super::handle::Handle;
+use super::types::{PeerNode, StoredMembership, Types};
+use crate::identity::{Folder, Id, Stage, Step};
+use crate::shard::{Member, Standing};
+
+/// A learner this close to the end of the log can vote without holding anybody up.
+const LAG_ENTRIES_MAX: u64 = 64;
+/// Not heard of for this long: not alive.
+const ALIVE_WITHIN: Duration = Duration::from_secs(1);
+/// For one change of the membership. The node that joins asks again.
+const CHANGE_TTL: Duration = Duration::from_secs(5);
+
+/// Where the group stands.
+pub fn standing(metrics: &RaftMetrics<Types>, lease: Duration) -> Standing {
+    let leads = metrics.current_leader == Some(metrics.id) && metrics.state.is_leader();
+    let membership = metrics.membership_config.membership();
+    let voters: BTreeSet<u64> = membership.voter_ids().collect();
+    let members = membership.nodes().map(|(&id, node)| {
+        let matched =
+            metrics.replication.as_ref().and_then(|nodes| nodes.get(&id)).copied().flatten();
+        let heard = metrics.heartbeat.as_ref().and_then(|nodes| nodes.get(&id)).copied().flatten();
+        let alive = id == metrics.id || heard.is_some_and(|at| at.elapsed() < ALIVE_WITHIN);
+        Member {
+            id,
+            place: node.place,
+            address: node.address.clone(),
+            voter: voters.contains(&id),
+            matched: leads.then(|| matched.map_or(0, |matched| matched.index)),
+            alive: leads.then_some(alive),
+        }
+    });
+    Standing {
+        id: metrics.id,
+        term: metrics.current_term,
+        leader: metrics.current_leader,
+        leads_with_lease: leads && heard_within(metrics, &voters, lease),
+        applied: metrics.last_applied.map_or(0, |applied| applied.index),
+        members: members.collect(),
+    }
+}
+
+/// Whether a leader heard a majority within `age`.
+pub fn heard_within(metrics: &RaftMetrics<Types>, voters: &BTreeSet<u64>, age: Duration) -> bool {
+    let alone = voters.len() == 1 && voters.contains(&metrics.id);
+    alone || metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < age)
+}
+
+/// Publishes a group's standing whenever something in it changes that is worth waking for, and
+/// writes down that the log has begun once it has.
+pub async fn follow_standing(
+    handle: Arc<Handle>,
+    folder: Arc<Folder>,
+    changes: watch::Sender<Standing>,
+) {
+    let mut metrics = handle.raft.metrics();
+    let lease = handle.timing.lease();
+    while !changes.is_closed() {
+        let now = metrics.borrow_watched().clone();
+        // A vote counts: from then on this folder has promised something.
+        let begun = now.current_term > 0 || now.last_log_index.is_some();
+        if begun && folder.identity().stage != Stage::Member {
+            let folder = folder.clone();
+            let stepping = tokio::task::spawn_blocking(move || folder.step(|_| Some(Step::Begun)));
+            if let Ok(Err(error)) = stepping.await {
+                tracing::error!(%error, "can't write down that this node is a member");
+            }
+        }
+        let next = standing(&now, lease);
+        changes.send_if_modified(|last| {
+            let differs = !same(last, &next);
+            *last = next;
+            differs
+        });
+        // A lease that runs out is a change that nothing reports.
+        if let Ok(Err(_)) = tokio::time::timeout(lease / 2, metrics.changed()).await {
+            return;
+        }
+    }
+}
+
+/// Whether two standings differ in nothing but progress.
+fn same(one: &Standing, other: &Standing) -> bool {
+    let leadership =
+        |standing: &Standing| (standing.term, standing.leader, standing.leads_with_lease);
+    let member = |a: &Member, b: &Member| {
+        (a.id, a.place, a.voter, &a.address) == (b.id, b.place, b.voter, &b.address)
+    };
+    leadership(one) == leadership(other)
+        && one.members.len() == other.members.len()
+        && one.members.iter().zip(&other.members).all(|(a, b)| member(a, b))
+}
+
+impl Handle {
+    /// Begins the group, with these nodes. Nothing if it has begun.
+    pub async fn found(&self, members: BTreeMap<u64, PeerNode>) -> Result<(), String> {
+        let begun = self.raft.is_initialized().await.map_err(|error| error.to_string())?;
+        if begun {
+            return Ok(());
+        }
+        self.raft.initialize(members).await.map_err(|error| error.to_string())
+    }
+
+    /// Lets a node that replaces another in, one step at each call: as a learner, then, once it has
+    /// caught up on log and songs, as a voter in the other's stead.
+    pub async fn admit(self: &Arc<Self>, request: &JoinRequest) -> Result<JoinReply, Status> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let membership = metrics.membership_config.clone();
+        if !metrics.state.is_leader() {
+            let leader =
+                metrics.current_leader.and_then(|id| Some((id, membership.get_node(&id)?.clone())));
+            let (leader, node) = leader.unwrap_or_default();
+            return Ok(JoinReply { leader, leader_address: node.address, ..JoinReply::default() });
+        }
+        let incarnation = Id::from_wire(&request.incarnation)
+            .ok_or(Status::invalid_argument("no incarnation"))?;
+        if Id::from_wire(&request.cluster) != self.own.cluster {
+            return Err(Status::failed_precondition("this is another cluster"));
+        }
+        if self.state.read().shard.replacement(request.place) != Some(request.node) {
+            return Err(Status::failed_precondition(format!(
+                "node {} does not wait for place {}; run `jam --servers … cluster replace {}`",
+                request.node, request.place, request.place
+            )));
+        }
+        let answer = |waiting_for: &str| JoinReply {
+            leader: metrics.id,
+            waiting_for: waiting_for.to_owned(),
+            ..JoinReply::default()
+        };
+        if membership.membership().get_joint_config().len() > 1 {
+            return Ok(answer("a change of members that is under way"));
+        }
+        let node = PeerNode {
+            address: request.address.clone(),
+            place: request.place,
+            incarnation: incarnation.0,
+        };
+        let Some(known) = membership.get_node(&request.node) else {
+            let stale = learners_of(&membership, request.place);
+            if !stale.is_empty() {
+                self.change(ChangeMembers::RemoveNodes(stale)).await?;
+            }
+            self.change(ChangeMembers::AddNodes(BTreeMap::from([(request.node, node)]))).await?;
+            return Ok(answer("the log"));
+        };
+        if known.incarnation != incarnation.0 {
+            return Err(Status::failed_precondition(format!(
+                "node {} has begun with another data folder, which it must not lose; run `jam --servers … cluster \
+                 replace {}` again and start with an empty one",
+                request.node, request.place
+            )));
+        }
+        if membership.voter_ids().any(|id| id == request.node) {
+            return Ok(JoinReply { voter: true, ..answer("") });
+        }
+        let matched = metrics
+            .replication
+            .as_ref()
+            .and_then(|nodes| nodes.get(&request.node))
+            .copied()
+            .flatten();
+        let behind = metrics
+            .last_log_index
+            .unwrap_or(0)
+            .saturating_sub(matched.map_or(0, |matched| matched.index));
+        if matched.is_none() || behind > LAG_ENTRIES_MAX {
+            return Ok(answer(&format!("{behind} log entries")));
+        }
+        if !request.holds_songs {
+            return Ok(answer("songs"));
+        }
+        let others =
+            membership.nodes().filter(|(_, node)| node.place != request.place).map(|(&id, _)| id);
+        let others: BTreeSet<u64> = others.collect();
+        let mut voters: BTreeSet<u64> =
+            membership.voter_ids().filter(|id| others.contains(id)).collect();
+        voters.insert(request.node);
+        self.change(ChangeMembers::ReplaceAllVoters(voters)).await?;
+        tracing::info!(
+            node = request.node,
+            place = request.place,
+            "a new node votes in the place of a lost one"
+        );
+        Ok(JoinReply { voter: true, ..answer("") })
+    }
+
+    async fn change(self: &Arc<Self>, change: ChangeMembers<u64, PeerNode>) -> Result<(), Status> {
+        let this = self.clone();
+        // A caller that hangs up must not stop a change between its two steps.
+        let changing =
+            tokio::spawn(async move { this.raft.change_membership(change, false).await });
+        match tokio::time::timeout(CHANGE_TTL, changing).await {
+            Ok(Ok(Ok(_))) => Ok(()),
+            Ok(Ok(Err(error))) => {
+                Err(Status::unavailable(format!("the members were not changed: {error}")))
+            }
+            Ok(Err(error)) => Err(Status::unavailable(error.to_string())),
+            Err(_) => Err(Status::unavailable(
+                "the members were not changed in time; it may still happen",
+            )),
+        }
+    }
+}
+
+/// Nodes that began to take `place` and were lost before they voted.
+fn learners_of(membership: &StoredMembership, place: u64) -> BTreeSet<u64> {
+    let voters: BTreeSet<u64> = membership.voter_ids().collect();
+    let at_place =
+        membership.nodes().filter(|(id, node)| node.place == place && !voters.contains(id));
+    at_place.map(|(&id, _)| id).collect()
+}

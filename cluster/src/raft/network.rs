@@ -1,0 +1,310 @@
+//! Raft's calls to other nodes, over tonic.
+//!
+//! Log entries flow over one pipelined stream; heartbeats and votes are calls of their own on a
+//! connection of their own, so that no batch of entries delays the proof that the leader lives.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use jam_proto::wire::peer::v1::{RaftMessage, SnapshotChunk};
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{
+    NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
+};
+use openraft::network::{RPCOption, RPCTypes, stream_append_sequential};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tonic::{Code, Status};
+
+use super::link::{Lane, Link, Links};
+use super::types::{PeerNode, Snapshot, SnapshotMeta, Types, Vote};
+use crate::identity::Identity;
+
+/// Bytes of a snapshot in one message.
+const CHUNK_BYTES: usize = 256 << 10;
+/// A follower that stores nothing of what it was sent for this long is treated as unreachable.
+/// Far above a slow disk's sync, so that one only slows the log down.
+const APPEND_TTL: Duration = Duration::from_secs(2);
+
+/// What the first message of a snapshot says.
+#[derive(Serialize, serde::Deserialize)]
+pub struct SnapshotHead {
+    /// Of the leader that sends it.
+    pub vote: Vote,
+    /// What it covers.
+    pub meta: SnapshotMeta,
+    /// Bytes that follow.
+    pub bytes: u64,
+}
+
+/// A message's body.
+pub fn encode<T: Serialize>(message: &T) -> Result<RaftMessage, Status> {
+    let body = postcard::to_stdvec(message).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(RaftMessage { body: body.into() })
+}
+
+/// What a message's body says.
+pub fn decode<T: DeserializeOwned>(message: &RaftMessage) -> Result<T, Status> {
+    postcard::from_bytes(&message.body).map_err(|error| {
+        Status::invalid_argument(format!("a Raft message that can't be read: {error}"))
+    })
+}
+
+/// Makes the ways from this node to the others.
+pub struct Network {
+    /// Channels.
+    pub links: Links,
+    /// Who calls.
+    pub own: Identity,
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, node: &PeerNode) -> Peer {
+        self.peer(target, node, Lane::Log)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &PeerNode) -> Peer {
+        self.peer(target, node, Lane::Quick)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &PeerNode) -> Peer {
+        self.peer(target, node, Lane::Bulk)
+    }
+}
+
+impl Network {
+    fn peer(&self, target: u64, node: &PeerNode, lane: Lane) -> Peer {
+        let link = Link::new(self.links.clone(), &self.own, target, node);
+        Peer { link, lane, id: self.own.node.unwrap_or(0), target }
+    }
+}
+
+/// The way to one node.
+pub struct Peer {
+    link: Link,
+    lane: Lane,
+    id: u64,
+    target: u64,
+}
+
+impl Peer {
+    fn failed(&self, status: &Status, action: RPCTypes, ttl: Duration) -> RPCError<Types> {
+        match status.code() {
+            Code::DeadlineExceeded | Code::Cancelled => self.timeout(action, ttl),
+            // Not there, or not the one that is meant: ask again later, not at once.
+            Code::Unavailable
+            | Code::FailedPrecondition
+            | Code::Unauthenticated
+            | Code::InvalidArgument => RPCError::Unreachable(Unreachable::new(status)),
+            _ => RPCError::Network(NetworkError::new(status)),
+        }
+    }
+
+    fn timeout(&self, action: RPCTypes, timeout: Duration) -> RPCError<Types> {
+        RPCError::Timeout(Timeout { action, id: self.id, target: self.target, timeout })
+    }
+
+    /// One call and its answer, within `ttl`.
+    async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        action: RPCTypes,
+        method: Method,
+        request: &Q,
+        ttl: Duration,
+    ) -> Result<A, RPCError<Types>> {
+        let call = async {
+            let request = self.link.request(encode(request)?, Some(ttl));
+            let mut client = self.link.client(Lane::Quick)?;
+            let answer = match method {
+                Method::Append => client.append(request).await?,
+                Method::Vote => client.vote(request).await?,
+                Method::PreVote => client.pre_vote(request).await?,
+                Method::TransferLeader => client.transfer_leader(request).await?,
+            };
+            decode(&answer.into_inner())
+        };
+        // The deadline in the request covers the wait for the answer, not that for a connection.
+        match tokio::time::timeout(ttl, call).await {
+            Ok(answer) => answer.map_err(|status| self.failed(&status, action, ttl)),
+            Err(_) => Err(self.timeout(action, ttl)),
+        }
+    }
+
+    async fn open_stream<S>(
+        &self,
+        input: S,
+        setup: Duration,
+    ) -> Result<
+        BoxStream<'static, Result<StreamAppendResult<Types>, RPCError<Types>>>,
+        RPCError<Types>,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        let sent = Arc::new(AtomicU64::new(0));
+        let counter = sent.clone();
+        let requests = input.filter_map(move |request| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            // Openraft's own types always encode; were it otherwise, the missing answer would end the stream.
+            std::future::ready(encode(&request).ok())
+        });
+        let failed = |status: Status| self.failed(&status, RPCTypes::AppendEntries, setup);
+        let mut client = self.link.client(self.lane).map_err(failed)?;
+        let opening = client.stream_append(self.link.request(requests, None));
+        let opened = tokio::time::timeout(setup, opening).await;
+        let opened = opened.map_err(|_| self.timeout(RPCTypes::AppendEntries, setup))?;
+        let answers = opened.map_err(failed)?.into_inner();
+
+        let peer = Self { link: self.link.clone(), ..*self };
+        let state = Some((answers, sent, 0_u64, peer));
+        let answers = futures_util::stream::unfold(state, |state| async move {
+            let (mut answers, sent, answered, peer) = state?;
+            let answer = loop {
+                match tokio::time::timeout(APPEND_TTL, answers.message()).await {
+                    Ok(answer) => break answer,
+                    // Nothing to say while nothing was asked.
+                    Err(_) if sent.load(Ordering::Relaxed) <= answered => {}
+                    Err(_) => {
+                        return Some((
+                            Err(peer.timeout(RPCTypes::AppendEntries, APPEND_TTL)),
+                            None,
+                        ));
+                    }
+                }
+            };
+            let failed = |status: Status| peer.failed(&status, RPCTypes::AppendEntries, APPEND_TTL);
+            match answer.and_then(|answer| answer.map(|answer| decode(&answer)).transpose()) {
+                Ok(None) => None,
+                Ok(Some(answer)) => Some((Ok(answer), Some((answers, sent, answered + 1, peer)))),
+                Err(status) => Some((Err(failed(status)), None)),
+            }
+        });
+        Ok(Box::pin(answers))
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: Snapshot,
+        ttl: Duration,
+    ) -> Result<SnapshotResponse<Types>, Status> {
+        let Snapshot { meta, snapshot: body } = snapshot;
+        let head = postcard::to_stdvec(&SnapshotHead { vote, meta, bytes: body.len() as u64 });
+        let head = head.map_err(|error| Status::internal(error.to_string()))?;
+        let first = SnapshotChunk { head: head.into(), data: Bytes::new() };
+        let offsets = (0..body.len()).step_by(CHUNK_BYTES);
+        let rest = offsets.map(move |at| SnapshotChunk {
+            head: Bytes::new(),
+            data: body.slice(at..body.len().min(at + CHUNK_BYTES)),
+        });
+        let chunks = futures_util::stream::iter(std::iter::once(first).chain(rest));
+        let mut client = self.link.client(Lane::Bulk)?;
+        let answer = client.install_snapshot(self.link.request(chunks, Some(ttl))).await?;
+        decode(&answer.into_inner())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Method {
+    Append,
+    Vote,
+    PreVote,
+    TransferLeader,
+}
+
+impl RaftNetworkV2<Types> for Peer {
+    type SnapshotData = Bytes;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        self.call(RPCTypes::AppendEntries, Method::Append, &request, option.hard_ttl()).await
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        match self.lane {
+            // A heartbeat is one question and one answer.
+            Lane::Quick => stream_append_sequential(self, input, option),
+            Lane::Log | Lane::Bulk => Box::pin(async move {
+                let answers: BoxStream<'s, _> = self.open_stream(input, APPEND_TTL).await?;
+                Ok(answers)
+            }),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.call(RPCTypes::Vote, Method::Vote, &request, option.hard_ttl()).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.call(RPCTypes::Vote, Method::PreVote, &request, option.hard_ttl()).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let ttl = option.hard_ttl();
+        let sending = tokio::time::timeout(ttl, self.send_snapshot(vote, snapshot, ttl));
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            sent = sending => match sent {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(status)) => Err(streaming(self.failed(&status, RPCTypes::InstallSnapshot, ttl))),
+                Err(_) => Err(streaming(self.timeout(RPCTypes::InstallSnapshot, ttl))),
+            },
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        self.call(RPCTypes::TransferLeader, Method::TransferLeader, &request, option.hard_ttl())
+            .await
+    }
+}
+
+fn streaming(error: RPCError<Types>) -> StreamingError<Types> {
+    match error {
+        RPCError::Timeout(error) => StreamingError::Timeout(error),
+        RPCError::Unreachable(error) => StreamingError::Unreachable(error),
+        RPCError::Network(error) => StreamingError::Network(error),
+        RPCError::RemoteError(error) => match error.source {},
+    }
+}

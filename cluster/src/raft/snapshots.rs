@@ -1,0 +1,146 @@
+//! Snapshots on disk: chunks under a new generation, then one pointer flipped.
+//!
+//! A power cut leaves the old snapshot or the new one, never a mixture. Each group of chunks is a
+//! write of its own, so that the log goes on between them however large the state is.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::layout::{self, VALUE_BYTES_MAX};
+use super::store::{Shared, meta};
+use super::types::SnapshotMeta;
+use super::writer::{Op, encode};
+
+/// Chunks in one write: small enough that log entries never wait long for it.
+const CHUNKS_PER_WRITE: usize = 64;
+
+/// The pointer to the current snapshot.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Pointer {
+    generation: u64,
+    chunks: u32,
+    crc: u32,
+}
+
+/// A snapshot as its chunks hold it.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    meta: SnapshotMeta,
+    body: Bytes,
+}
+
+/// Saves and loads snapshots. Clones share them.
+#[derive(Clone)]
+pub struct Snapshots {
+    shared: Arc<Shared>,
+    /// What the one on disk covers, once that is known. Held during a save: one at a time.
+    current: Arc<Mutex<Option<SnapshotMeta>>>,
+}
+
+impl Snapshots {
+    /// The snapshots of an open store.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, current: Arc::default() }
+    }
+
+    /// Makes a snapshot the current one. Once this returns it is durable, and the log that it
+    /// covers may be purged.
+    pub async fn save(&self, meta: SnapshotMeta, body: Bytes) -> io::Result<()> {
+        let mut saved = self.current.lock().await;
+        // After a restart openraft installs the one that it just loaded.
+        if saved.as_ref() == Some(&meta) {
+            return Ok(());
+        }
+        let this = self.clone();
+        let covers = meta.clone();
+        let (bytes, current) = blocking(move || {
+            let bytes = postcard::to_stdvec(&Stored { meta, body }).map_err(io::Error::other)?;
+            Ok((Bytes::from(bytes), this.pointer()?))
+        })
+        .await?;
+        let generation = current.map_or(1, |pointer| pointer.generation + 1);
+        // What a save that was cut off left under this generation.
+        self.sweep(current.map(|pointer| pointer.generation)).await?;
+
+        let mut chunks: u32 = 0;
+        for group in bytes.chunks(VALUE_BYTES_MAX * CHUNKS_PER_WRITE) {
+            let mut pairs = Vec::new();
+            for chunk in group.chunks(VALUE_BYTES_MAX) {
+                pairs.push((layout::chunk_key(generation, chunks), Some(chunk.to_vec())));
+                chunks += 1;
+            }
+            self.put(pairs).await?;
+        }
+        let pointer = Pointer { generation, chunks, crc: crc32fast::hash(&bytes) };
+        self.put(vec![(layout::SNAPSHOT.to_vec(), Some(encode(&pointer)?))]).await?;
+        *saved = Some(covers);
+        self.sweep(Some(generation)).await
+    }
+
+    /// The current snapshot.
+    pub async fn load(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
+        let mut current = self.current.lock().await;
+        let this = self.clone();
+        let loaded = blocking(move || this.load_blocking()).await?;
+        *current = loaded.as_ref().map(|(meta, _)| meta.clone());
+        Ok(loaded)
+    }
+
+    fn load_blocking(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
+        let Some(pointer) = self.pointer()? else { return Ok(None) };
+        let bytes = self.shared.with_db(|db| {
+            let mut bytes = Vec::new();
+            for chunk in 0..pointer.chunks {
+                let value = db.get(layout::chunk_key(pointer.generation, chunk))?;
+                bytes.extend_from_slice(&value.ok_or_else(|| layout::damaged("the snapshot"))?);
+            }
+            Ok(bytes)
+        })?;
+        if crc32fast::hash(&bytes) != pointer.crc {
+            return Err(layout::damaged("the snapshot"));
+        }
+        let stored: Stored =
+            postcard::from_bytes(&bytes).map_err(|_| layout::damaged("the snapshot"))?;
+        Ok(Some((stored.meta, stored.body)))
+    }
+
+    fn pointer(&self) -> io::Result<Option<Pointer>> {
+        self.shared.with_db(|db| meta(db, layout::SNAPSHOT))
+    }
+
+    /// Removes the chunks of all generations but one.
+    async fn sweep(&self, keep: Option<u64>) -> io::Result<()> {
+        let shared = self.shared.clone();
+        let stale = blocking(move || {
+            shared.with_db(|db| {
+                let mut stale = Vec::new();
+                for key in db.range(layout::all_chunk_keys()).keys() {
+                    let key = key?;
+                    if Some(layout::chunk_generation(&key)?) != keep {
+                        stale.push(key.to_vec());
+                    }
+                }
+                Ok(stale)
+            })
+        })
+        .await?;
+        for group in stale.chunks(CHUNKS_PER_WRITE) {
+            self.put(group.iter().map(|key| (key.clone(), None)).collect()).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&self, pairs: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> io::Result<()> {
+        self.shared.durable(|done| Op::Put { pairs, done }).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

@@ -1,0 +1,187 @@
+//! The small file beside sled that says how far this node's promises went.
+//!
+//! sled silently drops the end of its log when a byte in the middle has flipped, and comes back
+//! as an older, consistent database. A node that forgot a vote or an entry that it acknowledged
+//! would break Raft's promise without knowing it. So vote and last log id are written here too,
+//! after sled has them: a sled that is behind this file has lost something.
+//!
+//! Two slots are written in turn, each in a sector of its own and with a checksum, so that a torn
+//! write leaves the other one.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::types::{LogId, Vote};
+
+/// A slot per 4 KiB: the largest sector that disks write as one.
+const SLOT_BYTES: usize = 4096;
+const MAGIC: [u8; 4] = *b"jamv";
+/// Magic, checksum, length.
+const HEADER_BYTES: usize = 12;
+
+/// How far the promises of this node go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// The last vote it gave, term included.
+    pub vote: Option<Vote>,
+    /// The last log entry it stored.
+    pub last: Option<LogId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Slot {
+    /// Counts writes; the higher one is the newer.
+    sequence: u64,
+    promise: Promise,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub struct VoteFile {
+    file: File,
+    sequence: u64,
+    promise: Promise,
+}
+
+/// Why the file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum VoteFileError {
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Neither slot is whole.
+    #[error("both of its slots are damaged")]
+    Damaged,
+}
+
+impl VoteFile {
+    /// Makes a new file that promises nothing. The caller syncs the folder.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let mut made = Self { file, sequence: 0, promise: Promise::default() };
+        // Both slots: from here on the file never grows, so that a write needs no new metadata.
+        made.write(Promise::default())?;
+        made.write(Promise::default())?;
+        made.file.sync_all()?;
+        Ok(made)
+    }
+
+    /// Opens a file that was made before.
+    pub fn open(path: &Path) -> Result<Self, VoteFileError> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let slots = [read_slot(&file, 0)?, read_slot(&file, 1)?];
+        if slots.iter().any(Option::is_none) {
+            tracing::warn!(file = %path.display(), "one slot of the vote file is damaged; using the other");
+        }
+        let newest = slots
+            .into_iter()
+            .flatten()
+            .max_by_key(|slot| slot.sequence)
+            .ok_or(VoteFileError::Damaged)?;
+        Ok(Self { file, sequence: newest.sequence, promise: newest.promise })
+    }
+
+    /// What the file says.
+    pub fn promise(&self) -> &Promise {
+        &self.promise
+    }
+
+    /// Writes and syncs a promise. Does nothing if it is the one that stands.
+    pub fn save(&mut self, promise: Promise) -> io::Result<()> {
+        if promise == self.promise {
+            return Ok(());
+        }
+        self.write(promise)?;
+        self.file.sync_data()
+    }
+
+    /// One that can't be written, as on a disk that failed.
+    #[cfg(test)]
+    pub fn broken(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::open(path)?, sequence: 0, promise: Promise::default() })
+    }
+
+    fn write(&mut self, promise: Promise) -> io::Result<()> {
+        let slot = Slot { sequence: self.sequence + 1, promise };
+        let body = postcard::to_stdvec(&slot).map_err(io::Error::other)?;
+        let mut bytes = vec![0; SLOT_BYTES];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4..8].copy_from_slice(&crc32fast::hash(&body).to_le_bytes());
+        bytes[8..12].copy_from_slice(&(body.len() as u32).to_le_bytes());
+        bytes[HEADER_BYTES..HEADER_BYTES + body.len()].copy_from_slice(&body);
+        self.file.write_all_at(&bytes, slot.sequence % 2 * SLOT_BYTES as u64)?;
+        self.sequence = slot.sequence;
+        self.promise = slot.promise;
+        Ok(())
+    }
+}
+
+fn read_slot(file: &File, number: u64) -> io::Result<Option<Slot>> {
+    let mut bytes = vec![0; SLOT_BYTES];
+    match file.read_exact_at(&mut bytes, number * SLOT_BYTES as u64) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    Ok(parse_slot(&bytes))
+}
+
+fn parse_slot(bytes: &[u8]) -> Option<Slot> {
+    let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
+    let length = word(8)? as usize;
+    let body = bytes.get(HEADER_BYTES..HEADER_BYTES.checked_add(length)?)?;
+    let whole = bytes[..4] == MAGIC && word(4)? == crc32fast::hash(body);
+    whole.then(|| postcard::from_bytes(body).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn promise(term: u64, index: u64) -> Promise {
+        Promise { vote: Some(Vote::new(term, 1)), last: Some(LogId::new(term.into(), index)) }
+    }
+
+    #[test]
+    fn the_newest_promise_comes_back() -> Result<(), VoteFileError> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("vote");
+        let mut file = VoteFile::create(&path)?;
+        assert_eq!(VoteFile::open(&path)?.promise(), &Promise::default());
+        for term in 1..10 {
+            file.save(promise(term, term * 10))?;
+            assert_eq!(VoteFile::open(&path)?.promise(), &promise(term, term * 10));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn any_damage_to_one_slot_leaves_a_promise_and_to_both_is_an_error() -> Result<(), VoteFileError>
+    {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("vote");
+        let mut file = VoteFile::create(&path)?;
+        file.save(promise(1, 10))?;
+        file.save(promise(2, 20))?;
+        let whole = std::fs::read(&path)?;
+        for at in [0, 5, 9, HEADER_BYTES, HEADER_BYTES + 3] {
+            for slot in 0..2 {
+                let mut bytes = whole.clone();
+                bytes[slot * SLOT_BYTES + at] ^= 0x10;
+                std::fs::write(&path, &bytes)?;
+                let kept = VoteFile::open(&path)?.promise().clone();
+                assert!([promise(1, 10), promise(2, 20)].contains(&kept), "{kept:?}");
+                bytes[(1 - slot) * SLOT_BYTES + at] ^= 0x10;
+                std::fs::write(&path, &bytes)?;
+                assert!(matches!(VoteFile::open(&path), Err(VoteFileError::Damaged)));
+            }
+        }
+        std::fs::write(&path, &whole[..SLOT_BYTES])?;
+        assert!(VoteFile::open(&path).is_ok());
+        Ok(())
+    }
+}

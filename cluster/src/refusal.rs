@@ -1,0 +1,165 @@
+//! How a node says no. One type for all that never reached the log, and its one way onto the wire.
+
+use jam_proto::convert::Malformed;
+use jam_proto::ids::{InvalidName, RoomCode};
+use jam_proto::shard::Outcome;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+use crate::shard::ProposeError;
+
+/// The metadata that holds a refusal's stable code.
+pub const ERROR_KEY: &str = "jam-error";
+
+/// Why a request was not served. But for [`Refusal::Unknown`], nothing was or will be changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No majority answers, or no leader came up in time.
+    #[error(
+        "no majority of the nodes answers, so nothing was changed; try again when more nodes are up"
+    )]
+    NoQuorum,
+    /// This node was asked as the leader, and is not. Never leaves the cluster's nodes.
+    #[error("this node does not lead; ask another one")]
+    NotLeader,
+    /// The deadline passed; it may still be applied.
+    #[error(
+        "the outcome is unknown: it was not committed in time and may still be; repeat it with the same number"
+    )]
+    Unknown,
+    /// This node is stopping, or can't do it now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A request that can't be meant.
+    #[error("{0}")]
+    Invalid(String),
+    /// A stated limit; the message names it.
+    #[error("{0}")]
+    Limit(String),
+    /// No token, or a wrong one.
+    #[error("this cluster wants a token: give it with --token or JAM_TOKEN")]
+    Unauthenticated,
+    /// No such room, in the newest state.
+    #[error("there is no room {0}; `jam rooms` lists them")]
+    RoomUnknown(RoomCode),
+    /// No such node.
+    #[error("{0}")]
+    NodeUnknown(String),
+    /// The caller belongs to another cluster.
+    #[error("this node belongs to another cluster")]
+    OtherCluster,
+    /// The watcher did not read what it was sent.
+    #[error("this watcher reads too slowly and was dropped; watch again from the last revision")]
+    SlowWatcher,
+    /// The caller knows more than this node does yet.
+    #[error("this node is behind revision {0}; try another node")]
+    Behind(u64),
+    /// A bug or a failed disk.
+    #[error("{0}")]
+    Internal(String),
+    /// What another node said, word for word.
+    #[error("{message}")]
+    Relayed {
+        /// Its gRPC code.
+        grpc: Code,
+        /// Its stable code.
+        code: String,
+        /// Its sentence.
+        message: String,
+    },
+}
+
+impl Refusal {
+    /// The log answered with what does not fit the question.
+    pub fn strange(outcome: &Outcome) -> Self {
+        Self::Internal(format!("the log answered with {outcome:?}, which is a bug"))
+    }
+
+    /// The stable code for programs.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NoQuorum => "no_quorum",
+            Self::NotLeader => "not_leader",
+            Self::Unknown => "unknown",
+            Self::Unavailable(_) => "unavailable",
+            Self::Invalid(_) => "invalid",
+            Self::Limit(_) => "limit",
+            Self::Unauthenticated => "unauthenticated",
+            Self::RoomUnknown(_) => "room_unknown",
+            Self::NodeUnknown(_) => "node_unknown",
+            Self::OtherCluster => "other_cluster",
+            Self::SlowWatcher => "slow_watcher",
+            Self::Behind(_) => "behind",
+            Self::Internal(_) => "internal",
+            Self::Relayed { code, .. } => code,
+        }
+    }
+
+    fn grpc_code(&self) -> Code {
+        match self {
+            Self::NoQuorum | Self::NotLeader | Self::Unavailable(_) | Self::Behind(_) => {
+                Code::Unavailable
+            }
+            Self::Unknown => Code::DeadlineExceeded,
+            Self::Invalid(_) => Code::InvalidArgument,
+            Self::Limit(_) | Self::SlowWatcher => Code::ResourceExhausted,
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::RoomUnknown(_) | Self::NodeUnknown(_) => Code::NotFound,
+            Self::OtherCluster => Code::FailedPrecondition,
+            Self::Internal(_) => Code::Internal,
+            Self::Relayed { grpc, .. } => *grpc,
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let mut status = Self::new(refusal.grpc_code(), refusal.to_string());
+        // A code is one of ours, or came out of metadata.
+        if let Ok(code) = MetadataValue::try_from(refusal.code()) {
+            status.metadata_mut().insert(ERROR_KEY, code);
+        }
+        status
+    }
+}
+
+impl From<ProposeError> for Refusal {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::NotLeader { .. } => Self::NotLeader,
+            ProposeError::NoQuorum => Self::NoQuorum,
+            ProposeError::Stopped(_) => Self::Unavailable(error.to_string()),
+            ProposeError::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<InvalidName> for Refusal {
+    fn from(error: InvalidName) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(error: Malformed) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+/// The `jam-error` code of a status, if a node put one there.
+pub fn code_of(status: &Status) -> Option<&str> {
+    status.metadata().get(ERROR_KEY).and_then(|code| code.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_travels() {
+        let status = Status::from(Refusal::NoQuorum);
+        assert_eq!(code_of(&status), Some("no_quorum"));
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(Status::from(Refusal::Unknown).code(), Code::DeadlineExceeded);
+    }
+}

@@ -1,0 +1,151 @@
+//! One port for everything: gRPC and plain HTTP, HTTP/1 and HTTP/2.
+//!
+//! What a single client may take is bounded here, below all services: connections, streams on one
+//! connection, headers, and the time that a connection may say nothing.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use futures_util::{Stream, stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// Connections at one time. A listener has three: for events, time and songs.
+const CONNECTIONS_MAX: usize = 8192;
+/// Streams at one time on one connection.
+const STREAMS_MAX: u32 = 512;
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+/// A client that answers no ping for the sum of these is gone, and its listener with it.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection on which nothing at all comes is closed.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a failed accept, which most often means that the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop`, then lets what is under way end.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), tonic::transport::Error> {
+    Server::builder()
+        .accept_http1(true)
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .add_routes(Routes::from(router))
+        .serve_with_incoming_shutdown(connections(listener), stop)
+        .await
+}
+
+/// As many file descriptors as the system lets us have: each connection takes one, and the usual
+/// soft limit is made for programs that use select(2).
+pub fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
+    let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    stream::unfold((listener, free), |(listener, free)| async {
+        let connection = accept(&listener, &free).await;
+        Some((Ok(connection), (listener, free)))
+    })
+}
+
+async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Connection {
+    let slot = Arc::clone(free).acquire_owned().await.expect("nobody closes the semaphore");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Only a hint: without it, small messages wait for each other.
+                let _ = stream.set_nodelay(true);
+                let silent = Some(Box::pin(sleep(FIRST_BYTE_TIMEOUT)));
+                return Connection { stream, silent, _slot: slot };
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A client's connection, in its slot.
+struct Connection {
+    stream: TcpStream,
+    /// Until the first byte came.
+    silent: Option<Pin<Box<Sleep>>>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            self.silent = None;
+            return Poll::Ready(read);
+        }
+        if let Some(silent) = &mut self.silent {
+            ready!(silent.as_mut().poll(context));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

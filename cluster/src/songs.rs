@@ -1,0 +1,124 @@
+//! What songs need from the rest of the node, and what they are told.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use jam_proto::event::Event;
+use jam_proto::ids::{RoomCode, TrackId};
+use jam_proto::shard::{Outcome, Shard};
+use jam_proto::wire::log::v1::RegisterTrack;
+use jam_proto::wire::log::v1::log_entry::Op;
+use jam_proto::wire::v1::Track;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use crate::blobs::{Blobs, Cluster, Neighbour};
+use crate::forward::Forwarder;
+use crate::refusal::Refusal;
+use crate::shard::{AppliedSink, Group, Member};
+use crate::watch::WatchHub;
+
+/// For committing a song whose bytes have arrived: its upload took longer.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The node, as its songs see it.
+pub struct SongCluster {
+    /// Members, and what is committed.
+    pub group: Group,
+    /// The way to the leader.
+    pub forwarder: Forwarder,
+}
+
+#[tonic::async_trait]
+impl Cluster for SongCluster {
+    fn own_id(&self) -> u64 {
+        self.group.standing().id
+    }
+
+    fn members(&self) -> Vec<Neighbour> {
+        let members = self.group.standing().members.into_iter();
+        let neighbour = |Member { id, address, voter, .. }| Neighbour { id, address, voter };
+        members.map(neighbour).collect()
+    }
+
+    fn track(&self, id: &TrackId) -> Option<Track> {
+        self.group.read(|shard| shard.track(id).cloned())
+    }
+
+    async fn register(&self, track: Track) -> Result<Track, Status> {
+        let op = Op::RegisterTrack(RegisterTrack { track: Some(track) });
+        match self.forwarder.propose(op, REGISTER_TIMEOUT).await? {
+            Outcome::Track(track) => Ok(track),
+            Outcome::TracksFull(limit) => {
+                let message = format!("the cluster has {limit} songs, its limit");
+                Err(Refusal::Limit(message).into())
+            }
+            other => Err(Refusal::strange(&other).into()),
+        }
+    }
+
+    async fn catch_up(&self) -> Result<(), Status> {
+        Ok(self.forwarder.catch_up(CATCH_UP_TIMEOUT).await?)
+    }
+
+    fn sign(&self, node: u64, metadata: &mut MetadataMap) -> Result<(), Status> {
+        self.forwarder.links().sign(metadata);
+        self.group.sign(node, metadata)
+    }
+
+    fn admit(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        self.group.admit(metadata)
+    }
+}
+
+/// Hears what is applied, for those who watch and for the songs.
+pub struct Applied {
+    hub: Arc<WatchHub>,
+    songs: OnceLock<(Group, Arc<Blobs>)>,
+}
+
+impl Applied {
+    /// Before there is a group: what it applies while it starts is made good by [`Self::connect`].
+    pub fn new(hub: Arc<WatchHub>) -> Self {
+        Self { hub, songs: OnceLock::new() }
+    }
+
+    /// Tells the songs what is committed, from here on and until here.
+    pub fn connect(&self, group: &Group, blobs: &Arc<Blobs>) {
+        // Called once, by the node. In this order, nothing is missed; what comes twice does no harm.
+        let _ = self.songs.set((group.clone(), blobs.clone()));
+        group.read(|shard| shard.tracks().for_each(|(_, track)| blobs.want(track)));
+    }
+
+    /// Whether every committed song is here: only then may this node vote.
+    pub fn holds_songs(self: &Arc<Self>) -> BoxFuture<'static, bool> {
+        let applied = Arc::clone(self);
+        Box::pin(async move {
+            let Some((group, blobs)) = applied.songs.get() else { return false };
+            let tracks: Vec<TrackId> =
+                group.read(|shard| shard.tracks().map(|(id, _)| *id).collect());
+            blobs.holds_every(&tracks)
+        })
+    }
+}
+
+impl AppliedSink for Applied {
+    fn applied(&self, index: u64, events: &[(RoomCode, Vec<Event>)], state: &Shard) {
+        self.hub.applied(index, events, state);
+    }
+
+    fn registered(&self, track: &Track) {
+        if let Some((_, blobs)) = self.songs.get() {
+            blobs.want(track);
+        }
+    }
+
+    fn replaced(&self, index: u64, state: &Shard) {
+        self.hub.replaced(index, state);
+        if let Some((_, blobs)) = self.songs.get() {
+            state.tracks().for_each(|(_, track)| blobs.want(track));
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! The node's clock: its map from the raw clock to shared time, and who may change it when.
+//!
+//! Readers (each stamp, each clock probe) take no lock. Three things change the map: discipline
+//! to a leader's time, the start of a leadership that can't continue it, and nothing else.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use jam_proto::sync::{Estimate, SharedMap};
+use jam_proto::time::{Flicks, SharedTime};
+use jam_proto::wire::log::v1::ClockEpoch;
+use tokio::sync::watch;
+
+use super::raw::{self, Awake};
+use super::saved::Saved;
+use super::slewed::SlewedMap;
+
+/// Above this, time is not continued: a listener hears a jump from about 2 ms.
+const CONTINUED_BOUND_NS_MAX: i64 = 1_000_000;
+/// How fast a map that is not disciplined may drift off its leader's: what is left after the drift
+/// was fitted, with room for a machine that warms up.
+const HOLDOVER_PPM: i64 = 5;
+/// A map that is this far off was never right (or somebody's machine stood still): no slewing
+/// would end in time.
+const STEP_NS_MIN: i64 = 100_000_000;
+/// Rounds of probes after which a filter's own drift is better than the one that the map has.
+const DRIFT_ROUNDS_MIN: u32 = 30;
+/// Where a cluster's time begins. Not 0, so that instants shortly before are no odd numbers.
+const ORIGIN: SharedTime = SharedTime(Flicks::from_secs(3600).0);
+
+/// The node's clock.
+#[derive(Debug)]
+pub struct NodeClock {
+    state: ArcSwap<State>,
+    /// Held by whoever changes the map.
+    writing: Mutex<()>,
+    broken: watch::Sender<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct State {
+    map: SlewedMap,
+    /// The committed epoch that the map belongs to; 0: to none, so it can't be continued.
+    epoch: u64,
+    /// How far from the leader's time it may be at `sure_raw_ns`, ns.
+    bound_ns: i64,
+    sure_raw_ns: i64,
+    lead: Lead,
+}
+
+/// Whose map it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lead {
+    /// Another node's time is the reference: this map follows it.
+    Following,
+    /// This node was elected and its `ClockEpoch` is on its way.
+    Opening,
+    /// This map is the reference, in this term.
+    Leads(u64),
+}
+
+impl State {
+    fn bound_at(&self, raw_ns: i64) -> i64 {
+        if matches!(self.lead, Lead::Leads(_)) {
+            return 0;
+        }
+        let age_ns = (raw_ns - self.sure_raw_ns).max(0);
+        self.bound_ns.saturating_add(age_ns / 1_000_000 * HOLDOVER_PPM)
+    }
+}
+
+impl NodeClock {
+    /// A clock that goes on from what was saved, as far as that can be: in the same boot, without a
+    /// suspend in between, `saved` is as good as its age. Otherwise it says where time was at least.
+    pub fn resume(saved: Option<&Saved>, boot_id: &str, now: Awake) -> Self {
+        let continued = saved.filter(|saved| {
+            !boot_id.is_empty()
+                && saved.boot_id == boot_id
+                && !now.slept_since(&saved.awake())
+                && saved.raw_ns <= now.raw_ns
+        });
+        let state = match continued {
+            Some(saved) => State {
+                map: SlewedMap::settled(SharedMap {
+                    raw_ns: saved.raw_ns,
+                    shared: SharedTime(saved.shared),
+                    drift: saved.drift,
+                }),
+                epoch: saved.epoch,
+                bound_ns: saved.error_bound_ns,
+                sure_raw_ns: saved.raw_ns,
+                lead: Lead::Following,
+            },
+            None => State {
+                map: SlewedMap::settled(SharedMap {
+                    raw_ns: now.raw_ns,
+                    shared: saved.map_or(ORIGIN, |saved| SharedTime(saved.shared)),
+                    drift: 0.0,
+                }),
+                epoch: 0,
+                bound_ns: i64::MAX,
+                sure_raw_ns: now.raw_ns,
+                lead: Lead::Following,
+            },
+        };
+        Self {
+            state: ArcSwap::from_pointee(state),
+            writing: Mutex::new(()),
+            broken: watch::Sender::new(0),
+        }
+    }
+
+    /// Shared time now.
+    pub fn now(&self) -> SharedTime {
+        self.at(raw::raw_ns())
+    }
+
+    /// Shared time at a raw reading.
+    pub fn at(&self, raw_ns: i64) -> SharedTime {
+        self.state.load().map.at(raw_ns)
+    }
+
+    /// Shared time in flicks at two raw readings, by one and the same map.
+    pub fn span(&self, from_raw_ns: i64, to_raw_ns: i64) -> (i64, i64) {
+        let state = self.state.load();
+        (state.map.at(from_raw_ns).0, state.map.at(to_raw_ns).0)
+    }
+
+    /// How far from the leader's time this clock may be now, ns. 0 on the leader.
+    pub fn error_bound_ns(&self) -> i64 {
+        self.state.load().bound_at(raw::raw_ns())
+    }
+
+    /// The committed epoch that this clock follows; 0: none yet.
+    pub fn epoch(&self) -> u64 {
+        self.state.load().epoch
+    }
+
+    /// By how much shared time runs faster than this machine's raw clock.
+    pub fn drift(&self) -> f64 {
+        self.state.load().map.drift()
+    }
+
+    /// The term in which this clock is the reference, if it is.
+    pub fn leads_in(&self) -> Option<u64> {
+        match self.state.load().lead {
+            Lead::Leads(term) => Some(term),
+            Lead::Following | Lead::Opening => None,
+        }
+    }
+
+    /// Wakes when the clock stopped being continuable: the machine slept.
+    pub fn broken(&self) -> watch::Receiver<u64> {
+        self.broken.subscribe()
+    }
+
+    /// What the next start needs.
+    pub fn to_save(&self, boot_id: &str, now: Awake) -> Saved {
+        let state = self.state.load();
+        Saved {
+            boot_id: boot_id.to_owned(),
+            raw_ns: now.raw_ns,
+            boottime_ahead_ns: now.ahead_ns,
+            shared: state.map.at(now.raw_ns).0,
+            drift: state.map.drift(),
+            epoch: state.epoch,
+            error_bound_ns: state.bound_at(now.raw_ns),
+        }
+    }
+
+    /// Opens a leadership: what its `ClockEpoch` says. `committed` is the epoch in force (0: none
+    /// yet) and `last_stamp` the last one given. If the map can't be continued it starts anew at
+    /// the floor; nothing may be stamped until the entry is committed and [`Self::lead`] called.
+    /// From here to [`Self::step_down`] nobody disciplines the map.
+    pub fn open(
+        &self,
+        committed: u64,
+        last_stamp: SharedTime,
+        term: u64,
+        node: u64,
+        raw_ns: i64,
+    ) -> ClockEpoch {
+        self.change(|state| {
+            let bound_ns = state.bound_at(raw_ns);
+            if committed > 0 && state.epoch == committed && bound_ns < CONTINUED_BOUND_NS_MAX {
+                state.lead = Lead::Opening;
+                let floor = last_stamp.0;
+                return ClockEpoch {
+                    epoch: committed,
+                    term,
+                    node,
+                    floor,
+                    error_bound_ns: bound_ns,
+                };
+            }
+            let floor = last_stamp.max(state.map.at(raw_ns));
+            let map = SharedMap { raw_ns, shared: floor, drift: state.map.drift() };
+            *state = State {
+                map: SlewedMap::settled(map),
+                // Of no epoch until it is committed: should another node win, this map is worth
+                // nothing.
+                epoch: 0,
+                bound_ns: i64::MAX,
+                sure_raw_ns: raw_ns,
+                lead: Lead::Opening,
+            };
+            ClockEpoch { epoch: committed + 1, term, node, floor: floor.0, error_bound_ns: 0 }
+        })
+    }
+
+    /// The `ClockEpoch` of this node's `term` is committed: its map is the reference from here on.
+    pub fn lead(&self, epoch: u64, term: u64) {
+        self.change(|state| {
+            // Unless the machine slept in between.
+            if state.lead == Lead::Opening {
+                state.epoch = epoch;
+                state.lead = Lead::Leads(term);
+            }
+        });
+    }
+
+    /// This node does not lead (any more). If it did, its map was right until now.
+    pub fn step_down(&self) {
+        self.change(|state| {
+            if let Lead::Leads(_) = state.lead {
+                state.bound_ns = 0;
+                state.sure_raw_ns = raw::raw_ns();
+            }
+            state.lead = Lead::Following;
+        });
+    }
+
+    /// The machine slept: raw time stood still, so the map can't be continued.
+    pub fn breaks(&self) {
+        self.change(|state| {
+            state.epoch = 0;
+            state.bound_ns = i64::MAX;
+            state.lead = Lead::Following;
+        });
+        self.broken.send_modify(|times| *times += 1);
+    }
+
+    /// Brings the map to the leader's time, after `rounds` rounds of probes to that leader. It
+    /// steps only into another epoch, or when it is so far off that it was never right. Returns
+    /// the offset that it had, ns; `None` on the leader, whose map nobody changes.
+    pub fn discipline(
+        &self,
+        estimate: &Estimate,
+        rounds: u32,
+        epoch: u64,
+        raw_ns: i64,
+    ) -> Option<i64> {
+        self.change(|state| {
+            if state.lead != Lead::Following {
+                return None;
+            }
+            let target = estimate.map.anchored(raw_ns);
+            let off_ns = target.shared.since(state.map.at(raw_ns)).as_nanos();
+            state.bound_ns = estimate.bound_ns();
+            if state.epoch != epoch || off_ns.saturating_abs() > STEP_NS_MIN {
+                state.map = SlewedMap::settled(target);
+            } else {
+                let own = rounds < DRIFT_ROUNDS_MIN;
+                let drift = if own { state.map.drift() } else { target.drift };
+                state.map = state.map.towards(&SharedMap { drift, ..target }, raw_ns);
+                state.bound_ns += off_ns.abs();
+            }
+            state.epoch = epoch;
+            state.sure_raw_ns = raw_ns;
+            Some(off_ns)
+        })
+    }
+
+    /// Two tasks write: the one that follows and the one that leads.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = **self.state.load();
+        let result = change(&mut state);
+        self.state.store(Arc::new(state));
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn awake(raw_ns: i64) -> Awake {
+        Awake { raw_ns, ahead_ns: 0 }
+    }
+
+    fn saved_at(raw_ns: i64) -> Saved {
+        let clock = NodeClock::resume(None, "boot", awake(raw_ns));
+        clock.open(0, SharedTime(0), 1, 1, raw_ns);
+        clock.lead(1, 1);
+        clock.to_save("boot", awake(raw_ns))
+    }
+
+    fn seconds(time: SharedTime) -> i64 {
+        time.as_nanos() / SECOND
+    }
+
+    #[test]
+    fn the_first_leader_opens_epoch_one() {
+        let clock = NodeClock::resume(None, "boot", awake(SECOND));
+        let opened = clock.open(0, SharedTime(0), 7, 2, SECOND);
+        assert_eq!((opened.epoch, opened.term, opened.node), (1, 7, 2));
+        assert_eq!(clock.epoch(), 0, "not before it is committed");
+        clock.lead(1, 7);
+        assert_eq!((clock.epoch(), clock.leads_in(), clock.error_bound_ns()), (1, Some(7), 0));
+    }
+
+    #[test]
+    fn a_restart_in_the_same_boot_goes_on() {
+        let clock = NodeClock::resume(Some(&saved_at(SECOND)), "boot", awake(11 * SECOND));
+        assert_eq!(seconds(clock.at(11 * SECOND)), 3610, "time ran on while it was down");
+        let opened = clock.open(1, SharedTime(5), 2, 1, 11 * SECOND);
+        assert_eq!((opened.epoch, opened.floor), (1, 5));
+        assert_eq!(opened.error_bound_ns, 50_000, "10 s at 5 ppm");
+    }
+
+    #[test]
+    fn a_long_rest_a_reboot_and_a_suspend_bump() {
+        let saved = saved_at(SECOND);
+        let slept = Awake { raw_ns: 2 * SECOND, ahead_ns: 9 * SECOND };
+        for (name, clock, raw_ns, floor_s) in [
+            (
+                "rest",
+                NodeClock::resume(Some(&saved), "boot", awake(400 * SECOND)),
+                400 * SECOND,
+                3999,
+            ),
+            (
+                "reboot",
+                NodeClock::resume(Some(&saved), "other", awake(5 * SECOND)),
+                5 * SECOND,
+                3600,
+            ),
+            ("suspend", NodeClock::resume(Some(&saved), "boot", slept), 2 * SECOND, 3600),
+        ] {
+            let opened = clock.open(1, SharedTime(5), 2, 1, raw_ns);
+            assert_eq!(opened.epoch, 2, "{name}");
+            assert_eq!(seconds(SharedTime(opened.floor)), floor_s, "{name}");
+            assert_eq!(clock.at(raw_ns), SharedTime(opened.floor), "{name}");
+        }
+    }
+
+    #[test]
+    fn stamps_never_fall_below_the_last_one() {
+        let clock = NodeClock::resume(None, "boot", awake(SECOND));
+        let last = SharedTime(Flicks::from_secs(100_000).0);
+        let opened = clock.open(3, last, 9, 1, SECOND);
+        assert_eq!((opened.epoch, SharedTime(opened.floor)), (4, last));
+        assert!(clock.at(SECOND + 1) > last);
+    }
+
+    #[test]
+    fn another_epochs_map_is_not_continued() {
+        let clock = NodeClock::resume(Some(&saved_at(SECOND)), "boot", awake(2 * SECOND));
+        assert_eq!(clock.open(4, SharedTime(0), 2, 1, 2 * SECOND).epoch, 5);
+    }
+
+    #[test]
+    fn a_follower_steps_into_an_epoch_and_slews_within_it() {
+        let clock = NodeClock::resume(None, "boot", awake(0));
+        let estimate = |shared_ns: i64| Estimate {
+            map: SharedMap {
+                raw_ns: 0,
+                shared: SharedTime(Flicks::from_nanos(shared_ns).0),
+                drift: 0.0,
+            },
+            sigma_ns: 10_000,
+            rtt_min_ns: 100_000,
+        };
+        clock.discipline(&estimate(50 * SECOND), 1, 1, SECOND);
+        assert_eq!(clock.at(SECOND).as_nanos(), 51 * SECOND);
+        clock.discipline(&estimate(50 * SECOND + 200_000), 2, 1, SECOND);
+        assert_eq!(clock.at(SECOND).as_nanos(), 51 * SECOND, "no step");
+        assert!((clock.at(9 * SECOND).as_nanos() - 59 * SECOND - 200_000).abs() < 3);
+        clock.discipline(&estimate(0), 3, 2, SECOND);
+        assert_eq!(clock.at(SECOND).as_nanos(), SECOND, "another epoch");
+    }
+
+    #[test]
+    fn a_suspended_leader_bumps() {
+        let clock = NodeClock::resume(None, "boot", awake(0));
+        clock.open(0, SharedTime(0), 1, 1, 0);
+        clock.lead(1, 1);
+        clock.breaks();
+        assert_eq!(clock.leads_in(), None);
+        assert_eq!(clock.open(1, SharedTime(0), 1, 1, SECOND).epoch, 2);
+    }
+}

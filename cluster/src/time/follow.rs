@@ -1,0 +1,177 @@
+//! Brings a follower's map to the leader's: a burst of clock probes each second, on a connection of
+//! its own, through the same filter that listeners use.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::Duration;
+
+use jam_proto::sync::{ClockFilter, Probe};
+use jam_proto::time::SharedTime;
+use jam_proto::wire::v1::time_client::TimeClient;
+use jam_proto::wire::v1::{TimeProbe, TimeReply};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::clock::NodeClock;
+use super::raw;
+use crate::links::Links;
+use crate::refusal::Refusal;
+use crate::shard::{Group, Standing};
+
+/// Probes in a burst: its fastest one counts.
+const BURST: usize = 8;
+/// The first bursts come quickly, so that a node that just started may soon lead.
+const QUICK_ROUNDS: u32 = 4;
+const QUICK_EVERY: Duration = Duration::from_millis(150);
+const ROUND_EVERY: Duration = Duration::from_secs(1);
+/// A reply that takes longer is worth nothing, and the connection neither.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Who follows, and what with.
+pub struct Follower {
+    /// Says who leads.
+    pub group: Group,
+    /// Is brought to the leader's.
+    pub clock: Arc<NodeClock>,
+    /// For the token.
+    pub links: Arc<Links>,
+    /// Of this cluster.
+    pub cluster_id: Vec<u8>,
+}
+
+/// What is known of one leader's time. It outlives a lost connection.
+#[derive(Default)]
+struct Known {
+    leader: u64,
+    epoch: u64,
+    filter: ClockFilter,
+    rounds: u32,
+}
+
+impl Follower {
+    /// Runs for as long as the node does.
+    pub async fn run(self) {
+        let mut standings = self.group.standing_changes();
+        let mut known = Known::default();
+        // An error means that the group has stopped.
+        while standings.has_changed().is_ok() {
+            let standing = standings.borrow_and_update().clone();
+            let Some((leader, address)) = other_leader(&standing) else {
+                let _ = standings.changed().await;
+                continue;
+            };
+            let followed = self.follow(leader, address, &mut known);
+            let failed = tokio::select! {
+                failed = followed => failed,
+                _ = standings.wait_for(|now| now.leader != standing.leader) => continue,
+            };
+            if let Err(status) = failed {
+                tracing::debug!(leader, %status, "the leader's time is out of reach");
+            }
+            sleep(QUICK_EVERY).await;
+        }
+    }
+
+    async fn follow(&self, leader: u64, address: &str, known: &mut Known) -> Result<(), Status> {
+        let (probes, outbox) = mpsc::channel(1);
+        let sent_ns = Arc::new(AtomicI64::new(0));
+        let stamp = Arc::clone(&sent_ns);
+        // Stamped as the connection takes it, not as we hand it over.
+        let outgoing = ReceiverStream::new(outbox).map(move |probe: TimeProbe| {
+            stamp.store(raw::raw_ns(), Relaxed);
+            probe
+        });
+        let mut client = TimeClient::new(Links::own(address)?);
+        let replies = client.sync(self.links.request(outgoing)).await?.into_inner();
+        let mut exchange = Exchange { probes, replies, sent_ns, seq: 0 };
+        loop {
+            if let Some((burst, epoch)) = self.burst(leader, &mut exchange).await? {
+                if (known.leader, known.epoch) != (leader, epoch) {
+                    *known = Known { leader, epoch, ..Known::default() };
+                }
+                self.learn(&burst, known);
+            }
+            let quick = known.rounds < QUICK_ROUNDS;
+            sleep(if quick { QUICK_EVERY } else { ROUND_EVERY }).await;
+        }
+    }
+
+    /// `None`: that node is not the reference (yet).
+    async fn burst(
+        &self,
+        leader: u64,
+        exchange: &mut Exchange,
+    ) -> Result<Option<(Vec<Probe>, u64)>, Status> {
+        let mut burst = Vec::with_capacity(BURST);
+        let mut epoch = 0;
+        for _ in 0..BURST {
+            let (probe, reply) = exchange.probe().await?;
+            if reply.cluster_id != self.cluster_id || reply.node != leader {
+                return Err(Refusal::OtherCluster.into());
+            }
+            if !reply.leads {
+                return Ok(None);
+            }
+            if reply.epoch != epoch {
+                // The epoch was bumped in the middle: what was measured before is of another time.
+                burst.clear();
+                epoch = reply.epoch;
+            }
+            burst.push(probe);
+        }
+        Ok(Some((burst, epoch)))
+    }
+
+    fn learn(&self, burst: &[Probe], known: &mut Known) {
+        known.filter.observe(burst);
+        known.rounds = known.rounds.saturating_add(1);
+        let now_ns = raw::raw_ns();
+        let Some(estimate) = known.filter.estimate(now_ns) else { return };
+        if let Some(off_ns) = self.clock.discipline(&estimate, known.rounds, known.epoch, now_ns) {
+            tracing::trace!(
+                off_ns,
+                sigma_ns = estimate.sigma_ns,
+                rtt_ns = estimate.rtt_min_ns,
+                "time"
+            );
+        }
+    }
+}
+
+struct Exchange {
+    probes: mpsc::Sender<TimeProbe>,
+    replies: Streaming<TimeReply>,
+    sent_ns: Arc<AtomicI64>,
+    seq: u64,
+}
+
+impl Exchange {
+    async fn probe(&mut self) -> Result<(Probe, TimeReply), Status> {
+        let closed = || Status::unavailable("the stream of clock probes was closed");
+        self.seq += 1;
+        let probe = TimeProbe { seq: self.seq, immediate: true, report: None };
+        self.probes.send(probe).await.map_err(|_| closed())?;
+        let reply = timeout(REPLY_TIMEOUT, self.replies.message()).await;
+        let back_ns = raw::raw_ns();
+        let reply = reply.map_err(|_| closed())??.ok_or_else(closed)?;
+        if reply.seq != self.seq {
+            return Err(closed());
+        }
+        let probe = Probe {
+            sent_ns: self.sent_ns.load(Relaxed),
+            received: SharedTime(reply.received),
+            replied: SharedTime(reply.sent),
+            back_ns,
+        };
+        Ok((probe, reply))
+    }
+}
+
+fn other_leader(standing: &Standing) -> Option<(u64, &str)> {
+    let leader = standing.leader.filter(|leader| *leader != standing.id)?;
+    let member = standing.members.iter().find(|member| member.id == leader)?;
+    Some((leader, &member.address))
+}

@@ -1,0 +1,73 @@
+//! Opens each leadership of this node with a `ClockEpoch`. Before that is applied nothing is stamped:
+//! from it, everybody knows whose time they live by, and whether it was continued.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jam_proto::ids::RoomCode;
+use jam_proto::wire::log::v1::log_entry::Op;
+use tokio::time::{Instant, sleep};
+
+use super::clock::NodeClock;
+use super::raw;
+use crate::presence::Presence;
+use crate::shard::{Group, ProposeError};
+
+/// For one attempt. The next one starts from what is true then.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two attempts: while a leader can't reach a majority, or has just lost its place.
+const RETRY_EVERY: Duration = Duration::from_millis(20);
+
+/// Runs for as long as the node does.
+pub async fn open_leaderships(group: Group, clock: Arc<NodeClock>, presence: Arc<Presence>) {
+    let mut standings = group.standing_changes();
+    let mut broken = clock.broken();
+    loop {
+        let standing = standings.borrow_and_update().clone();
+        broken.mark_unchanged();
+        let leads = standing.leader == Some(standing.id);
+        if !leads {
+            clock.step_down();
+        } else if clock.leads_in() != Some(standing.term)
+            && let Err(error) = open(&group, &clock, &presence, standing.term, standing.id).await
+        {
+            tracing::debug!(term = standing.term, %error, "could not open the leadership yet");
+            clock.step_down();
+            sleep(RETRY_EVERY).await;
+            continue;
+        }
+        tokio::select! {
+            changed = standings.changed() => if changed.is_err() { return },
+            _ = broken.changed() => {}
+        }
+    }
+}
+
+async fn open(
+    group: &Group,
+    clock: &NodeClock,
+    presence: &Presence,
+    term: u64,
+    id: u64,
+) -> Result<(), ProposeError> {
+    // What the leaders before committed must be known: the last stamp, and the epoch in force.
+    group.read_barrier(ATTEMPT_TIMEOUT).await?;
+    let (committed, last_stamp, playing) = group.read(|shard| {
+        let rooms = shard.rooms().filter(|(_, room)| room.is_playing());
+        let playing: Vec<RoomCode> = rooms.map(|(code, _)| code.clone()).collect();
+        (shard.epoch().epoch, shard.last_stamp(), playing)
+    });
+    let opened = clock.open(committed, last_stamp, term, id, raw::raw_ns());
+    group.propose_epoch(Op::ClockEpoch(opened), ATTEMPT_TIMEOUT).await?;
+    clock.lead(opened.epoch, term);
+    presence.begin_leading(playing, Instant::now());
+    let continued = opened.epoch == committed;
+    tracing::info!(
+        term,
+        epoch = opened.epoch,
+        continued,
+        bound_ns = opened.error_bound_ns,
+        "leading"
+    );
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The node's side of shared time.
+//!
+//! Each node keeps a map from its raw monotonic clock to shared time. The leader's map is the
+//! reference: it runs on untouched. Followers bring theirs to it, by slewing, so that any of them
+//! can go on as the leader without a jump. What is here:
+//!
+//! - [`clock`]: the node's map, and who may change it when
+//! - [`slewed`]: a map on its way to a better one
+//! - [`saved`]: the map on disk, for the next start
+//! - [`follow`]: the task that brings a follower's map to the leader's
+//! - [`leadership`]: the task that opens each leadership with a `ClockEpoch`
+//! - [`keep`]: the task that saves the map, and sees the machine sleep
+//! - [`raw`]: the machine's clocks
+
+pub mod clock;
+pub mod follow;
+pub mod keep;
+pub mod leadership;
+pub mod raw;
+pub mod saved;
+pub mod slewed;

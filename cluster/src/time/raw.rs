@@ -1,0 +1,78 @@
+//! The machine's clocks.
+//!
+//! CLOCK_MONOTONIC_RAW runs at the crystal's own rate, untouched by NTP, so a fitted drift stays
+//! true. It stands still in a suspend, which CLOCK_BOOTTIME does not: when their difference
+//! moves, the machine slept.
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// CLOCK_MONOTONIC_RAW now, nanoseconds.
+pub fn raw_ns() -> i64 {
+    nanos(clock_gettime(ClockId::MonotonicRaw))
+}
+
+/// CLOCK_BOOTTIME now, nanoseconds.
+pub fn boottime_ns() -> i64 {
+    nanos(clock_gettime(ClockId::Boottime))
+}
+
+/// What names this boot of this machine: raw clocks of two boots have nothing in common.
+/// Empty if the machine doesn't say; then no clock is continued over a restart.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
+}
+
+fn nanos(time: Timespec) -> i64 {
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+/// By how much CLOCK_BOOTTIME is ahead of the raw clock, and when that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awake {
+    /// The raw clock, ns.
+    pub raw_ns: i64,
+    /// CLOCK_BOOTTIME less the raw clock, ns.
+    pub ahead_ns: i64,
+}
+
+impl Awake {
+    /// NTP steers BOOTTIME by up to 500 ppm against the raw clock; twice that is allowed for.
+    const STEERED_PPM_MAX: i64 = 1000;
+    /// The two clocks are not read at one instant, and a thread may be held up in between.
+    /// No suspend is as short.
+    const READING_NS_MAX: i64 = 50_000_000;
+
+    /// Looks now.
+    pub fn look() -> Self {
+        let raw_ns = raw_ns();
+        Self { raw_ns, ahead_ns: boottime_ns() - raw_ns }
+    }
+
+    /// Whether the machine slept between `earlier` (of the same boot) and this look.
+    pub fn slept_since(&self, earlier: &Self) -> bool {
+        let steered_ns = (self.raw_ns - earlier.raw_ns).abs() / 1_000_000 * Self::STEERED_PPM_MAX;
+        (self.ahead_ns - earlier.ahead_ns).abs() > Self::READING_NS_MAX + steered_ns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspend_is_seen_and_ntp_is_not() {
+        let evening = Awake { raw_ns: 1_000_000_000, ahead_ns: 7 };
+        let steered = Awake { raw_ns: 3_601_000_000_000, ahead_ns: 1_800_000_000 };
+        assert!(!steered.slept_since(&evening), "500 ppm for an hour");
+        let slept = Awake { raw_ns: 2_000_000_000, ahead_ns: 3_000_000_000 };
+        assert!(slept.slept_since(&evening), "three seconds of sleep within a second");
+    }
+
+    #[test]
+    fn this_machine_has_both_clocks() {
+        let first = Awake::look();
+        assert!(!Awake::look().slept_since(&first));
+    }
+}

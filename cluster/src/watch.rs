@@ -1,0 +1,335 @@
+//! Committed events on their way to those who watch.
+//!
+//! The hub hears each applied entry while the state is locked, and keeps the last events of each
+//! room. A watcher has a cursor (a revision) and reads from there at its own speed: nothing is
+//! queued for it, so a slow one costs nothing but itself. What has left the history is made good
+//! by a snapshot. So each event comes once and in order, and never a gap.
+//!
+//! Lock order: the group's state, then the hub.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jam_proto::event::Event;
+use jam_proto::ids::{Revision, RoomCode};
+use jam_proto::shard::Shard;
+use jam_proto::wire::v1;
+use tokio::sync::watch;
+
+use crate::shard::AppliedSink;
+
+/// Entries' worth of events that are kept of one room. A watcher that was away for longer gets a snapshot.
+const ROOM_BATCHES_MAX: usize = 512;
+/// And of all rooms together; a batch is a few hundred bytes.
+const BATCHES_MAX: usize = 32_768;
+
+/// The events of one log entry in one room.
+#[derive(Debug, PartialEq)]
+pub struct Batch {
+    /// The room's revision before it.
+    pub after: u64,
+    /// And once all of it is folded.
+    pub last: u64,
+    /// As it is sent.
+    pub events: v1::Events,
+}
+
+/// What a watcher with some cursor is to be sent next.
+#[derive(Debug, PartialEq)]
+pub enum Next {
+    /// These, in order.
+    Batches(Vec<Arc<Batch>>),
+    /// It has all that is applied here, up to this log index.
+    UpToDate {
+        /// Log index.
+        applied: u64,
+    },
+    /// It knows more than this node does yet.
+    Ahead,
+    /// The events are not kept any more (or the cursor lies within an entry): only a snapshot helps.
+    Missed,
+}
+
+/// The events of every room that is watched or was changed lately.
+#[derive(Debug, Default)]
+pub struct WatchHub {
+    inner: Mutex<Inner>,
+    applied: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    feeds: BTreeMap<RoomCode, Feed>,
+    /// Oldest first: which room's oldest batch goes when there are too many.
+    order: VecDeque<RoomCode>,
+    watchers: usize,
+}
+
+#[derive(Debug)]
+struct Feed {
+    /// `history` holds every event after this revision.
+    base: u64,
+    head: u64,
+    history: VecDeque<Arc<Batch>>,
+    /// The room's head; what it holds doesn't matter, that it changed does.
+    changed: watch::Sender<u64>,
+}
+
+/// A place in one room's events. Dropping it leaves.
+#[derive(Debug)]
+pub struct Subscription {
+    hub: Arc<WatchHub>,
+    room: RoomCode,
+    changed: watch::Receiver<u64>,
+}
+
+impl WatchHub {
+    /// Last log index applied.
+    pub fn applied_index(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
+    /// Wakes at each applied log entry.
+    pub fn applied_changes(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// How many watch.
+    pub fn watchers(&self) -> usize {
+        self.lock().watchers
+    }
+
+    /// Starts to watch a room whose revision is `revision` (0: there is none yet). Call it while the state is locked, so that no event
+    /// falls between.
+    pub fn subscribe(self: &Arc<Self>, room: &RoomCode, revision: Revision) -> Subscription {
+        let mut inner = self.lock();
+        inner.watchers += 1;
+        let feed = inner.feeds.entry(room.clone()).or_insert_with(|| Feed::at(revision.0));
+        Subscription {
+            hub: Arc::clone(self),
+            room: room.clone(),
+            changed: feed.changed.subscribe(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing that holds it can panic half-way through a change that matters.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AppliedSink for WatchHub {
+    fn applied(&self, index: u64, events: &[(RoomCode, Vec<Event>)], _state: &Shard) {
+        if !events.is_empty() {
+            let mut inner = self.lock();
+            for (room, events) in events {
+                inner.publish(room, events);
+            }
+        }
+        self.applied.send_replace(index);
+    }
+
+    fn replaced(&self, index: u64, state: &Shard) {
+        let mut inner = self.lock();
+        inner.order.clear();
+        inner.feeds.retain(|code, feed| {
+            let revision = state.room(code).map_or(0, |room| room.revision().0);
+            feed.history.clear();
+            feed.base = revision;
+            feed.head = revision;
+            feed.changed.send_replace(revision);
+            feed.changed.receiver_count() > 0
+        });
+        drop(inner);
+        self.applied.send_replace(index);
+    }
+}
+
+impl Inner {
+    fn publish(&mut self, room: &RoomCode, events: &[Event]) {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
+        let batch = Arc::new(Batch {
+            after: first.revision.0 - 1,
+            last: last.revision.0,
+            events: v1::Events { events: events.iter().map(Event::to_wire).collect() },
+        });
+        let feed = self.feeds.entry(room.clone()).or_insert_with(|| Feed::at(batch.after));
+        debug_assert_eq!(feed.head, batch.after, "revisions are contiguous");
+        feed.head = batch.last;
+        feed.history.push_back(batch);
+        feed.changed.send_replace(feed.head);
+        self.order.push_back(room.clone());
+        if feed.history.len() > ROOM_BATCHES_MAX {
+            feed.drop_oldest();
+        }
+        // Where a room's own limit dropped one, its place in `order` drops another one early: that
+        // costs somebody a snapshot, never an event.
+        if self.order.len() > BATCHES_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            if let Some(feed) = self.feeds.get_mut(&oldest) {
+                feed.drop_oldest();
+            }
+            self.drop_unused(&oldest);
+        }
+    }
+
+    fn drop_unused(&mut self, room: &RoomCode) {
+        let unused = |feed: &Feed| feed.history.is_empty() && feed.changed.receiver_count() == 0;
+        if self.feeds.get(room).is_some_and(unused) {
+            self.feeds.remove(room);
+        }
+    }
+}
+
+impl Feed {
+    fn at(revision: u64) -> Self {
+        Self {
+            base: revision,
+            head: revision,
+            history: VecDeque::new(),
+            changed: watch::Sender::new(revision),
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(batch) = self.history.pop_front() {
+            self.base = batch.last;
+        }
+    }
+}
+
+impl Subscription {
+    /// What comes after `cursor`; at most `count` batches.
+    pub fn next(&mut self, cursor: u64, count: usize) -> Next {
+        let inner = self.hub.lock();
+        self.changed.mark_unchanged();
+        let Some(feed) = inner.feeds.get(&self.room) else { return Next::Missed };
+        if cursor == feed.head {
+            return Next::UpToDate { applied: self.hub.applied_index() };
+        }
+        if cursor > feed.head {
+            return Next::Ahead;
+        }
+        let from = feed.history.partition_point(|batch| batch.after < cursor);
+        match feed.history.get(from) {
+            Some(batch) if cursor >= feed.base && batch.after == cursor => {
+                Next::Batches(feed.history.iter().skip(from).take(count).cloned().collect())
+            }
+            _ => Next::Missed,
+        }
+    }
+
+    /// Waits until there is something that the last look at [`Self::next`] did not see.
+    pub async fn changed(&mut self) {
+        // The hub, and so the sender, lives as long as this.
+        let _ = self.changed.changed().await;
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // The receiver must be gone before the feed is looked at.
+        let (_, placeholder) = watch::channel(0);
+        drop(std::mem::replace(&mut self.changed, placeholder));
+        let mut inner = self.hub.lock();
+        inner.watchers -= 1;
+        inner.drop_unused(&self.room);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jam_proto::event::EventKind;
+    use jam_proto::time::SharedTime;
+
+    fn code(bits: u64) -> RoomCode {
+        RoomCode::from_random(bits)
+    }
+
+    fn event(revision: u64) -> Event {
+        Event {
+            revision: Revision(revision),
+            stamp: SharedTime(0),
+            effective_at: SharedTime(0),
+            by: String::new(),
+            kind: EventKind::Played,
+        }
+    }
+
+    /// One log entry that made `count` events in a room.
+    fn apply(hub: &WatchHub, index: u64, room: u64, first: u64, count: u64) {
+        let events = (first..first + count).map(event).collect();
+        hub.applied(index, &[(code(room), events)], &Shard::default());
+    }
+
+    fn lasts(next: Next) -> Vec<u64> {
+        match next {
+            Next::Batches(batches) => batches.iter().map(|batch| batch.last).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn resumes_after_any_entry_that_is_kept() {
+        let hub = Arc::new(WatchHub::default());
+        apply(&hub, 1, 1, 1, 1);
+        apply(&hub, 2, 1, 2, 2);
+        apply(&hub, 3, 1, 4, 1);
+        let mut watcher = hub.subscribe(&code(1), Revision(4));
+        assert_eq!(lasts(watcher.next(0, 9)), [1, 3, 4]);
+        assert_eq!(lasts(watcher.next(1, 9)), [3, 4]);
+        assert_eq!(lasts(watcher.next(1, 1)), [3]);
+        assert_eq!(watcher.next(2, 9), Next::Missed, "an entry's events come together");
+        assert_eq!(watcher.next(4, 9), Next::UpToDate { applied: 3 });
+        assert_eq!(watcher.next(5, 9), Next::Ahead);
+    }
+
+    #[tokio::test]
+    async fn wakes_for_what_comes() {
+        let hub = Arc::new(WatchHub::default());
+        let mut watcher = hub.subscribe(&code(1), Revision(7));
+        assert_eq!(watcher.next(7, 9), Next::UpToDate { applied: 0 });
+        apply(&hub, 9, 1, 8, 1);
+        watcher.changed().await;
+        assert_eq!(lasts(watcher.next(7, 9)), [8]);
+        assert_eq!(watcher.next(6, 9), Next::Missed, "that was before anybody kept it");
+    }
+
+    #[test]
+    fn a_room_keeps_its_last_entries() {
+        let hub = Arc::new(WatchHub::default());
+        let mut watcher = hub.subscribe(&code(1), Revision(0));
+        let count = ROOM_BATCHES_MAX as u64 + 10;
+        (1..=count).for_each(|revision| apply(&hub, revision, 1, revision, 1));
+        assert_eq!(watcher.next(9, 1), Next::Missed);
+        assert_eq!(lasts(watcher.next(10, 1)), [11]);
+    }
+
+    #[test]
+    fn all_rooms_together_are_bounded() {
+        let hub = Arc::new(WatchHub::default());
+        let rooms = BATCHES_MAX as u64 + 5;
+        (1..=rooms).for_each(|room| apply(&hub, room, room, 1, 1));
+        assert_eq!(hub.lock().feeds.len(), BATCHES_MAX);
+        let mut oldest = hub.subscribe(&code(1), Revision(1));
+        assert_eq!(oldest.next(0, 9), Next::Missed);
+        assert_eq!(oldest.next(1, 9), Next::UpToDate { applied: rooms });
+        drop(oldest);
+        assert_eq!(hub.lock().feeds.len(), BATCHES_MAX);
+        assert_eq!(hub.watchers(), 0);
+    }
+
+    #[test]
+    fn a_replaced_state_sends_watchers_to_the_snapshot() {
+        let hub = Arc::new(WatchHub::default());
+        apply(&hub, 1, 1, 1, 3);
+        let mut watcher = hub.subscribe(&code(1), Revision(3));
+        hub.replaced(100, &Shard::default());
+        assert_eq!(watcher.next(3, 9), Next::Ahead, "the room is not in that state (yet)");
+        apply(&hub, 101, 2, 1, 1);
+        drop(watcher);
+        assert_eq!(hub.lock().feeds.len(), 1);
+    }
+}

@@ -1,0 +1,206 @@
+//! The log store and the state machine: openraft's own suite, and what a restart finds.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jam_cluster::raft::log::Log;
+use jam_cluster::raft::machine::Machine;
+use jam_cluster::raft::store::{Store, StoreError};
+use jam_cluster::raft::types::{Entry, LogId, Proposal, SnapshotMeta, Types, Vote};
+use jam_cluster::shard::AppliedSink;
+use jam_proto::event::Event;
+use jam_proto::ids::RoomCode;
+use jam_proto::shard::Shard;
+use jam_proto::wire::log::v1::log_entry::Op;
+use jam_proto::wire::log::v1::{LogEntry, OpenSession};
+use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::testing::log::{StoreBuilder, Suite};
+use openraft::type_config::TypeConfigExt;
+use openraft::{EntryPayload, RaftLogReader, StorageError};
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+struct NoSink;
+
+impl AppliedSink for NoSink {
+    fn applied(&self, _: u64, _: &[(RoomCode, Vec<Event>)], _: &Shard) {}
+    fn replaced(&self, _: u64, _: &Shard) {}
+}
+
+struct Builder;
+
+impl StoreBuilder<Types, Log, Machine, tempfile::TempDir> for Builder {
+    async fn build(&self) -> Result<(tempfile::TempDir, Log, Machine), StorageError<Types>> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(folder.path(), 1).expect("an empty folder opens");
+        Ok((folder, store.log(), Machine::new(store.snapshots(), Arc::new(NoSink))))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openraft_storage_suite() -> Result<(), StorageError<Types>> {
+    Suite::test_all(Builder).await
+}
+
+fn log_id(term: u64, index: u64) -> LogId {
+    LogId::new(term.into(), index)
+}
+
+/// An entry whose proposal has about `bytes` bytes.
+fn entry(term: u64, index: u64, bytes: usize) -> Entry {
+    let open = OpenSession { session: vec![7; 16], user: "x".repeat(bytes) };
+    let logged = LogEntry {
+        proposed_stamp: index as i64,
+        proposed_effective: 0,
+        op: Some(Op::OpenSession(open)),
+    };
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Proposal::new(&logged)) }
+}
+
+async fn append(log: &mut Log, entries: Vec<Entry>) -> io::Result<()> {
+    let (done, durable) = Types::oneshot();
+    log.append(entries, IOFlushed::signal(done)).await?;
+    durable.await.map_err(io::Error::other)?
+}
+
+async fn entries(log: &mut Log) -> io::Result<Vec<Entry>> {
+    log.try_get_log_entries(..).await
+}
+
+/// Blobs are what sled never syncs.
+fn blobs(folder: &Path) -> io::Result<usize> {
+    match std::fs::read_dir(folder.join("sled/blobs")) {
+        Ok(files) => Ok(files.count()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for file in std::fs::read_dir(from)? {
+        let file = file?;
+        let target = to.join(file.file_name());
+        if file.file_type()?.is_dir() {
+            copy(&file.path(), &target)?;
+        } else {
+            std::fs::copy(file.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restart_keeps_vote_log_and_snapshot() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = Store::open(folder.path(), 1)?;
+    assert!(store.is_pristine());
+    let mut log = store.log();
+    let vote = Vote::new_committed(3, 2);
+    log.save_vote(&vote).await?;
+    // Large ones are cut into parts, and come back whole.
+    let written: Vec<_> =
+        (0..200).map(|index| entry(3, index, if index % 10 == 0 { 60_000 } else { 100 })).collect();
+    append(&mut log, written.clone()).await?;
+    log.save_committed(Some(log_id(3, 150))).await?;
+    let body = Bytes::from((0..3_000_000_u32).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+    let meta = SnapshotMeta { last_log_id: Some(log_id(3, 120)), ..SnapshotMeta::default() };
+    store.snapshots().save(SnapshotMeta::default(), Bytes::from_static(b"older")).await?;
+    store.snapshots().save(meta.clone(), body.clone()).await?;
+    log.purge(log_id(3, 99)).await?;
+    assert_eq!(entries(&mut log).await?, written[100..]);
+    store.close().await?;
+    assert_eq!(blobs(folder.path())?, 0, "a value went where sled never syncs");
+
+    let store = Store::open(folder.path(), 1)?;
+    let mut log = store.log();
+    assert!(!store.is_pristine());
+    assert_eq!(log.read_vote().await?, Some(vote));
+    assert_eq!(log.read_committed().await?, Some(log_id(3, 150)));
+    let state = log.get_log_state().await?;
+    assert_eq!(
+        (state.last_purged_log_id, state.last_log_id),
+        (Some(log_id(3, 99)), Some(log_id(3, 199)))
+    );
+    assert_eq!(entries(&mut log).await?, written[100..]);
+    assert_eq!(log.try_get_log_entries(150..152).await?, written[150..152]);
+    let limited = log.limited_get_log_entries(100, 200).await?;
+    assert_eq!(limited, written[100..100 + limited.len()]);
+    assert_eq!(store.snapshots().load().await?, Some((meta, body)));
+    store.close().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cut_log_goes_on_from_the_cut() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = Store::open(folder.path(), 1)?;
+    let mut log = store.log();
+    append(&mut log, (0..50).map(|index| entry(1, index, 10_000)).collect()).await?;
+    log.truncate_after(Some(log_id(1, 19))).await?;
+    append(&mut log, vec![entry(2, 20, 10), entry(2, 21, 10)]).await?;
+    let kept = entries(&mut log).await?;
+    assert_eq!(
+        kept.iter().map(|entry| entry.log_id).skip(19).collect::<Vec<_>>(),
+        [log_id(1, 19), log_id(2, 20), log_id(2, 21)]
+    );
+    store.close().await?;
+
+    let store = Store::open(folder.path(), 1)?;
+    assert_eq!(entries(&mut store.log()).await?, kept);
+    store.close().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_store_that_forgot_is_refused_and_the_command_is_named() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let kept = tempfile::tempdir()?;
+    let store = Store::open(folder.path(), 3)?;
+    store.log().save_vote(&Vote::new(1, 1)).await?;
+    append(&mut store.log(), (0..10).map(|index| entry(1, index, 10)).collect()).await?;
+    store.close().await?;
+    copy(&folder.path().join("sled"), &kept.path().join("sled"))?;
+
+    // An entry more; then sled comes back as it was before.
+    let store = Store::open(folder.path(), 3)?;
+    append(&mut store.log(), vec![entry(1, 10, 10)]).await?;
+    store.close().await?;
+    std::fs::remove_dir_all(folder.path().join("sled"))?;
+    copy(&kept.path().join("sled"), &folder.path().join("sled"))?;
+    let refusal = Store::open(folder.path(), 3).err();
+    assert!(matches!(refusal, Some(StoreError::Behind { place: 3, .. })));
+    assert!(
+        refusal.map(|error| error.to_string()).unwrap_or_default().contains("cluster replace 3")
+    );
+
+    // The same for sled gone altogether, and for the vote file.
+    std::fs::remove_dir_all(folder.path().join("sled"))?;
+    assert!(matches!(Store::open(folder.path(), 3), Err(StoreError::Behind { .. })));
+    std::fs::remove_dir_all(folder.path().join("sled"))?;
+    copy(&kept.path().join("sled"), &folder.path().join("sled"))?;
+    std::fs::remove_file(folder.path().join("vote"))?;
+    assert!(matches!(Store::open(folder.path(), 3), Err(StoreError::Untrusted { .. })));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_damaged_slot_of_the_vote_file_is_survived_and_two_are_not() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = Store::open(folder.path(), 1)?;
+    append(&mut store.log(), vec![entry(1, 0, 10)]).await?;
+    append(&mut store.log(), vec![entry(1, 1, 10)]).await?;
+    store.close().await?;
+    let path = folder.path().join("vote");
+    let mut bytes = std::fs::read(&path)?;
+    bytes[14] ^= 1;
+    std::fs::write(&path, &bytes)?;
+    let store = Store::open(folder.path(), 1)?;
+    store.close().await?;
+    bytes[4096 + 14] ^= 1;
+    std::fs::write(&path, &bytes)?;
+    assert!(matches!(Store::open(folder.path(), 1), Err(StoreError::Untrusted { .. })));
+    Ok(())
+}
