@@ -1,1 +1,71 @@
 //! Listen together: the jam command line and the player behind it.
+//!
+//! ```text
+//!  cli ─▶ commands ─▶ session ─▶ connection ─▶ nodes      edits: numbered, written down, sent until settled
+//!
+//!  join: follow (the room) ─┐
+//!        clock (its time)  ─┼─▶ audio (the player)         each goes on with what it has when another falls silent
+//!        songs (the bytes) ─┘
+//! ```
+
+pub mod audio;
+pub mod cli;
+pub mod clock;
+mod commands;
+pub mod connection;
+pub mod error;
+pub mod follow;
+mod join;
+pub mod news;
+pub mod nodes;
+pub mod output;
+pub mod refusal;
+pub mod session;
+pub mod songs;
+pub mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::Cli;
+use error::Failure;
+use output::Output;
+
+/// The `jam` command: reads the command line, does what it says, and returns the exit code.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let output = Output::new(cli.options.json);
+    let ended = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(commands::run(&cli.options, cli.verb, output));
+            // A blocking read that hangs (a file on a dead network disk) must not keep the process.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => Err(Failure::local("can't start", error)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.fail(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Help and version are no failure; all else is wrong usage, told as clap tells it, or as JSON where that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let asked_for_json = std::env::args_os().any(|arg| arg == "--json");
+    if error.use_stderr() && asked_for_json {
+        let text = error.to_string();
+        let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        Output::new(true).fail(&Failure::Usage(sentence));
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}

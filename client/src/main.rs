@@ -1,1 +1,7 @@
-fn main() {}
+//! The `jam` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jam_client::run()
+}

@@ -4,8 +4,12 @@
 //! of CLOCK_MONOTONIC_RAW of the machine it was taken on.
 
 pub mod filter;
+pub mod holdover;
 pub mod lead;
 pub mod map;
+pub mod playout;
 
 pub use filter::{ClockFilter, Estimate, Probe};
+pub use holdover::Holdover;
 pub use map::SharedMap;
+pub use playout::{Controller, DeviceClock, Steering};

@@ -1,0 +1,273 @@
+//! Real devices, through cpal.
+//!
+//! Its time stamps are on a clock that belongs to the stream. We learn what that is on CLOCK_MONOTONIC by reading both, again and again,
+//! since some cards' is the raw clock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
+use cpal::{
+    BufferSize, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig, StreamInstant,
+};
+use cpal::{SupportedBufferSize, SupportedStreamConfigRange};
+
+use super::AudioError;
+use super::clocks::{ClockPair, mono_ns};
+use super::link::{BLOCK_FRAMES, CHANNELS, Feed, Line, link};
+
+/// A running cpal stream. Stops when dropped.
+pub struct CpalDevice {
+    /// For people.
+    pub name: String,
+    /// Frames a second.
+    pub rate: u32,
+    stream: cpal::Stream,
+    clock: ClockPair,
+    updated_ns: i64,
+    lost: Arc<AtomicU8>,
+}
+
+/// An output that `--output` can name.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct OutputInfo {
+    /// What `--output` takes.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Whether it is the default.
+    pub default: bool,
+}
+
+/// Two such buffers are in the device: 43 ms at 48 kHz. Half of it underruns on a loaded machine.
+const BUFFER_FRAMES: u32 = 1024;
+const RATES: [u32; 2] = [48_000, 44_100];
+const UPDATE_EVERY_NS: i64 = 200_000_000;
+
+/// Why a stream is gone.
+const UNPLUGGED: u8 = 1;
+const INVALIDATED: u8 = 2;
+
+/// The outputs of a host (`None`: the usual one).
+pub fn list_outputs(host: Option<&str>) -> Result<Vec<OutputInfo>, AudioError> {
+    let host = open_host(host)?;
+    let default = host.default_output_device().and_then(|device| device.id().ok());
+    let devices = host.output_devices().map_err(AudioError::Devices)?;
+    let info = |device: cpal::Device| {
+        let id = device.id().ok()?;
+        let name = device
+            .description()
+            .map_or_else(|_| id.id().to_owned(), |about| about.name().to_owned());
+        Some(OutputInfo { default: default.as_ref() == Some(&id), id: id.to_string(), name })
+    };
+    Ok(devices.filter_map(info).collect())
+}
+
+impl CpalDevice {
+    /// Opens and starts a device: by id, by a part of its name, or the default one.
+    pub fn open(
+        wanted: Option<&str>,
+        host: Option<&str>,
+        gain: f32,
+    ) -> Result<(Self, Line), AudioError> {
+        let host = open_host(host)?;
+        let device = find(&host, wanted)?;
+        let name = device
+            .description()
+            .map_or_else(|_| "sound card".to_owned(), |about| about.name().to_owned());
+        let failed = |source| AudioError::Open { device: name.clone(), source };
+        let (config, format) = choose(device.supported_output_configs().map_err(failed)?, &name)?;
+        let (line, feed) = link(config.sample_rate, gain);
+        let lost = Arc::new(AtomicU8::new(0));
+        let stream = match format {
+            SampleFormat::F32 => start::<f32>(&device, config, feed, &lost),
+            SampleFormat::I32 => start::<i32>(&device, config, feed, &lost),
+            _ => start::<i16>(&device, config, feed, &lost),
+        };
+        let stream = stream.map_err(failed)?;
+        stream.play().map_err(failed)?;
+        let clock = ClockPair::new(|| instant_ns(stream.now()));
+        Ok((
+            Self { name, rate: config.sample_rate, stream, clock, updated_ns: mono_ns(), lost },
+            line,
+        ))
+    }
+
+    /// Reads the stream's clock now and then.
+    pub fn update(&mut self) {
+        if mono_ns() - self.updated_ns >= UPDATE_EVERY_NS {
+            self.clock.update(|| instant_ns(self.stream.now()));
+            self.updated_ns = mono_ns();
+        }
+    }
+
+    /// An instant of the stream's clock on CLOCK_MONOTONIC.
+    pub fn mono_ns(&self, stream_ns: i64) -> i64 {
+        self.clock.mono(stream_ns)
+    }
+
+    /// Why the stream is gone.
+    pub fn lost(&self) -> Option<&'static str> {
+        match self.lost.load(Ordering::Relaxed) {
+            UNPLUGGED => Some("the device was unplugged"),
+            INVALIDATED => Some("the device has changed"),
+            _ => None,
+        }
+    }
+}
+
+fn open_host(name: Option<&str>) -> Result<cpal::Host, AudioError> {
+    let hosts = cpal::available_hosts();
+    let Some(name) = name else {
+        // cpal's own default is another host where more of them are built in.
+        let alsa = hosts.iter().find(|host| host.name().eq_ignore_ascii_case("alsa"));
+        return alsa.map_or_else(
+            || Ok(cpal::default_host()),
+            |host| cpal::host_from_id(*host).map_err(AudioError::Devices),
+        );
+    };
+    match hosts.iter().find(|host| host.name().eq_ignore_ascii_case(name)) {
+        Some(host) => cpal::host_from_id(*host).map_err(AudioError::Devices),
+        None => Err(AudioError::NoHost {
+            name: name.to_owned(),
+            there: hosts
+                .iter()
+                .map(|host| host.name().to_ascii_lowercase())
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+    }
+}
+
+fn find(host: &cpal::Host, wanted: Option<&str>) -> Result<cpal::Device, AudioError> {
+    let Some(wanted) = wanted else {
+        return host.default_output_device().ok_or(AudioError::NoDevice);
+    };
+    let devices: Vec<_> = host.output_devices().map_err(AudioError::Devices)?.collect();
+    let has_id = |device: &&cpal::Device| {
+        device.id().is_ok_and(|id| id.to_string() == wanted || id.id() == wanted)
+    };
+    let lower = wanted.to_lowercase();
+    let has_name = |device: &&cpal::Device| {
+        device.description().is_ok_and(|about| about.name().to_lowercase().contains(&lower))
+    };
+    let found = devices.iter().find(has_id).or_else(|| devices.iter().find(has_name));
+    found.cloned().ok_or_else(|| AudioError::UnknownDevice(wanted.to_owned()))
+}
+
+/// The best of what the device offers: our rates before others, floats before integers, stereo before the rest.
+fn choose(
+    offered: impl Iterator<Item = SupportedStreamConfigRange>,
+    name: &str,
+) -> Result<(StreamConfig, SampleFormat), AudioError> {
+    let rated = |range: SupportedStreamConfigRange| {
+        let (least, most) = (range.min_sample_rate(), range.max_sample_rate());
+        let usual = RATES.iter().position(|rate| (least..=most).contains(rate));
+        let rate = usual.map_or_else(|| RATES[0].clamp(least, most), |index| RATES[index]);
+        let format = [SampleFormat::F32, SampleFormat::I32, SampleFormat::I16]
+            .iter()
+            .position(|format| *format == range.sample_format())?;
+        let channels = range.channels();
+        let odd_channels =
+            if channels == CHANNELS as u16 { 0 } else { 1 + channels.abs_diff(CHANNELS as u16) };
+        Some(((usual.unwrap_or(RATES.len()), odd_channels, format), rate, range))
+    };
+    let best = offered.filter_map(rated).min_by_key(|(rank, ..)| *rank);
+    let (_, sample_rate, range) = best.ok_or_else(|| AudioError::NoFormat(name.to_owned()))?;
+    let frames = match range.buffer_size() {
+        SupportedBufferSize::Range { min, max } => BUFFER_FRAMES.clamp(*min, (*max).max(*min)),
+        SupportedBufferSize::Unknown => BUFFER_FRAMES,
+    };
+    let config = StreamConfig {
+        channels: range.channels(),
+        sample_rate,
+        buffer_size: BufferSize::Fixed(frames),
+    };
+    Ok((config, range.sample_format()))
+}
+
+fn start<T: SizedSample + FromSample<f32>>(
+    device: &cpal::Device,
+    config: StreamConfig,
+    mut feed: Feed,
+    lost: &Arc<AtomicU8>,
+) -> Result<cpal::Stream, cpal::Error> {
+    let channels = usize::from(config.channels);
+    let (xruns, lost) = (feed.xrun_counter(), Arc::clone(lost));
+    let mut stereo = [0.0; BLOCK_FRAMES * CHANNELS];
+    device.build_output_stream::<T, _, _>(
+        config,
+        move |out, info| {
+            feed.stamp(out.len() / channels, instant_ns(info.timestamp().playback));
+            for part in out.chunks_mut(BLOCK_FRAMES * channels) {
+                let sound = &mut stereo[..part.len() / channels * CHANNELS];
+                feed.fill(sound);
+                spread(sound, part, channels);
+            }
+        },
+        // This runs between callbacks: it does not log or lock either.
+        move |error| match error.kind() {
+            ErrorKind::Xrun | ErrorKind::DeviceChanged => xruns.count(),
+            ErrorKind::DeviceNotAvailable => lost.store(UNPLUGGED, Ordering::Relaxed),
+            ErrorKind::StreamInvalidated => lost.store(INVALIDATED, Ordering::Relaxed),
+            // If sound stops coming through, the player opens the device anew.
+            _ => {}
+        },
+        None,
+    )
+}
+
+/// Stereo to the device's channels: the mean for one, silence on more than two.
+fn spread<T: FromSample<f32> + Copy>(stereo: &[f32], out: &mut [T], channels: usize) {
+    for (from, to) in stereo.chunks_exact(CHANNELS).zip(out.chunks_exact_mut(channels)) {
+        if let [mono] = to {
+            *mono = T::from_sample_(0.5 * (from[0] + from[1]));
+            continue;
+        }
+        for (n, sample) in to.iter_mut().enumerate() {
+            *sample = T::from_sample_(from.get(n).copied().unwrap_or(0.0));
+        }
+    }
+}
+
+fn instant_ns(instant: StreamInstant) -> i64 {
+    instant.as_nanos() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stereo_fits_on_any_channels() {
+        let stereo = [0.5, -0.5, 1.0, 0.0];
+        let mut mono = [9.0f32; 2];
+        spread(&stereo, &mut mono, 1);
+        assert_eq!(mono, [0.0, 0.5]);
+        let mut four = [9.0f32; 8];
+        spread(&stereo, &mut four, 4);
+        assert_eq!(four, [0.5, -0.5, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+        let mut whole = [9i16; 4];
+        spread(&stereo, &mut whole, 2);
+        assert_eq!(whole[2], i16::MAX);
+    }
+
+    #[test]
+    fn the_usual_rate_in_floats_is_chosen() {
+        let range = |channels, least, most, format| {
+            let sizes = SupportedBufferSize::Range { min: 64, max: 512 };
+            SupportedStreamConfigRange::new(channels, least, most, sizes, format)
+        };
+        let offered = [
+            range(8, 8_000, 192_000, SampleFormat::F32),
+            range(2, 44_100, 48_000, SampleFormat::I16),
+            range(2, 44_100, 48_000, SampleFormat::F32),
+            range(2, 44_100, 44_100, SampleFormat::F32),
+            range(2, 8_000, 192_000, SampleFormat::U8),
+        ];
+        let (config, format) = choose(offered.into_iter(), "card").expect("something fits");
+        assert_eq!((config.channels, config.sample_rate, format), (2, 48_000, SampleFormat::F32));
+        assert_eq!(config.buffer_size, BufferSize::Fixed(512));
+        assert!(choose(std::iter::empty(), "card").is_err());
+    }
+}

@@ -1,0 +1,93 @@
+//! The device that a player plays to, whichever kind it is.
+
+use super::AudioError;
+use super::clocks::ClockPair;
+use super::cpal_device::CpalDevice;
+use super::link::{Line, link};
+use super::spec::{OutputSpec, VirtualSpec};
+use super::virtual_device::{self, VirtualDevice};
+
+/// A running device.
+pub struct Device {
+    /// For people.
+    pub name: String,
+    /// Frames a second.
+    pub rate: u32,
+    /// How many stamps are wrong after a start or an underrun.
+    pub settle: u32,
+    kind: Kind,
+}
+
+enum Kind {
+    Cpal(CpalDevice),
+    /// Stops when it is dropped.
+    Virtual {
+        _device: VirtualDevice,
+    },
+}
+
+/// The first few stamps of a card after a start or an underrun are wrong by milliseconds.
+const CARD_SETTLES: u32 = 4;
+
+impl Device {
+    /// Opens and starts the device that `output` names, at volume `gain`.
+    pub fn open(
+        output: &OutputSpec,
+        host: Option<&str>,
+        gain: f32,
+    ) -> Result<(Self, Line), AudioError> {
+        match output {
+            OutputSpec::Device(name) => {
+                let (device, line) = CpalDevice::open(name.as_deref(), host, gain)?;
+                let (name, rate) = (device.name.clone(), device.rate);
+                Ok((Self { name, rate, settle: CARD_SETTLES, kind: Kind::Cpal(device) }, line))
+            }
+            OutputSpec::Virtual(spec) => Self::open_virtual("virtual device", spec, gain),
+            // Nothing is heard, but time passes as on a device.
+            OutputSpec::None => Self::open_virtual("no sound", &VirtualSpec::default(), gain),
+        }
+    }
+
+    fn open_virtual(name: &str, spec: &VirtualSpec, gain: f32) -> Result<(Self, Line), AudioError> {
+        let rate = virtual_device::RATE;
+        let (line, feed) = link(rate, gain);
+        let device = VirtualDevice::start(spec, feed)?;
+        Ok((
+            Self {
+                name: name.to_owned(),
+                rate,
+                settle: 0,
+                kind: Kind::Virtual { _device: device },
+            },
+            line,
+        ))
+    }
+
+    /// Keeps up with the device's clock. Called often.
+    pub fn update(&mut self) {
+        if let Kind::Cpal(device) = &mut self.kind {
+            device.update();
+        }
+    }
+
+    /// An instant of its stamps as one of the raw clock.
+    pub fn raw_ns(&self, at_ns: i64, clocks: &ClockPair) -> i64 {
+        match &self.kind {
+            Kind::Cpal(device) => clocks.other(device.mono_ns(at_ns)),
+            Kind::Virtual { .. } => clocks.other(at_ns),
+        }
+    }
+
+    /// Why the device is gone, if it is.
+    pub fn lost(&self) -> Option<&'static str> {
+        match &self.kind {
+            Kind::Cpal(device) => device.lost(),
+            Kind::Virtual { .. } => None,
+        }
+    }
+
+    /// Whether a device that gives no stamps for long is to be opened anew.
+    pub fn may_hang(&self) -> bool {
+        matches!(self.kind, Kind::Cpal(_))
+    }
+}

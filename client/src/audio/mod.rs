@@ -1,0 +1,202 @@
+//! Playing: from a room, a clock and songs on disk to sound, at the right instant.
+//!
+//! A player thread ([`Player`]) renders ahead into a lock-free ring, and a device takes from it: a real one
+//! through cpal, or the virtual one, which is a sound card in software. The device's callback copies, applies the volume and
+//! publishes when its frames sound; it never locks, allocates, logs or decodes.
+//!
+//! What is rendered comes from [`PlayerInputs`], which others keep up to date. They may stop doing that at any time: the player
+//! plays on from the room and the clock that it last saw, across songs, for as long as files are there.
+//!
+//! ```text
+//!  room ──┐                      ┌─ stamps: frame n sounds at … ─┐
+//!  clock ─┼─▶ render ─▶ blocks ─▶│ link (lock-free) ─▶ device     │
+//!  songs ─┘     ▲                └────────────────────────────────┘
+//!               └── jam_proto::sync::playout: device clock, controller
+//! ```
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use jam_proto::ids::{EntryId, TrackId};
+use jam_proto::room::Room;
+use jam_proto::sync::SharedMap;
+
+pub mod clocks;
+mod cpal_device;
+mod device;
+mod fade;
+mod history;
+mod library;
+mod link;
+mod plan;
+mod player;
+mod priority;
+mod render;
+mod report;
+mod resample;
+mod spec;
+mod trace;
+mod virtual_device;
+mod voice;
+mod wav;
+
+pub use cpal_device::{OutputInfo, list_outputs};
+pub use player::Player;
+pub use spec::{InvalidOutput, OutputSpec, VirtualSpec};
+
+/// What a player plays from. The owner stores newer values as they come; the player only reads.
+#[derive(Clone)]
+pub struct PlayerInputs {
+    /// The room as folded so far.
+    pub room: Arc<ArcSwapOption<Room>>,
+    /// What is known of shared time.
+    pub clock: Arc<ArcSwapOption<ClockView>>,
+    /// Songs on this machine.
+    pub songs: Arc<dyn SongSource>,
+}
+
+/// What is known of shared time, and from whom.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClockView {
+    /// From CLOCK_MONOTONIC_RAW nanoseconds to shared time. In one epoch it never steps.
+    pub map: SharedMap,
+    /// Bound on the map's error, ns.
+    pub bound_ns: i64,
+    /// The node that leads, for the trace.
+    pub leader: u64,
+    /// Its term, for the trace.
+    pub term: u64,
+    /// The clock epoch. When it changes, shared time was not continued: the player realigns at once.
+    pub epoch: u64,
+}
+
+/// Where song files are.
+pub trait SongSource: Send + Sync {
+    /// The complete file of a song in the cache; `None`: not here (yet). Called often: it must be quick.
+    fn path(&self, track: &TrackId) -> Option<PathBuf>;
+}
+
+/// How to play.
+#[derive(Clone, Debug)]
+pub struct PlayerConfig {
+    /// Where to.
+    pub output: OutputSpec,
+    /// cpal's backend by name (`alsa`, `jack`, …); `None`: ALSA where there is one, else the system's default.
+    pub host: Option<String>,
+    /// 0.0 to 1.0.
+    pub volume: f32,
+    /// By how much the device sounds later than it says, ns; negative: earlier. For Bluetooth and the like.
+    pub trim_ns: i64,
+    /// Where to write the trace.
+    pub trace: Option<PathBuf>,
+}
+
+/// What a player does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlayerState {
+    /// Not there yet: no room, no clock, no stamps from the device, or the first song is still on its way.
+    #[default]
+    Joining,
+    /// A song sounds.
+    Playing,
+    /// The room is paused.
+    Paused,
+    /// A song should sound, but its file is not here.
+    Starved,
+    /// The room plays, but its queue is dry.
+    Ended,
+}
+
+impl PlayerState {
+    /// As in the trace and in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Playing => "playing",
+            Self::Paused => "paused",
+            Self::Starved => "starved",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// How playing goes: what sounds at the output right now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlayerStatus {
+    /// What the player does.
+    pub state: PlayerState,
+    /// The song, if one is current.
+    pub entry: Option<EntryId>,
+    /// Which of its frames sounds.
+    pub frame: u64,
+    /// Its sample rate; 0: no song.
+    pub sample_rate: u32,
+    /// How much later it sounds than it is due by our clock, ns.
+    pub error_ns: i64,
+    /// By how much the device's frames are played faster than nominal, ppm.
+    pub rate_ppm: f64,
+    /// Playable sound ahead without a hole, across songs.
+    pub buffer_ms: u32,
+    /// Times that the output ran out of sound that was due.
+    pub underruns: u64,
+    /// Times that the position was corrected by a jump.
+    pub jumps: u64,
+    /// The device, for people.
+    pub device: String,
+    /// Why there is no sound from the device, if so. The player keeps trying.
+    pub trouble: Option<String>,
+}
+
+/// Why there is no player.
+#[derive(Debug, thiserror::Error)]
+pub enum AudioError {
+    /// There is no such backend.
+    #[error("there is no sound backend '{name}' here; there is: {there}")]
+    NoHost {
+        /// As asked for.
+        name: String,
+        /// What there is.
+        there: String,
+    },
+    /// There is no sound card.
+    #[error("there is no sound card; `--output virtual` plays without one")]
+    NoDevice,
+    /// There is no such output.
+    #[error(
+        "there is no output '{0}'; `jam outputs` lists them, and `--output virtual` needs none"
+    )]
+    UnknownDevice(String),
+    /// The backend does not list its devices.
+    #[error("the sound system does not answer: {0}; `--output virtual` plays without it")]
+    Devices(#[source] cpal::Error),
+    /// The device does not start.
+    #[error(
+        "{device} can't be opened: {source}; close what else uses it, or choose another of `jam outputs`"
+    )]
+    Open {
+        /// Its name.
+        device: String,
+        /// Why.
+        source: cpal::Error,
+    },
+    /// The device takes no format of ours.
+    #[error("{0} takes neither floats nor 16- or 32-bit integers; choose another of `jam outputs`")]
+    NoFormat(String),
+    /// A recording or trace can't be written.
+    #[error("can't write {}: {source}", path.display())]
+    File {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gives no thread.
+    #[error("can't start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// A bug.
+    #[error("the player broke while it started; report this as a bug")]
+    Broke,
+}

@@ -1,0 +1,277 @@
+//! The player thread: keeps the renderer ahead of the device, and tells what sounds.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::clocks::{ClockPair, mono_ns, raw_ns};
+use super::device::Device;
+use super::library::Library;
+use super::render::Renderer;
+use super::report::Report;
+use super::trace::{Context, Trace};
+use super::{AudioError, OutputSpec, PlayerConfig, PlayerInputs, PlayerStatus, priority};
+
+/// Plays a room on one output. Stops when dropped.
+pub struct Player {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    stop: AtomicBool,
+    /// f32 bits.
+    volume: AtomicU32,
+    muted: AtomicBool,
+    status: Mutex<PlayerStatus>,
+}
+
+/// Much shorter than what is rendered ahead.
+const TURN_EVERY: Duration = Duration::from_millis(10);
+/// The contract says 100 ms; this leaves a busy machine some.
+const TRACE_EVERY_NS: i64 = 70_000_000;
+const CLOCKS_EVERY_NS: i64 = 50_000_000;
+/// A device that has not asked for sound for so long hangs.
+const HANGS_AFTER_NS: i64 = 2_000_000_000;
+const REOPEN_EVERY_NS: i64 = 1_000_000_000;
+
+impl Player {
+    /// Opens the output and starts to play. Returns once the device runs.
+    pub fn start(config: PlayerConfig, inputs: PlayerInputs) -> Result<Self, AudioError> {
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            volume: AtomicU32::new(config.volume.to_bits()),
+            muted: AtomicBool::new(false),
+            status: Mutex::default(),
+        });
+        let (started, start) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("jam-player".into())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || play(config, inputs, &shared, &started)
+            })
+            .map_err(AudioError::Thread)?;
+        let player = Self { shared, thread: Some(thread) };
+        // A closed channel means that the thread broke; it has said why.
+        start.recv().unwrap_or(Err(AudioError::Broke))?;
+        Ok(player)
+    }
+
+    /// Changes this listener's volume, 0.0 to 1.0.
+    pub fn set_volume(&self, volume: f32) {
+        self.shared.volume.store(volume.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Silences this listener, or ends that.
+    pub fn set_muted(&self, muted: bool) {
+        self.shared.muted.store(muted, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// What sounds now.
+    pub fn status(&self) -> PlayerStatus {
+        self.shared.status().clone()
+    }
+
+    /// Stops, and waits for what is still to be written.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
+    fn end(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // A panic in it was caught and told there.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn status(&self) -> std::sync::MutexGuard<'_, PlayerStatus> {
+        // It is replaced as a whole: a panic elsewhere leaves it whole.
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gain(&self) -> f32 {
+        let volume = f32::from_bits(self.volume.load(Ordering::Relaxed));
+        // Loudness is heard about as the cube of a slider's way.
+        if self.muted.load(Ordering::Relaxed) { 0.0 } else { volume.powi(3) }
+    }
+}
+
+fn play(
+    config: PlayerConfig,
+    inputs: PlayerInputs,
+    shared: &Shared,
+    started: &SyncSender<Result<(), AudioError>>,
+) {
+    let played = catch_unwind(AssertUnwindSafe(|| match Playing::start(config, inputs, shared) {
+        Ok(mut playing) => {
+            // The caller waits for this.
+            let _ = started.send(Ok(()));
+            playing.run();
+        }
+        Err(error) => {
+            let _ = started.send(Err(error));
+        }
+    }));
+    if played.is_err() {
+        tracing::error!(
+            "the player broke: there is no more sound; join again, and report this as a bug"
+        );
+        shared.status().trouble = Some("the player broke; join again".into());
+    }
+}
+
+struct Playing<'a> {
+    config: PlayerConfig,
+    inputs: PlayerInputs,
+    shared: &'a Shared,
+    device: Option<Device>,
+    trouble: Option<String>,
+    renderer: Renderer,
+    clocks: ClockPair,
+    trace: Option<Trace>,
+    stamped_ns: i64,
+    clocks_read_ns: i64,
+    opened_ns: i64,
+    traced_ns: i64,
+    traced: Report,
+}
+
+impl<'a> Playing<'a> {
+    fn start(
+        config: PlayerConfig,
+        inputs: PlayerInputs,
+        shared: &'a Shared,
+    ) -> Result<Self, AudioError> {
+        priority::raise();
+        let trace = config.trace.as_deref().map(Trace::create).transpose()?;
+        let (device, line) = Device::open(&config.output, config.host.as_deref(), shared.gain())?;
+        let library = Library::new(Arc::clone(&inputs.songs), config.output != OutputSpec::None);
+        let renderer = Renderer::new(line, device.rate, device.settle, library, config.trim_ns);
+        let now = mono_ns();
+        Ok(Self {
+            config,
+            inputs,
+            shared,
+            device: Some(device),
+            trouble: None,
+            renderer,
+            clocks: ClockPair::new(raw_ns),
+            trace,
+            stamped_ns: now,
+            clocks_read_ns: now,
+            opened_ns: now,
+            traced_ns: i64::MIN / 2,
+            traced: Report::default(),
+        })
+    }
+
+    fn run(&mut self) {
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let now = mono_ns();
+            if now - self.clocks_read_ns >= CLOCKS_EVERY_NS {
+                self.clocks.update(raw_ns);
+                self.clocks_read_ns = now;
+            }
+            self.mind_device(now);
+            self.renderer.set_gain(self.shared.gain());
+            self.renderer.advance(self.inputs.room.load_full(), self.inputs.clock.load_full(), now);
+            self.tell();
+            std::thread::park_timeout(TURN_EVERY);
+        }
+    }
+
+    /// Takes the device's stamps, and opens it anew if it is gone.
+    fn mind_device(&mut self, now: i64) {
+        let Some(device) = &mut self.device else {
+            if now - self.opened_ns >= REOPEN_EVERY_NS {
+                self.reopen(now);
+            }
+            return;
+        };
+        device.update();
+        while let Some(stamp) = self.renderer.next_stamp() {
+            self.renderer.observe(stamp, device.raw_ns(stamp.at_ns, &self.clocks));
+            self.stamped_ns = now;
+        }
+        let hangs = device.may_hang() && now - self.stamped_ns > HANGS_AFTER_NS;
+        let lost = device.lost().or(hangs.then_some("the device takes no more sound"));
+        if let Some(why) = lost {
+            tracing::warn!("{}: {why}; trying again", device.name);
+            self.trouble = Some(why.to_owned());
+            self.device = None;
+            self.opened_ns = now;
+        }
+    }
+
+    fn reopen(&mut self, now: i64) {
+        self.opened_ns = now;
+        match Device::open(&self.config.output, self.config.host.as_deref(), self.shared.gain()) {
+            Ok((device, line)) => {
+                tracing::info!("{}: playing again", device.name);
+                self.renderer.attach(line, device.rate, device.settle);
+                self.device = Some(device);
+                self.trouble = None;
+                self.stamped_ns = now;
+            }
+            Err(error) => self.trouble = Some(error.to_string()),
+        }
+    }
+
+    /// Publishes what sounds now, and traces it if it is time or has changed.
+    fn tell(&mut self) {
+        let now = mono_ns();
+        let due = now - self.traced_ns >= TRACE_EVERY_NS;
+        let report = self.renderer.report(now, &self.clocks);
+        let changed = (report.state, report.song, report.origin)
+            != (self.traced.state, self.traced.song, self.traced.origin);
+        if !due && !changed {
+            return;
+        }
+        if let Some(trace) = &mut self.trace {
+            let context = Context {
+                room: self.renderer.room.as_ref().map(|room| room.code().as_str()),
+                view: self.renderer.view.as_deref(),
+                underruns: self.renderer.underruns,
+                jumps: self.renderer.jumps,
+            };
+            trace.write(&report, &context);
+        }
+        *self.shared.status() = PlayerStatus {
+            state: report.state,
+            entry: report.song.map(|song| song.entry),
+            frame: report.frame,
+            sample_rate: report.song.map_or(0, |song| song.rate),
+            error_ns: report.error_ns,
+            rate_ppm: report.rate_ppm,
+            buffer_ms: report.buffer_ms,
+            underruns: self.renderer.underruns,
+            jumps: self.renderer.jumps,
+            device: self.device.as_ref().map_or_else(String::new, |device| device.name.clone()),
+            trouble: self.trouble.clone(),
+        };
+        self.traced = report;
+        self.traced_ns = now;
+    }
+}

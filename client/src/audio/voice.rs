@@ -1,0 +1,145 @@
+//! A voice: one song after another on one tape, through one resampler that is never reset between them.
+
+use std::collections::VecDeque;
+
+use jam_proto::ids::EntryId;
+
+use super::library::Sound;
+use super::link::CHANNELS;
+use super::resample::{Input, Resampler};
+
+/// What plays: songs of one rate, spliced to the frame.
+pub struct Voice {
+    resampler: Resampler,
+    tape: Tape,
+}
+
+/// A song on the tape.
+pub struct Part {
+    /// Its entry.
+    pub entry: EntryId,
+    /// Its exact length.
+    pub frames: u64,
+    /// What decodes it.
+    pub sound: Box<dyn Sound>,
+}
+
+/// The resampler's input: coordinates count from its first frame.
+struct Tape {
+    /// Parts with the coordinate of their frame 0, by that.
+    parts: VecDeque<(i64, Part)>,
+    fed: i64,
+}
+
+/// The steps that the resampler takes are within this of nominal.
+const STEP_RANGE: f64 = 0.01;
+
+impl Voice {
+    /// Begins with `part`, so that the next output frame is its frame `at` (a fraction) at the speed of `step` song frames
+    /// for each output frame.
+    pub fn begin(mut resampler: Resampler, mut part: Part, at: f64, step: f64) -> Self {
+        let preroll = resampler.preroll() as i64;
+        let first = at.floor() as i64 - preroll;
+        // Before the song's first frame there is silence.
+        part.sound.seek(first.max(0) as u64);
+        let mut tape = Tape { parts: VecDeque::from([(-first, part)]), fed: 0 };
+        resampler.begin(at - first as f64, step, &mut tape);
+        Self { resampler, tape }
+    }
+
+    /// The song that plays.
+    pub fn entry(&self) -> EntryId {
+        self.tape.parts[0].1.entry
+    }
+
+    /// The song that follows without a seam, if it is spliced in already.
+    pub fn next_entry(&self) -> Option<EntryId> {
+        self.tape.parts.get(1).map(|(_, part)| part.entry)
+    }
+
+    /// Input's rate.
+    pub fn rate(&self) -> u32 {
+        self.resampler.in_rate()
+    }
+
+    /// Whether the song's end is so near that what follows has to be spliced in now. Once the end is
+    /// on its way through the resampler, it is too late.
+    pub fn wants_next(&self) -> bool {
+        let (_, end) = self.end();
+        let left = end - self.tape.fed;
+        self.tape.parts.len() == 1 && (0..i64::from(self.rate()) / 10).contains(&left)
+    }
+
+    /// Splices in what follows, from its first frame.
+    pub fn chain(&mut self, mut part: Part) {
+        let (_, end) = self.end();
+        part.sound.seek(0);
+        self.tape.parts.push_back((end, part));
+    }
+
+    /// The next song is the one that plays; returns the one that ended.
+    pub fn promote(&mut self) -> Option<Part> {
+        debug_assert!(self.tape.parts.len() > 1);
+        self.tape.parts.pop_front().map(|(_, part)| part)
+    }
+
+    /// Renders the block whose first frame is the song's frame `at`, at `step` song frames for each of its own.
+    pub fn render(&mut self, out: &mut [f32], at: f64, step: f64) {
+        let frames = (out.len() / CHANNELS) as f64;
+        let target = self.tape.parts[0].0 as f64 + at + (frames - 1.0) * step;
+        // What earlier blocks were off by rounding is made good here.
+        let exact = (target - self.resampler.next_position(0.0)) / frames;
+        let exact = exact.clamp(step * (1.0 - STEP_RANGE), step * (1.0 + STEP_RANGE));
+        self.resampler.run(out, exact, &mut self.tape);
+    }
+
+    /// Renders on at the same speed, wherever that leads: for a fade.
+    pub fn render_on(&mut self, out: &mut [f32], step: f64) {
+        for block in out.chunks_mut(super::link::BLOCK_FRAMES * CHANNELS) {
+            self.resampler.run(block, step, &mut self.tape);
+        }
+    }
+
+    /// Takes it apart: the resampler, and the songs.
+    pub fn end_it(self) -> (Resampler, impl Iterator<Item = Part>) {
+        (self.resampler, self.tape.parts.into_iter().map(|(_, part)| part))
+    }
+
+    /// Begin and end of the last part.
+    fn end(&self) -> (i64, i64) {
+        let (start, part) = self.tape.parts.back().expect("a voice has a song");
+        (*start, *start + part.frames as i64)
+    }
+}
+
+impl Input for Tape {
+    fn feed(&mut self, out: &mut [f32]) {
+        let frames = (out.len() / CHANNELS) as i64;
+        let mut done = 0;
+        while done < frames {
+            let at = self.fed + done;
+            let left = frames - done;
+            let samples = |from: i64, count: i64| {
+                from as usize * CHANNELS..(from + count) as usize * CHANNELS
+            };
+            let playing =
+                self.parts.iter_mut().find(|(start, part)| at < start + part.frames as i64);
+            let Some((start, part)) = playing else {
+                out[samples(done, left)].fill(0.0);
+                break;
+            };
+            if at < *start {
+                let silent = left.min(*start - at);
+                out[samples(done, silent)].fill(0.0);
+                done += silent;
+                continue;
+            }
+            let wanted = left.min(*start + part.frames as i64 - at);
+            let read = part.sound.read(&mut out[samples(done, wanted)]) as i64;
+            // A song that ends early is silent to its committed end.
+            out[samples(done + read, wanted - read)].fill(0.0);
+            done += wanted;
+        }
+        self.fed += frames;
+    }
+}

@@ -1,0 +1,155 @@
+//! The command line as people type it. Meaning is given to it in [`crate::commands`].
+
+pub mod position;
+mod verbs;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, Parser};
+use jam_proto::ids::check_user_name;
+pub use verbs::{AddArgs, ClusterVerb, JoinArgs, MoveArgs, Verb};
+
+use crate::connection::{Address, Bearer, Cluster, Dialer};
+use crate::error::Failure;
+
+/// Listen to the same music at the same instant, on servers you own.
+#[derive(Parser, Debug)]
+#[command(
+    name = "jam",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    after_help = "Examples:\n  export JAM_SERVERS=127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003\n  jam create \"Friday night\"\n  jam add ABCD-EFGH-JKMN song.flac album/\n  jam play ABCD-EFGH-JKMN\n  jam join ABCD-EFGH-JKMN\n\nExit codes: 0 done; 1 refused or failed, it will never be applied; 2 wrong usage;\n3 outcome unknown at the deadline: run the same command again, it is applied at most once."
+)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub options: Options,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every command takes.
+#[derive(Args, Debug, Clone)]
+pub struct Options {
+    /// The nodes, as HOST:PORT,…; any of them will do, more are safer
+    #[arg(long, global = true, env = "JAM_SERVERS", value_delimiter = ',', value_parser = Address::parse, value_name = "HOST:PORT,…")]
+    pub servers: Vec<Address>,
+    /// Your name, as others see it [default: your login name]
+    #[arg(long, global = true, env = "JAM_USER", value_name = "NAME")]
+    pub user: Option<String>,
+    /// The cluster's token, if its operator set one
+    #[arg(long, global = true, env = "JAM_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// One JSON object per line on standard output instead of text
+    #[arg(long, global = true, env = "JAM_JSON", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub json: bool,
+    /// How long a command retries by itself, in seconds
+    #[arg(long, global = true, env = "JAM_DEADLINE", default_value = "10", value_parser = seconds, value_name = "SECONDS")]
+    pub deadline: Duration,
+    /// Where sessions are kept [default: $XDG_STATE_HOME/jam or ~/.local/state/jam]
+    #[arg(long, global = true, env = "JAM_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Where songs are cached [default: $XDG_CACHE_HOME/jam or ~/.cache/jam]
+    #[arg(long, global = true, env = "JAM_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// The name that edits are made under.
+    pub fn user(&self) -> Result<String, Failure> {
+        let login = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
+        let user = self.user.clone().or_else(login).unwrap_or_else(|| "someone".to_owned());
+        check_user_name(&user)?;
+        Ok(user)
+    }
+
+    /// The servers, of which there must be one.
+    pub fn servers(&self) -> Result<Vec<Address>, Failure> {
+        if self.servers.is_empty() {
+            return Err(Failure::Usage("say where the nodes are: --servers HOST:PORT,… or JAM_SERVERS".into()));
+        }
+        Ok(self.servers.clone())
+    }
+
+    /// How to open connections.
+    pub fn dialer(&self) -> Result<Dialer, Failure> {
+        Ok(Dialer::new(Bearer::new(self.token.as_deref())?))
+    }
+
+    /// Finds a node to talk to.
+    pub async fn find(&self) -> Result<Cluster, Failure> {
+        Cluster::find(self.dialer()?, self.servers()?, self.deadline).await
+    }
+
+    /// The folder of this user's sessions.
+    pub fn state_dir(&self) -> Result<PathBuf, Failure> {
+        self.state_dir.clone().map_or_else(|| home_folder("XDG_STATE_HOME", ".local/state", "--state-dir"), Ok)
+    }
+
+    /// The folder of the song cache.
+    pub fn cache_dir(&self) -> Result<PathBuf, Failure> {
+        self.cache_dir.clone().map_or_else(|| home_folder("XDG_CACHE_HOME", ".cache", "--cache-dir"), Ok)
+    }
+}
+
+/// The XDG base directory specification: an absolute variable, or a place below the home folder.
+fn home_folder(variable: &str, below_home: &str, flag: &str) -> Result<PathBuf, Failure> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(variable)
+        .or_else(|| absolute("HOME").map(|home| home.join(below_home)))
+        .map(|base| base.join("jam"))
+        .ok_or_else(|| Failure::Usage(format!("neither HOME nor {variable} is set; pass {flag} DIR")))
+}
+
+/// Seconds, fractions allowed.
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|secs| (0.0..=1e9).contains(secs))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "must be seconds, such as 10 or 0.5".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example_and_every_flag_a_variable() {
+        fn check(command: &clap::Command) {
+            if command.get_name() == "help" {
+                return;
+            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "`{}` has no example", command.get_name());
+            for flag in command.get_arguments().filter(|arg| arg.get_long().is_some()) {
+                let name = flag.get_long().expect("filtered");
+                if matches!(name, "help" | "version") {
+                    continue;
+                }
+                let want = format!("JAM_{}", name.replace('-', "_").to_uppercase());
+                let env = flag.get_env().and_then(|env| env.to_str());
+                assert_eq!(env, Some(want.as_str()), "--{name} of `{}`", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn servers_are_split_at_commas() {
+        let cli = Cli::try_parse_from(["jam", "rooms", "--servers", "a:1,b:2"]).expect("valid");
+        assert_eq!(cli.options.servers.len(), 2);
+        assert!(Cli::try_parse_from(["jam", "rooms", "--servers", "nonsense"]).is_err());
+    }
+}

@@ -1,0 +1,212 @@
+//! One node's clock: a connection that carries probes and nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use jam_proto::sync::Probe;
+use jam_proto::time::SharedTime;
+use jam_proto::wire::v1::{ListenerReport, TimeProbe, TimeReply};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::raw_ns;
+use crate::connection::{Address, Dialer};
+
+/// Probes in a burst, of which the fastest counts.
+const BURST: usize = 8;
+/// A burst over a long path ends early rather than keep the music waiting.
+const BURST_TIME_MAX: Duration = Duration::from_millis(400);
+/// A node that is silent for so long is stopped or cut off.
+const REPLY_TIME_MAX: Duration = Duration::from_millis(1500);
+/// The bursts after the first one with a new leader, all in its first half second.
+const QUICK_BURSTS: u32 = 3;
+const QUICK_PAUSE: Duration = Duration::from_millis(150);
+/// Then a burst a second for ten seconds, then one every other second, with the report alone in between.
+const SETTLED_AFTER: u32 = 14;
+const LEAD_PAUSE: Duration = Duration::from_secs(1);
+/// The others stay warm at this rate.
+const WARM_PAUSE: Duration = Duration::from_secs(10);
+/// While nobody leads, each is asked this often whether it does now.
+const SEARCH_PAUSE: Duration = Duration::from_millis(100);
+/// A node that can't be reached is tried again after so long.
+const AWAY_PAUSE: Duration = Duration::from_secs(2);
+
+/// What the keeper wants of all links.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Orders {
+    /// The node at this address leads.
+    pub leader: Option<Address>,
+    /// The leader does not answer (any more): look who does.
+    pub searching: bool,
+}
+
+/// What one link saw.
+pub(super) struct Sighting {
+    pub address: Address,
+    /// `Err`: the node does not answer.
+    pub seen: Result<Burst, String>,
+}
+
+/// One burst of probes, all of one epoch.
+pub(super) struct Burst {
+    pub probes: Vec<Probe>,
+    /// The last reply, for all that is not a time stamp.
+    pub last: TimeReply,
+}
+
+pub(super) struct Link {
+    pub address: Address,
+    pub dialer: Dialer,
+    pub orders: watch::Receiver<Orders>,
+    pub report: watch::Receiver<Option<ListenerReport>>,
+    pub sightings: mpsc::Sender<Sighting>,
+}
+
+enum Pace {
+    Lead,
+    Warm,
+    Search,
+}
+
+impl Link {
+    /// Probes until the keeper has gone.
+    pub async fn run(mut self) {
+        loop {
+            let why = match self.connected().await {
+                Ok(()) => return,
+                Err(why) => why,
+            };
+            if self.sightings.send(Sighting { address: self.address.clone(), seen: Err(why) }).await.is_err() {
+                return;
+            }
+            let pause = if self.orders.borrow().searching { SEARCH_PAUSE } else { AWAY_PAUSE };
+            if !self.rest(pause).await {
+                return;
+            }
+        }
+    }
+
+    /// As long as the connection lasts; `Ok`: the keeper has gone.
+    async fn connected(&mut self) -> Result<(), String> {
+        let door = self.dialer.dial(&self.address).await?;
+        let (probes, queue) = mpsc::channel::<TimeProbe>(1);
+        let sent_ns = Arc::new(AtomicI64::new(0));
+        let stamp = sent_ns.clone();
+        // The stamp is taken when the connection asks for the message, the last moment that is ours.
+        let outgoing = ReceiverStream::new(queue).map(move |probe| {
+            stamp.store(raw_ns(), Ordering::Relaxed);
+            probe
+        });
+        let opened = timeout(REPLY_TIME_MAX, async { door.time().sync(outgoing).await }).await;
+        let replies = match opened {
+            Ok(Ok(replies)) => replies.into_inner(),
+            Ok(Err(status)) => return Err(status.message().to_owned()),
+            Err(_) => return Err("no answer".into()),
+        };
+        let mut exchange = Exchange { probes, replies, sent_ns, seq: 0 };
+        let mut led_for = 0;
+        loop {
+            let pace = self.pace();
+            led_for = if matches!(pace, Pace::Lead) { led_for + 1 } else { 0 };
+            let (count, pause) = match pace {
+                Pace::Lead if led_for <= QUICK_BURSTS => (BURST, QUICK_PAUSE),
+                Pace::Lead if led_for > SETTLED_AFTER && led_for % 2 == 0 => (1, LEAD_PAUSE),
+                Pace::Lead => (BURST, LEAD_PAUSE),
+                Pace::Warm => (BURST, WARM_PAUSE),
+                Pace::Search => (1, SEARCH_PAUSE),
+            };
+            let report = matches!(pace, Pace::Lead).then(|| self.report.borrow().clone()).flatten();
+            let began = Instant::now();
+            let burst = exchange.burst(count, report).await?;
+            if self.sightings.send(Sighting { address: self.address.clone(), seen: Ok(burst) }).await.is_err() {
+                return Ok(());
+            }
+            if !self.rest_until(began + pause).await {
+                return Ok(());
+            }
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        let orders = self.orders.borrow();
+        if orders.leader.as_ref() == Some(&self.address) {
+            Pace::Lead
+        } else if orders.searching {
+            Pace::Search
+        } else {
+            Pace::Warm
+        }
+    }
+
+    async fn rest(&mut self, pause: Duration) -> bool {
+        // Jitter, so that listeners who lost the same node don't come back in step.
+        let pause = pause.mul_f64(rand::random_range(0.7..1.0));
+        self.rest_until(Instant::now() + pause).await
+    }
+
+    /// Rests, or until the orders change; false: the keeper has gone.
+    async fn rest_until(&mut self, until: Instant) -> bool {
+        tokio::select! {
+            () = sleep_until(until) => true,
+            changed = self.orders.changed() => {
+                if changed.is_ok() {
+                    // Orders come in small flurries while a leader changes.
+                    sleep(Duration::from_millis(1)).await;
+                }
+                changed.is_ok()
+            }
+        }
+    }
+}
+
+struct Exchange {
+    probes: mpsc::Sender<TimeProbe>,
+    replies: Streaming<TimeReply>,
+    sent_ns: Arc<AtomicI64>,
+    seq: u64,
+}
+
+impl Exchange {
+    async fn burst(&mut self, count: usize, mut report: Option<ListenerReport>) -> Result<Burst, String> {
+        let began = Instant::now();
+        let mut probes = Vec::with_capacity(count);
+        loop {
+            // The first one has waited for us, so the node can't take a round trip from it.
+            let immediate = !probes.is_empty();
+            let (probe, reply) = self.exchange(immediate, report.take()).await?;
+            probes.push((probe, reply.epoch));
+            if probes.len() >= count || began.elapsed() > BURST_TIME_MAX {
+                let of_last = probes.iter().filter(|(_, epoch)| *epoch == reply.epoch);
+                return Ok(Burst { probes: of_last.map(|(probe, _)| *probe).collect(), last: reply });
+            }
+        }
+    }
+
+    async fn exchange(&mut self, immediate: bool, report: Option<ListenerReport>) -> Result<(Probe, TimeReply), String> {
+        self.seq += 1;
+        let probe = TimeProbe { seq: self.seq, immediate, report };
+        self.probes.send(probe).await.map_err(|_| "the connection was closed")?;
+        let answered = timeout(REPLY_TIME_MAX, self.replies.message()).await;
+        let back_ns = raw_ns();
+        let reply = match answered {
+            Ok(Ok(Some(reply))) => reply,
+            Ok(Ok(None)) => return Err("the node ended the exchange".into()),
+            Ok(Err(status)) => return Err(status.message().to_owned()),
+            Err(_) => return Err("no answer".into()),
+        };
+        if reply.seq != self.seq {
+            return Err("the node answered another probe".into());
+        }
+        let probe = Probe {
+            sent_ns: self.sent_ns.load(Ordering::Relaxed),
+            received: SharedTime(reply.received),
+            replied: SharedTime(reply.sent),
+            back_ns,
+        };
+        Ok((probe, reply))
+    }
+}

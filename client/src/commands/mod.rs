@@ -1,0 +1,79 @@
+//! What each command does. Each takes what it needs and says how it ended.
+
+pub mod add;
+mod cluster;
+mod edit;
+mod rooms;
+
+use jam_proto::event::Entry;
+use jam_proto::ids::{EntryId, RoomCode};
+use jam_proto::room::Room;
+use jam_proto::time::SharedTime;
+use jam_proto::wire::v1 as wire;
+use serde_json::{Value, json};
+
+use crate::cli::{Options, Verb};
+use crate::connection::Cluster;
+use crate::error::{Failure, malformed};
+use crate::output::Output;
+
+/// Does what the command line says.
+pub async fn run(options: &Options, verb: Verb, output: Output) -> Result<(), Failure> {
+    match verb {
+        Verb::Create { name } => rooms::create(options, &name, output).await,
+        Verb::Rooms => rooms::list(options, output).await,
+        Verb::Status { room } => rooms::status(options, &room, output).await,
+        Verb::Queue { room } => rooms::queue(options, &room, output).await,
+        Verb::Add(args) => add::add(options, &args, output).await,
+        Verb::Play { room } => edit::play(options, &room, output).await,
+        Verb::Pause { room } => edit::pause(options, &room, output).await,
+        Verb::Seek { room, position } => edit::seek(options, &room, position, output).await,
+        Verb::Skip { room, entry } => edit::skip(options, &room, entry.map(EntryId), output).await,
+        Verb::Back { room } => edit::back(options, &room, output).await,
+        Verb::Remove { room, entry } => edit::remove(options, &room, EntryId(entry), output).await,
+        Verb::Move(args) => edit::shift(options, &args, output).await,
+        Verb::Clear { room } => edit::clear(options, &room, output).await,
+        Verb::Join(args) => crate::join::join(options, args, output).await,
+        Verb::Outputs { host } => crate::join::outputs(host.as_deref(), output),
+        Verb::Cluster(verb) => cluster::run(options, verb, output).await,
+    }
+}
+
+/// A room as the leader knows it now.
+struct View {
+    room: Room,
+    reply: wire::StatusReply,
+}
+
+impl View {
+    async fn of(cluster: &mut Cluster, code: &RoomCode) -> Result<Self, Failure> {
+        let reply = cluster
+            .ask("the room's status", async |door, _| {
+                door.rooms().status(wire::StatusRequest { room: code.as_str().to_owned() }).await
+            })
+            .await?;
+        let snapshot = reply.room.as_ref().ok_or_else(|| malformed("a status without a room"))?;
+        let room = Room::from_wire(snapshot).map_err(malformed)?;
+        Ok(Self { room, reply })
+    }
+
+    fn now(&self) -> SharedTime {
+        SharedTime(self.reply.shared_time)
+    }
+
+    fn current(&self) -> Option<&Entry> {
+        self.room.at(self.now()).entry
+    }
+}
+
+fn entry_json(entry: &Entry) -> Value {
+    json!({
+        "entry": entry.id.0,
+        "track": entry.track.to_string(),
+        "title": entry.title,
+        "artist": entry.artist,
+        "frames": entry.frames,
+        "sample_rate": entry.sample_rate,
+        "added_by": entry.added_by,
+    })
+}

@@ -1,0 +1,450 @@
+//! Connections to nodes: addresses, dialling, and finding the node to talk to.
+//!
+//! A command knows several servers and needs one answer. [`Cluster::find`] asks them all, a little apart,
+//! and settles on the node that leads, since every edit ends there; [`Cluster::call`] asks it, and when it
+//! falls silent asks the next, until the deadline.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use jam_proto::wire::v1::cluster_client::ClusterClient;
+use jam_proto::wire::v1::rooms_client::RoomsClient;
+use jam_proto::wire::v1::songs_client::SongsClient;
+use jam_proto::wire::v1::time_client::TimeClient;
+use jam_proto::wire::v1::{ClusterStatusReply, ClusterStatusRequest};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+
+use crate::error::Failure;
+use crate::refusal::Refusal;
+
+/// How long one node may take to accept a connection: far above any sane round trip, far below patience.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long a node may take to say where the cluster stands: it needs nobody else for that.
+const STATUS_TIMEOUT: Duration = Duration::from_millis(1500);
+/// The servers are asked this far apart, so that a healthy first one spares the others the work.
+const PROBE_STAGGER: Duration = Duration::from_millis(100);
+/// How long answers that name no leader wait for one that does.
+const LEADERLESS_PATIENCE: Duration = Duration::from_millis(300);
+/// One attempt at a call. A node answers within this or says `unknown` itself; a stopped process does neither.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
+/// What a node gets less than we wait, so that its own `unknown` comes before we give up on it.
+const ANSWER_MARGIN: Duration = Duration::from_millis(200);
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_millis(600);
+
+/// Where a node listens: `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(String);
+
+impl Address {
+    /// Parses `host:port`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let shown: String = text.chars().take(80).collect();
+        let wrong = || format!("'{}' is not a server: write HOST:PORT", shown.escape_default());
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let bare = host.chars().all(|c| c.is_alphanumeric() || "-._[]:".contains(c));
+        if host.is_empty() || !bare || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            return Err(wrong());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// Puts the bearer token on every request.
+#[derive(Clone, Debug, Default)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    /// From the token as the operator handed it out.
+    pub fn new(token: Option<&str>) -> Result<Self, Failure> {
+        let Some(token) = token else { return Ok(Self(None)) };
+        let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.trim())
+            .parse()
+            .map_err(|_| Failure::Usage("the token must be plain ASCII; pass it with --token or JAM_TOKEN".into()))?;
+        value.set_sensitive(true);
+        Ok(Self(Some(value)))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// An open connection to a node, and the services behind it.
+#[derive(Clone)]
+pub struct Door(InterceptedService<Channel, Bearer>);
+
+impl Door {
+    /// Commands, status, watching.
+    pub fn rooms(&self) -> RoomsClient<InterceptedService<Channel, Bearer>> {
+        // A snapshot of a room holds its whole queue, 10,000 entries of up to 1 KiB.
+        RoomsClient::new(self.0.clone()).max_decoding_message_size(64 << 20)
+    }
+    /// Uploads and fetches.
+    pub fn songs(&self) -> SongsClient<InterceptedService<Channel, Bearer>> {
+        SongsClient::new(self.0.clone())
+    }
+    /// Clock probes.
+    pub fn time(&self) -> TimeClient<InterceptedService<Channel, Bearer>> {
+        TimeClient::new(self.0.clone())
+    }
+    /// For operators.
+    pub fn cluster(&self) -> ClusterClient<InterceptedService<Channel, Bearer>> {
+        ClusterClient::new(self.0.clone())
+    }
+}
+
+/// Opens connections, all with the same token.
+#[derive(Clone, Debug, Default)]
+pub struct Dialer {
+    bearer: Bearer,
+}
+
+impl Dialer {
+    /// With the token that every request carries.
+    pub fn new(bearer: Bearer) -> Self {
+        Self { bearer }
+    }
+
+    /// Opens a connection of its own to one node.
+    pub async fn dial(&self, address: &Address) -> Result<Door, String> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| format!("{address}: {error}"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            // Finds out that a node is gone without a word (power, cable) in a few seconds.
+            .http2_keep_alive_interval(Duration::from_secs(2))
+            .keep_alive_timeout(Duration::from_secs(4))
+            .keep_alive_while_idle(true)
+            // Songs come over the same kind of connection: 64 KiB windows would cap a long line.
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(2 << 20);
+        match timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
+            Ok(Ok(channel)) => Ok(Door(InterceptedService::new(channel, self.bearer.clone()))),
+            Ok(Err(error)) => Err(format!("{address}: {}", deepest(&error))),
+            Err(_) => Err(format!("{address}: no answer")),
+        }
+    }
+
+    /// Dials a node and asks it where the cluster stands.
+    async fn probe(&self, address: &Address) -> Result<(Door, ClusterStatusReply), ProbeError> {
+        let door = self.dial(address).await.map_err(ProbeError::Silent)?;
+        match timeout(STATUS_TIMEOUT, door.cluster().status(ClusterStatusRequest {})).await {
+            Ok(Ok(reply)) => Ok((door, reply.into_inner())),
+            Ok(Err(status)) => match Refusal::of(&status) {
+                Refusal::Final { code, message } => Err(ProbeError::Refused(Failure::refused(code, message))),
+                other => Err(ProbeError::Silent(format!("{address}: {}", other.message()))),
+            },
+            Err(_) => Err(ProbeError::Silent(format!("{address}: no answer"))),
+        }
+    }
+}
+
+enum ProbeError {
+    Silent(String),
+    /// It speaks, and will not have us: a wrong token, another program.
+    Refused(Failure),
+}
+
+/// The node that commands go to, and how to find another.
+pub struct Cluster {
+    dialer: Dialer,
+    servers: Vec<Address>,
+    deadline: Instant,
+    door: Door,
+    standing: ClusterStatusReply,
+}
+
+impl Cluster {
+    /// Finds a node to talk to, the leader if there is one, before `patience` has passed. All the calls
+    /// that follow share the same deadline.
+    pub async fn find(dialer: Dialer, servers: Vec<Address>, patience: Duration) -> Result<Self, Failure> {
+        let deadline = Instant::now() + patience;
+        let mut backoff = Backoff::default();
+        loop {
+            match best_answer(&dialer, &servers).await {
+                Ok((door, standing)) => {
+                    return Ok(Self { dialer, servers, deadline, door, standing });
+                }
+                Err(ProbeError::Refused(failure)) => return Err(failure),
+                Err(ProbeError::Silent(last)) => {
+                    if !backoff.pause_before(deadline).await {
+                        return Err(Failure::Unreachable { servers: list(&servers), last });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the next piece of work the same patience again: a long upload is many calls.
+    pub fn extend(&mut self, patience: Duration) {
+        self.deadline = Instant::now() + patience;
+    }
+
+    /// The connection in use.
+    pub fn door(&self) -> Door {
+        self.door.clone()
+    }
+
+    /// What the node in use said of the cluster when it was found.
+    pub fn standing(&self) -> &ClusterStatusReply {
+        &self.standing
+    }
+
+    /// The cluster's id.
+    pub fn id(&self) -> &[u8] {
+        &self.standing.cluster_id
+    }
+
+    /// How connections are opened.
+    pub fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    /// Every known address: the servers given, then what the nodes advertise.
+    pub fn addresses(&self) -> Vec<Address> {
+        known_addresses(&self.servers, &self.standing)
+    }
+
+    /// Finds a node once more; keeps the one in use if none answers.
+    pub async fn refind(&mut self) -> Result<(), Failure> {
+        match best_answer(&self.dialer, &self.addresses()).await {
+            Ok((door, standing)) => {
+                self.door = door;
+                self.standing = standing;
+                Ok(())
+            }
+            Err(ProbeError::Refused(failure)) => Err(failure),
+            Err(ProbeError::Silent(last)) => Err(Failure::Unreachable { servers: list(&self.servers), last }),
+        }
+    }
+
+    /// Asks until there is an answer or the deadline passes. `op` gets a connection and how long the node
+    /// may take. For questions, and for what may be done any number of times.
+    pub async fn ask<T, F>(&mut self, what: &str, op: F) -> Result<T, Failure>
+    where
+        F: AsyncFn(Door, Duration) -> Result<Response<T>, Status>,
+    {
+        self.attempt(what, None, op).await
+    }
+
+    /// As [`Self::ask`], for an edit. `maybe_applied` says whether an earlier attempt, also one of a process before
+    /// this, may have been applied; it is set when the outcome of one of ours stays unknown.
+    pub async fn edit<T, F>(&mut self, what: &str, maybe_applied: &mut bool, op: F) -> Result<T, Failure>
+    where
+        F: AsyncFn(Door, Duration) -> Result<Response<T>, Status>,
+    {
+        self.attempt(what, Some(maybe_applied), op).await
+    }
+
+    async fn attempt<T, F>(&mut self, what: &str, mut maybe_applied: Option<&mut bool>, op: F) -> Result<T, Failure>
+    where
+        F: AsyncFn(Door, Duration) -> Result<Response<T>, Status>,
+    {
+        let mut backoff = Backoff::default();
+        let mut asked_another_leader = false;
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let wait = ATTEMPT_TIMEOUT.min(left);
+            let give = wait.saturating_sub(ANSWER_MARGIN).max(wait / 2);
+            let refusal = match timeout(wait, op(self.door(), give)).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => Refusal::of(&status),
+                Err(_) => Refusal::Unknown("the node did not answer in time".to_owned()),
+            };
+            // While an earlier attempt may still be on its way, no refusal of a later one is the last word.
+            let open = maybe_applied.as_deref().is_some_and(|maybe| *maybe);
+            let last = match refusal {
+                Refusal::Final { code, message } if !open => return Err(Failure::Refused { code, message }),
+                Refusal::NoQuorum(message) if !open => {
+                    // The node may be cut off alone; if another knows a leader, that one gets one chance.
+                    let refused_by = self.standing.answered_by;
+                    let found = !asked_another_leader && self.refind().await.is_ok();
+                    if !found || self.standing.leader == 0 || self.standing.answered_by == refused_by {
+                        return Err(Failure::refused("no_quorum", message));
+                    }
+                    asked_another_leader = true;
+                    continue;
+                }
+                Refusal::Unknown(message) => {
+                    if let Some(maybe) = maybe_applied.as_deref_mut() {
+                        *maybe = true;
+                    }
+                    message
+                }
+                other => other.message().to_owned(),
+            };
+            if !backoff.pause_before(self.deadline).await {
+                return Err(match maybe_applied {
+                    Some(true) => Failure::Unknown { what: what.to_owned(), last },
+                    Some(false) => Failure::refused("unavailable", format!("no node took {what}: {last}; try again")),
+                    None => Failure::refused("timeout", format!("no answer to {what} in time: {last}; try again")),
+                });
+            }
+            // Whoever answers now; if nobody does, the next attempt at the old door says so.
+            if let Err(failure @ Failure::Refused { .. }) = self.refind().await
+                && !maybe_applied.as_deref().is_some_and(|maybe| *maybe)
+            {
+                return Err(failure);
+            }
+        }
+    }
+}
+
+/// The servers given, then what the nodes advertise, each once.
+pub fn known_addresses(servers: &[Address], standing: &ClusterStatusReply) -> Vec<Address> {
+    let mut all = servers.to_vec();
+    for node in &standing.nodes {
+        if let Ok(address) = Address::parse(&node.address)
+            && !all.contains(&address)
+        {
+            all.push(address);
+        }
+    }
+    all
+}
+
+/// Asks all servers, a little apart. The first that knows a leader wins; answers without one wait a moment for
+/// better. Goes on to the leader itself if it can be reached.
+async fn best_answer(dialer: &Dialer, servers: &[Address]) -> Result<(Door, ClusterStatusReply), ProbeError> {
+    let mut asking: FuturesUnordered<_> = (0u32..)
+        .zip(servers)
+        .map(|(place, server)| async move {
+            sleep(PROBE_STAGGER * place).await;
+            dialer.probe(server).await
+        })
+        .collect();
+    let mut leaderless: Option<(Door, ClusterStatusReply)> = None;
+    let mut give_up: Option<Instant> = None;
+    let mut silent = Vec::new();
+    let mut refused = None;
+    loop {
+        let next = async {
+            match give_up {
+                Some(at) => tokio::select! {
+                    answer = asking.next() => answer,
+                    () = sleep_until(at) => None,
+                },
+                None => asking.next().await,
+            }
+        };
+        match next.await {
+            Some(Ok((door, standing))) if standing.leader != 0 => return Ok(to_leader(dialer, door, standing).await),
+            Some(Ok(answer)) => {
+                leaderless = Some(answer);
+                give_up.get_or_insert(Instant::now() + LEADERLESS_PATIENCE);
+            }
+            Some(Err(ProbeError::Silent(why))) => silent.push(why),
+            Some(Err(ProbeError::Refused(failure))) => refused = Some(failure),
+            None => break,
+        }
+    }
+    match (leaderless, refused) {
+        (Some(answer), _) => Ok(answer),
+        (None, Some(failure)) => Err(ProbeError::Refused(failure)),
+        (None, None) => Err(ProbeError::Silent(silent.join("; "))),
+    }
+}
+
+/// The leader's own connection, or `door` where it can't be had: any node forwards.
+async fn to_leader(dialer: &Dialer, door: Door, standing: ClusterStatusReply) -> (Door, ClusterStatusReply) {
+    if standing.leader == standing.answered_by {
+        return (door, standing);
+    }
+    let address = standing.nodes.iter().find(|node| node.id == standing.leader).map(|node| Address::parse(&node.address));
+    if let Some(Ok(address)) = address
+        && let Ok((leader, newer)) = dialer.probe(&address).await
+        && newer.cluster_id == standing.cluster_id
+        && newer.leader == newer.answered_by
+    {
+        return (leader, newer);
+    }
+    (door, standing)
+}
+
+fn list(servers: &[Address]) -> String {
+    servers.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The last cause: "Connection refused" rather than "transport error".
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Pauses that double, with jitter, so that a crowd of clients doesn't come back in step.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    attempt: u32,
+}
+
+impl Backoff {
+    /// The next pause.
+    pub fn next_pause(&mut self, longest: Duration) -> Duration {
+        let pause = BACKOFF_FIRST.saturating_mul(1 << self.attempt.min(10)).min(longest);
+        self.attempt += 1;
+        pause.mul_f64(rand::random_range(0.5..1.0))
+    }
+
+    /// Begins again with short pauses.
+    pub fn reset(&mut self) {
+        self.attempt = 0;
+    }
+
+    /// Pauses; false if `deadline` comes first (then it returns at once).
+    async fn pause_before(&mut self, deadline: Instant) -> bool {
+        let pause = self.next_pause(BACKOFF_MAX);
+        if Instant::now() + pause >= deadline {
+            return false;
+        }
+        sleep(pause).await;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_host_and_port() {
+        for good in ["127.0.0.1:7000", "jam.example.org:80", "[::1]:7000", " a-b.c:1 "] {
+            assert!(Address::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "host", "host:", ":80", "host:0", "host:70000", "http://x:80", "a b:1"] {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_its_bound() {
+        let mut backoff = Backoff::default();
+        let bound = Duration::from_secs(1);
+        let pauses: Vec<Duration> = (0..40).map(|_| backoff.next_pause(bound)).collect();
+        assert!(pauses[0] <= BACKOFF_FIRST);
+        assert!(pauses.iter().all(|pause| *pause <= bound));
+        assert!(pauses[39] >= bound / 2);
+    }
+}

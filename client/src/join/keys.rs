@@ -1,0 +1,89 @@
+//! Keys while the live line is up.
+
+use std::time::Duration;
+
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use tokio::sync::mpsc;
+
+/// How long one look at the keyboard takes at most, and so the thread's end.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What a key means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    Louder,
+    Softer,
+    Mute,
+    Quit,
+    /// The window has another size.
+    Redraw,
+}
+
+/// Reads keys on a thread of its own if `live`; otherwise there are none, ever.
+pub(super) fn read(live: bool) -> mpsc::Receiver<Key> {
+    let (sender, receiver) = mpsc::channel(16);
+    if live {
+        let reading = std::thread::Builder::new().name("jam-keys".into()).spawn(move || {
+            while !sender.is_closed() {
+                let key = match event::poll(LOOK) {
+                    Ok(false) => continue,
+                    Ok(true) => event::read().ok().and_then(|event| meaning(&event)),
+                    // The terminal has gone: so does the listener, as at a hang-up.
+                    Err(_) => Some(Key::Quit),
+                };
+                if let Some(key) = key
+                    && sender.blocking_send(key).is_err()
+                {
+                    break;
+                }
+            }
+        });
+        // Without the thread there are no keys, and music all the same.
+        drop(reading);
+    }
+    receiver
+}
+
+fn meaning(event: &Event) -> Option<Key> {
+    match event {
+        Event::Resize(..) => Some(Key::Redraw),
+        Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
+        // In raw mode the terminal sends these as keys instead of signals.
+        Event::Key(KeyEvent { code: KeyCode::Char('c' | 'd'), modifiers, .. }) if modifiers.contains(KeyModifiers::CONTROL) => {
+            Some(Key::Quit)
+        }
+        Event::Key(KeyEvent { code, .. }) => match code {
+            KeyCode::Char('+' | '=') | KeyCode::Up => Some(Key::Louder),
+            KeyCode::Char('-' | '_') | KeyCode::Down => Some(Key::Softer),
+            KeyCode::Char('m' | 'M') => Some(Key::Mute),
+            KeyCode::Char('q' | 'Q') | KeyCode::Esc => Some(Key::Quit),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn press(code: KeyCode, modifiers: KeyModifiers) -> Option<Key> {
+        meaning(&Event::Key(KeyEvent::new(code, modifiers)))
+    }
+
+    #[test]
+    fn keys_mean_what_the_help_says() {
+        let plain = KeyModifiers::NONE;
+        for (code, want) in [
+            (KeyCode::Char('+'), Key::Louder),
+            (KeyCode::Char('-'), Key::Softer),
+            (KeyCode::Char('m'), Key::Mute),
+            (KeyCode::Char('q'), Key::Quit),
+        ] {
+            assert_eq!(press(code, plain), Some(want));
+        }
+        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Key::Quit));
+        assert_eq!(press(KeyCode::Char('c'), plain), None);
+        assert_eq!(meaning(&Event::Resize(80, 24)), Some(Key::Redraw));
+    }
+}

@@ -1,0 +1,65 @@
+//! What happens while someone listens, on its way from the parts that notice it to the line that shows it.
+
+use jam_proto::event::Event;
+use jam_proto::ids::{RoomCode, TrackId};
+use tokio::sync::mpsc;
+
+/// So many wait to be shown at most: a terminal that hangs must not hold up the music.
+const WAITING_MAX: usize = 1024;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// The room is known, up to a revision.
+    Snapshot {
+        /// Which room.
+        room: RoomCode,
+        /// Its name.
+        name: String,
+        /// Up to where.
+        revision: u64,
+    },
+    /// An event of the room.
+    Happened(Event),
+    /// A node sends the room's events.
+    Following {
+        /// Which node.
+        node: u64,
+        /// After they had been missing.
+        again: bool,
+    },
+    /// No node sends them any more.
+    Lost(String),
+    /// A song can be played from this machine.
+    SongReady(TrackId),
+    /// The leader's clock answers.
+    Leader {
+        /// Which node.
+        node: u64,
+        /// In which term.
+        term: u64,
+        /// The clock epoch.
+        epoch: u64,
+    },
+    /// The leader's clock no longer answers; ours runs on.
+    LeaderLost,
+    /// Something that a person should know.
+    Trouble(String),
+}
+
+/// Where parts tell their news.
+#[derive(Clone, Debug)]
+pub struct Reporter(mpsc::Sender<News>);
+
+impl Reporter {
+    /// A place to tell news, and one to hear them.
+    pub fn new() -> (Self, mpsc::Receiver<News>) {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        (Self(sender), receiver)
+    }
+
+    /// Tells, and never waits. If nobody has listened for a thousand news, one more is lost.
+    pub fn tell(&self, news: News) {
+        let _ = self.0.try_send(news);
+    }
+}

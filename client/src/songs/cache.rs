@@ -1,0 +1,177 @@
+//! Fetches songs ahead of the music: the current one, the next, then more, each whole and checked, from any node.
+//!
+//! What is here plays on whatever happens to the cluster, so fetching early is what carries the music through an outage.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jam_proto::ids::TrackId;
+use jam_proto::wire::v1 as wire;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::disk::{DiskCache, Part};
+use crate::audio::SongSource;
+use crate::connection::{Backoff, Door};
+use crate::news::{News, Reporter};
+use crate::nodes::Nodes;
+use crate::refusal::Refusal;
+
+/// A node that sends nothing for so long is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// The current song and the next are fetched whatever they take; more only while they leave half the cache free.
+const ALWAYS_FETCHED: usize = 2;
+
+/// The songs that are ready to be played, and the task that makes them so.
+pub struct SongCache {
+    disk: DiskCache,
+    ready: ArcSwap<BTreeMap<TrackId, PathBuf>>,
+    nodes: Arc<Nodes>,
+    reporter: Reporter,
+}
+
+impl SongSource for SongCache {
+    fn path(&self, track: &TrackId) -> Option<PathBuf> {
+        self.ready.load().get(track).cloned()
+    }
+}
+
+impl SongCache {
+    /// Songs in `disk`, fetched from `nodes`.
+    pub fn new(disk: DiskCache, nodes: Arc<Nodes>, reporter: Reporter) -> Arc<Self> {
+        Arc::new(Self { disk, ready: ArcSwap::default(), nodes, reporter })
+    }
+
+    /// Fetches what is wanted, the most urgent first, for ever. A change of mind interrupts a fetch; what has come
+    /// by then is kept.
+    pub async fn run(self: Arc<Self>, mut wanted: watch::Receiver<Vec<TrackId>>) {
+        loop {
+            let now = wanted.borrow_and_update().clone();
+            self.forget_others(&now);
+            let Some(next) = self.next_missing(&now) else {
+                if wanted.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let mind_changed = async {
+                loop {
+                    if wanted.changed().await.is_err() {
+                        return;
+                    }
+                    if self.next_missing(&wanted.borrow_and_update()) != Some(next) {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                () = mind_changed => {}
+                () = self.bring(next, &now) => {}
+            }
+        }
+    }
+
+    fn next_missing(&self, wanted: &[TrackId]) -> Option<TrackId> {
+        let ready = self.ready.load();
+        let place = wanted.iter().position(|id| !ready.contains_key(id))?;
+        let fits = place < ALWAYS_FETCHED || self.disk.bytes_of(&wanted[..place]) < self.disk.bytes_max() / 2;
+        fits.then_some(wanted[place])
+    }
+
+    /// What is not wanted any more may be evicted, so it is not promised either.
+    fn forget_others(&self, wanted: &[TrackId]) {
+        let ready = self.ready.load();
+        if ready.keys().any(|id| !wanted.contains(id)) {
+            let kept = ready.iter().filter(|(id, _)| wanted.contains(id));
+            self.ready.store(Arc::new(kept.map(|(id, path)| (*id, path.clone())).collect()));
+        }
+    }
+
+    /// Gets one song ready, from the disk or from a node, however long that takes.
+    async fn bring(&self, id: TrackId, wanted: &[TrackId]) {
+        let disk = self.disk.clone();
+        let on_disk = tokio::task::spawn_blocking(move || disk.verified(&id)).await;
+        if let Ok(Ok(Some(path))) = on_disk {
+            self.add_ready(id, path);
+            return;
+        }
+        let mut backoff = Backoff::default();
+        let mut told = false;
+        loop {
+            match self.fetch(id).await {
+                Ok(path) => {
+                    self.add_ready(id, path);
+                    let (disk, keep) = (self.disk.clone(), wanted.to_vec());
+                    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || disk.evict(&keep)).await {
+                        self.reporter.tell(News::Trouble(format!("can't tidy the song cache: {error}")));
+                    }
+                    return;
+                }
+                Err(FetchError::Passing) => {}
+                Err(FetchError::Lasting(why)) if !told => {
+                    told = true;
+                    self.reporter.tell(News::Trouble(why));
+                }
+                Err(FetchError::Lasting(_)) => {}
+            }
+            sleep(backoff.next_pause(PAUSE_MAX)).await;
+        }
+    }
+
+    async fn fetch(&self, id: TrackId) -> Result<PathBuf, FetchError> {
+        let door = self.nodes.dial_next().await.map_err(|_| FetchError::Passing)?;
+        let disk = self.disk.clone();
+        let opened = tokio::task::spawn_blocking(move || disk.part(&id)).await;
+        let mut part = opened.map_err(std::io::Error::other).and_then(|part| part).map_err(local)?;
+        if !part.is_whole() {
+            Self::fill(&door, id, &mut part).await?;
+        }
+        let finished = tokio::task::spawn_blocking(move || part.finish()).await;
+        let whole = finished.map_err(std::io::Error::other).and_then(|whole| whole).map_err(local)?;
+        // The bytes were not the song's; they are dropped.
+        whole.ok_or(FetchError::Passing)
+    }
+
+    async fn fill(door: &Door, id: TrackId, part: &mut Part) -> Result<(), FetchError> {
+        let request = wire::FetchRequest { id: id.to_wire(), offset: part.bytes(), length: 0 };
+        let asked = timeout(SILENCE_MAX, async { door.songs().fetch(request).await });
+        let mut chunks = within(asked.await)?.into_inner();
+        while let Some(chunk) = within(timeout(SILENCE_MAX, chunks.message()).await)? {
+            part.append(&chunk.data).map_err(local)?;
+        }
+        Ok(())
+    }
+
+    fn add_ready(&self, id: TrackId, path: PathBuf) {
+        let mut ready = BTreeMap::clone(&self.ready.load());
+        ready.insert(id, path);
+        self.ready.store(Arc::new(ready));
+        self.reporter.tell(News::SongReady(id));
+    }
+}
+
+enum FetchError {
+    /// Another node or another moment will do.
+    Passing,
+    /// Someone should hear of it.
+    Lasting(String),
+}
+
+fn local(error: std::io::Error) -> FetchError {
+    FetchError::Lasting(format!("can't write the song cache: {error}; free some space or pass --cache-dir"))
+}
+
+fn within<T>(answer: Result<Result<T, tonic::Status>, tokio::time::error::Elapsed>) -> Result<T, FetchError> {
+    match answer {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(status)) => Err(match Refusal::of(&status) {
+            Refusal::Final { message, .. } => FetchError::Lasting(format!("a song can't be fetched: {message}")),
+            _ => FetchError::Passing,
+        }),
+        Err(_) => Err(FetchError::Passing),
+    }
+}

@@ -1,0 +1,358 @@
+//! Playing out in step: when a device's frames sound, and how to steer towards when they are due.
+//!
+//! [`DeviceClock`] turns a device's time stamps into a line *frame → raw clock*. [`Controller`] turns the error (when a
+//! frame sounds minus when it is due) into a resampling rate that nobody hears, or into a jump where that is hopeless.
+//!
+//! The controller sees the error at the frame that is rendered next, which it knows exactly but for the device clock's
+//! noise. So there is no delay in the loop, and its gains only have to be slow enough to be inaudible.
+
+/// When the frames of an output device sound, by the raw clock: a line that follows its time stamps.
+///
+/// A two-state Kalman filter (offset, drift). Stamps are noisy by about ±12 µs on a real card and ±100 µs where the
+/// pointer moves in steps; the measured spread of the innovations is what weighs them.
+#[derive(Clone, Debug)]
+pub struct DeviceClock {
+    nominal_ns: f64,
+    settle: u32,
+    to_drop: u32,
+    taken: u32,
+    base_frame: u64,
+    base_ns: i64,
+    last_frame: u64,
+    /// Offset from the nominal line through the base, at `last_frame`, ns.
+    offset_ns: f64,
+    /// How much longer than nominal a frame lasts, as a ratio. Survives a restart: it is the crystal's.
+    drift: f64,
+    /// Covariance of (offset, drift).
+    p: [[f64; 2]; 2],
+    /// Smoothed square of the innovations, ns².
+    spread: f64,
+    strange: u32,
+}
+
+/// A first guess of how noisy stamps are, and the least that is assumed.
+const STAMP_SIGMA_NS: f64 = 30e3;
+const STAMP_SIGMA_MIN_NS: f64 = 2e3;
+/// Crystals are within ±100 ppm, most within ±30.
+const DRIFT_SIGMA: f64 = 60e-6;
+/// How fast offset (ns/√s) and drift (1/√s) wander; the drift's is that of a crystal that warms up.
+const OFFSET_WANDER_NS: f64 = 200.0;
+const DRIFT_WANDER: f64 = 1e-8;
+/// Stamps this far off are no noise. So many in a row mean that the device moved: frames were lost, or it stood still.
+const STRANGE_NS: f64 = 2e6;
+const STRANGE_IN_A_ROW: u32 = 4;
+
+impl DeviceClock {
+    /// For a device with `rate` frames a second whose first `settle` stamps after a start or an underrun are wrong.
+    pub fn new(rate: u32, settle: u32) -> Self {
+        Self {
+            nominal_ns: 1e9 / f64::from(rate),
+            settle,
+            to_drop: settle,
+            taken: 0,
+            base_frame: 0,
+            base_ns: 0,
+            last_frame: 0,
+            offset_ns: 0.0,
+            drift: 0.0,
+            p: [[0.0, 0.0], [0.0, DRIFT_SIGMA * DRIFT_SIGMA]],
+            spread: STAMP_SIGMA_NS * STAMP_SIGMA_NS,
+            strange: 0,
+        }
+    }
+
+    /// Frames no longer follow the line (an underrun): anchor anew, and keep the drift.
+    pub fn restart(&mut self) {
+        self.to_drop = self.settle;
+        self.taken = 0;
+        self.strange = 0;
+    }
+
+    /// Whether there is a line. From exact stamps one is enough; noisy ones are averaged a little first.
+    pub fn ready(&self) -> bool {
+        self.taken > if self.settle == 0 { 0 } else { 1 }
+    }
+
+    /// By how much the device runs faster than the raw clock, ppm.
+    pub fn fast_ppm(&self) -> f64 {
+        -self.drift * 1e6
+    }
+
+    /// Takes a stamp: `frame` sounds at `raw_ns`. Returns false if the device moved off its line, which begins anew.
+    pub fn observe(&mut self, frame: u64, raw_ns: i64) -> bool {
+        if self.to_drop > 0 {
+            self.to_drop -= 1;
+            return true;
+        }
+        if self.taken == 0 {
+            self.anchor(frame, raw_ns);
+            return true;
+        }
+        let dt_ns = (frame as i64 - self.last_frame as i64) as f64 * self.nominal_ns;
+        let dt = dt_ns * 1e-9;
+        let innovation = self.off_nominal(frame, raw_ns) - (self.offset_ns + self.drift * dt_ns);
+        if innovation.abs() > STRANGE_NS {
+            self.strange += 1;
+            if self.strange < STRANGE_IN_A_ROW {
+                return true;
+            }
+            self.restart();
+            return false;
+        }
+        self.strange = 0;
+        self.spread += 0.02 * (innovation * innovation - self.spread);
+        self.predict(dt_ns, dt);
+        self.update(innovation);
+        self.last_frame = frame;
+        self.taken = self.taken.saturating_add(1);
+        true
+    }
+
+    /// When `frame` begins to sound: the raw clock, ns.
+    pub fn raw_at(&self, frame: u64) -> i64 {
+        let from_base = (frame as i64 - self.base_frame as i64) as f64 * self.nominal_ns;
+        let from_last = (frame as i64 - self.last_frame as i64) as f64 * self.nominal_ns;
+        self.base_ns + (from_base + self.offset_ns + self.drift * from_last).round() as i64
+    }
+
+    /// Which frame sounds at a reading of the raw clock; negative before frame 0.
+    pub fn frame_at(&self, raw_ns: i64) -> i64 {
+        let since_last = (raw_ns - self.raw_at(self.last_frame)) as f64;
+        self.last_frame as i64
+            + (since_last / (self.nominal_ns * (1.0 + self.drift))).floor() as i64
+    }
+
+    fn anchor(&mut self, frame: u64, raw_ns: i64) {
+        self.base_frame = frame;
+        self.base_ns = raw_ns;
+        self.last_frame = frame;
+        self.offset_ns = 0.0;
+        self.p = [[self.noise(), 0.0], [0.0, self.p[1][1]]];
+        self.taken = 1;
+    }
+
+    fn off_nominal(&self, frame: u64, raw_ns: i64) -> f64 {
+        (raw_ns - self.base_ns) as f64
+            - (frame as i64 - self.base_frame as i64) as f64 * self.nominal_ns
+    }
+
+    fn noise(&self) -> f64 {
+        self.spread.max(STAMP_SIGMA_MIN_NS * STAMP_SIGMA_MIN_NS)
+    }
+
+    fn predict(&mut self, dt_ns: f64, dt: f64) {
+        let [[p00, p01], [p10, p11]] = self.p;
+        let offset_noise = OFFSET_WANDER_NS * OFFSET_WANDER_NS * dt;
+        self.offset_ns += self.drift * dt_ns;
+        self.p = [
+            [p00 + dt_ns * (p01 + p10) + dt_ns * dt_ns * p11 + offset_noise, p01 + dt_ns * p11],
+            [p10 + dt_ns * p11, p11 + DRIFT_WANDER * DRIFT_WANDER * dt],
+        ];
+    }
+
+    fn update(&mut self, innovation: f64) {
+        let [[p00, p01], [p10, p11]] = self.p;
+        let total = p00 + self.noise();
+        let (gain_offset, gain_drift) = (p00 / total, p10 / total);
+        self.offset_ns += gain_offset * innovation;
+        self.drift += gain_drift * innovation;
+        self.p = [
+            [(1.0 - gain_offset) * p00, (1.0 - gain_offset) * p01],
+            [p10 - gain_drift * p00, p11 - gain_drift * p01],
+        ];
+    }
+}
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Steering {
+    /// Play the song faster than nominal by so many ppm of device frames.
+    Rate(f64),
+    /// Move to where it is due, with a short crossfade.
+    Jump,
+}
+
+/// From the playout error to a rate: proportional and integral, bounded, and slow enough to be inaudible.
+///
+/// 500 ppm are 0.9 cents. A 1 ms error is under 0.25 ms after 4 s. An error that steering could only remove in many seconds
+/// jumps: one crossfade of 5 ms is better than being an audible echo of the others for long.
+#[derive(Clone, Debug, Default)]
+pub struct Controller {
+    rate_ppm: f64,
+    integral_ppm: f64,
+    over_s: f64,
+    moving: bool,
+}
+
+const PROPORTIONAL_PER_S: f64 = 0.5;
+/// For what the estimated rate leaves, which is little: so slow that it hardly overshoots.
+const INTEGRAL_PER_S2: f64 = 0.01;
+const INTEGRAL_PPM_MAX: f64 = 100.0;
+/// Larger errors are steps of an estimate or of a clock, and say nothing about its rate.
+const INTEGRAL_ERROR_NS: f64 = 200e3;
+/// Around the estimated rate.
+const STEER_PPM_MAX: f64 = 500.0;
+const SLEW_PPM_PER_S: f64 = 500.0;
+/// A gap is heard from about 2 ms on.
+const JUMP_ERROR_NS: f64 = 2e6;
+const JUMP_AFTER_S: f64 = 1.0;
+
+impl Controller {
+    /// Aligned by other means (start, resume, underrun, jump): nothing to slew from.
+    pub fn realigned(&mut self) {
+        self.moving = false;
+        self.over_s = 0.0;
+    }
+
+    /// The error `error_ns` of the next frame, positive if it sounds later than it is due; `estimated_ppm`, by how much faster
+    /// than nominal the device's frames have to be played by what is known of its clock and shared time;
+    /// and `dt_s`, how long the last rate held.
+    pub fn steer(&mut self, error_ns: f64, estimated_ppm: f64, dt_s: f64) -> Steering {
+        self.over_s = if error_ns.abs() > JUMP_ERROR_NS { self.over_s + dt_s } else { 0.0 };
+        if self.over_s >= JUMP_AFTER_S {
+            self.realigned();
+            return Steering::Jump;
+        }
+        // 1 ns a second is 0.001 ppm.
+        let proportional = PROPORTIONAL_PER_S * error_ns * 1e-3;
+        let wanted = proportional + self.integral_ppm;
+        if error_ns.abs() < INTEGRAL_ERROR_NS {
+            let integral = self.integral_ppm + INTEGRAL_PER_S2 * error_ns * 1e-3 * dt_s;
+            self.integral_ppm = integral.clamp(-INTEGRAL_PPM_MAX, INTEGRAL_PPM_MAX);
+        }
+        let target = estimated_ppm + wanted.clamp(-STEER_PPM_MAX, STEER_PPM_MAX);
+        if self.moving {
+            let step = SLEW_PPM_PER_S * dt_s;
+            self.rate_ppm += (target - self.rate_ppm).clamp(-step, step);
+        } else {
+            self.rate_ppm = target;
+            self.moving = true;
+        }
+        Steering::Rate(self.rate_ppm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noise without a generator: a fixed low-discrepancy sequence in -1..1.
+    fn noise(n: u64) -> f64 {
+        2.0 * ((n as f64 * 0.618_033_988_749_895).fract()) - 1.0
+    }
+
+    /// A card that is fast by `ppm`, with stamps off by up to `jitter_ns`.
+    struct Card {
+        ppm: f64,
+        jitter_ns: f64,
+    }
+
+    impl Card {
+        fn sounds(&self, frame: u64) -> f64 {
+            1e9 + frame as f64 * 1e9 / (48_000.0 * (1.0 + self.ppm * 1e-6))
+        }
+        fn stamp(&self, frame: u64) -> i64 {
+            (self.sounds(frame) + self.jitter_ns * noise(frame / 1024)).round() as i64
+        }
+    }
+
+    /// Worst error after `settled_s` of `secs` seconds of steering, ns.
+    fn worst_error(card: &Card, start_error_ns: f64, settled_s: f64, secs: f64) -> f64 {
+        let mut clock = DeviceClock::new(48_000, 4);
+        let mut controller = Controller::default();
+        let mut worst: f64 = 0.0;
+        let mut due = None;
+        for buffer in 0..(secs * 48_000.0 / 1024.0) as u64 {
+            let frame = buffer * 1024;
+            assert!(clock.observe(frame, card.stamp(frame)));
+            if !clock.ready() {
+                continue;
+            }
+            // What is rendered lies 200 ms ahead of what is stamped.
+            let ahead = frame + 9_600;
+            let at = clock.raw_at(ahead);
+            let playhead = due.get_or_insert(at as f64 - start_error_ns);
+            match controller.steer(at as f64 - *playhead, -clock.fast_ppm(), 1024.0 / 48_000.0) {
+                Steering::Rate(ppm) => *playhead += 1024.0 / 48_000.0 * 1e9 * (1.0 + ppm * 1e-6),
+                Steering::Jump => *playhead = clock.raw_at(ahead + 1024) as f64,
+            }
+            let error = card.sounds(ahead + 1024) - *playhead;
+            if frame as f64 > settled_s * 48_000.0 {
+                worst = worst.max(error.abs());
+            }
+        }
+        worst
+    }
+
+    #[test]
+    fn cards_that_are_off_are_followed_to_microseconds() {
+        for ppm in [-100.0, -60.0, 0.0, 80.0] {
+            let exact = worst_error(&Card { ppm, jitter_ns: 0.0 }, 0.0, 15.0, 60.0);
+            assert!(exact < 5e3, "{ppm} ppm: {exact} ns");
+            let real = worst_error(&Card { ppm, jitter_ns: 12e3 }, 0.0, 15.0, 60.0);
+            assert!(real < 8e3, "{ppm} ppm: {real} ns");
+            let stepping = worst_error(&Card { ppm, jitter_ns: 100e3 }, 0.0, 30.0, 90.0);
+            assert!(stepping < 40e3, "{ppm} ppm: {stepping} ns");
+        }
+    }
+
+    #[test]
+    fn an_error_is_steered_out_in_seconds() {
+        let worst = worst_error(&Card { ppm: 50.0, jitter_ns: 0.0 }, 1e6, 5.0, 60.0);
+        assert!(worst < 250e3, "{worst} ns");
+    }
+
+    #[test]
+    fn steering_is_bounded_and_slewed() {
+        let mut controller = Controller::default();
+        assert_eq!(controller.steer(0.0, 80.0, 0.01), Steering::Rate(80.0));
+        let mut last = 80.0;
+        for _ in 0..90 {
+            let Steering::Rate(rate) = controller.steer(50e6, 80.0, 0.01) else {
+                panic!("jumped early")
+            };
+            assert!(rate - last <= SLEW_PPM_PER_S * 0.01 + 1e-9 && rate <= 80.0 + STEER_PPM_MAX);
+            last = rate;
+        }
+    }
+
+    #[test]
+    fn only_a_lasting_error_jumps() {
+        let mut controller = Controller::default();
+        for round in 0..1000 {
+            let error = if round % 90 == 0 { 0.0 } else { 3e6 };
+            assert!(matches!(controller.steer(error, 0.0, 0.01), Steering::Rate(_)), "{round}");
+        }
+        let jumps =
+            (0..150).filter(|_| controller.steer(-3e6, 0.0, 0.01) == Steering::Jump).count();
+        assert_eq!(jumps, 1);
+    }
+
+    #[test]
+    fn a_device_that_moved_is_noticed_and_keeps_its_drift() {
+        let card = Card { ppm: 80.0, jitter_ns: 5e3 };
+        let mut clock = DeviceClock::new(48_000, 2);
+        let mut moved = 0;
+        for buffer in 0..2000 {
+            let frame = buffer * 1024;
+            let hole = if buffer < 1000 { 0 } else { 21_000_000 };
+            moved += u32::from(!clock.observe(frame, card.stamp(frame) + hole));
+        }
+        assert_eq!(moved, 1);
+        assert!((clock.fast_ppm() - 80.0).abs() < 1.0, "{}", clock.fast_ppm());
+        let error = clock.raw_at(2_048_000) - (card.sounds(2_048_000) as i64 + 21_000_000);
+        assert!(error.abs() < 5_000, "{error} ns");
+        assert_eq!(clock.frame_at(clock.raw_at(2_048_000) + 1000), 2_048_000);
+    }
+
+    #[test]
+    fn one_lost_stamp_is_no_move() {
+        let card = Card { ppm: 0.0, jitter_ns: 0.0 };
+        let mut clock = DeviceClock::new(48_000, 0);
+        for buffer in 0..500 {
+            let late = if buffer % 50 == 7 { 40_000_000 } else { 0 };
+            assert!(clock.observe(buffer * 480, card.stamp(buffer * 480) + late));
+        }
+        assert!((clock.raw_at(240_000) as f64 - card.sounds(240_000)).abs() < 100.0);
+    }
+}
