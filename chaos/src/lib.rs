@@ -1,1 +1,6 @@
-//! .
+//! Breaks real Jam clusters and judges, from the sound itself, whether the promises held.
+
+pub mod cluster;
+pub mod ear;
+pub mod promises;
+pub mod testsong;

@@ -1,1 +1,103 @@
-fn main() {}
+//! The `jam-chaos` command.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use jam_chaos::ear::{Recording, Reference, Song, listen, read_song};
+use jam_chaos::promises::report::{Listener, report};
+use jam_chaos::promises::trace::agreement;
+
+/// Exit codes, after Jepsen's.
+const BROKEN: u8 = 1;
+const INCONCLUSIVE: u8 = 2;
+const USAGE: u8 = 254;
+const HARNESS: u8 = 255;
+
+/// Breaks Jam clusters and judges whether the promises held.
+///
+/// Exit code 0: every promise held; 1: one was broken; 2: it can't be told; 254: wrong usage; 255: the
+/// judge itself failed.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Judge what listeners heard.
+    #[command(after_help = "Example: jam-chaos sound --song docs/tunes/*.opus --heard ann.wav --heard bob.wav")]
+    Sound(Sound),
+}
+
+/// What to judge.
+#[derive(clap::Args)]
+struct Sound {
+    /// The songs that may sound.
+    #[arg(long = "song", value_name = "FILE", num_args = 1.., required = true)]
+    songs: Vec<PathBuf>,
+    /// A recording by `jam join --output wav:FILE`; its index FILE.idx lies beside it. A trace named
+    /// FILE.trace there is compared with it.
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    heard: Vec<PathBuf>,
+    /// When the leader was lost, in nanoseconds of CLOCK_MONOTONIC.
+    #[arg(long, value_name = "NS")]
+    leader_lost: Option<i64>,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, and are no error. There is nobody left to tell if
+            // they can't be printed.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let Command::Sound(sound) = cli.command;
+    match judge(&sound) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("jam-chaos: {error:#}");
+            ExitCode::from(HARNESS)
+        }
+    }
+}
+
+fn judge(sound: &Sound) -> anyhow::Result<u8> {
+    let songs = sound.songs.iter().map(|path| read_song(path)).collect::<Result<Vec<_>, _>>()?;
+    let listeners =
+        sound.heard.iter().map(|path| listener(path, &songs)).collect::<anyhow::Result<Vec<_>>>()?;
+    let report = report(&listeners, sound.leader_lost);
+    if sound.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(match (report.broken.is_empty(), report.open.is_empty()) {
+        (false, _) => BROKEN,
+        (true, false) => INCONCLUSIVE,
+        (true, true) => 0,
+    })
+}
+
+fn listener(path: &Path, songs: &[Song]) -> anyhow::Result<Listener> {
+    let recording = Recording::open(path)?;
+    let reference = Reference::new(songs.to_vec(), recording.sample_rate);
+    let heard = listen(&reference, recording);
+    let mut trace = path.as_os_str().to_owned();
+    trace.push(".trace");
+    let trace = match std::fs::read_to_string(&trace) {
+        Ok(text) => Some(agreement(&heard, &text)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error.into()),
+    };
+    let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    Ok(Listener { name, heard, trace })
+}

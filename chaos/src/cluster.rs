@@ -1,0 +1,222 @@
+//! A real cluster and real listeners: processes of their own, on 127.0.0.1, in one temporary folder.
+//!
+//! Everything is done the way people do it, through `jamd` and `jam`. What is still running when a
+//! cluster is dropped is killed.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// How long anything may take before it counts as never going to happen. Far longer than it ever takes:
+/// machines that run tests are busy.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Nodes on this machine.
+pub struct Cluster {
+    dir: PathBuf,
+    bin: PathBuf,
+    ports: Vec<u16>,
+    nodes: Vec<Option<Child>>,
+}
+
+impl Cluster {
+    /// Starts `count` nodes that keep their data below `dir`, and waits until they have a leader.
+    pub fn start(dir: &Path, count: usize) -> anyhow::Result<Self> {
+        let bin = binaries()?;
+        // Held until all are known, so that no two get the same.
+        let held: Vec<TcpListener> =
+            (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
+        let ports = held.iter().map(|held| Ok(held.local_addr()?.port())).collect::<io::Result<_>>()?;
+        drop(held);
+        let mut cluster = Self { dir: dir.to_owned(), bin, ports, nodes: (0..count).map(|_| None).collect() };
+        for node in 1..=count {
+            cluster.start_node(node)?;
+        }
+        cluster.wait_for_leader()?;
+        Ok(cluster)
+    }
+
+    /// Starts a node (counted from 1) that is down.
+    pub fn start_node(&mut self, node: usize) -> anyhow::Result<()> {
+        let address = |n: usize| format!("127.0.0.1:{}", self.ports[n]);
+        let peers: Vec<String> = (0..self.ports.len()).map(|n| format!("{}={}", n + 1, address(n))).collect();
+        let log = File::options().create(true).append(true).open(self.dir.join(format!("node{node}.log")))?;
+        let child = Command::new(self.bin.join("jamd"))
+            .args(["--id", &node.to_string(), "--listen", &address(node - 1), "--peers", &peers.join(",")])
+            .arg("--data")
+            .arg(self.dir.join(format!("node{node}")))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("can't start jamd")?;
+        self.nodes[node - 1] = Some(child);
+        Ok(())
+    }
+
+    /// SIGKILL, as a crash would.
+    pub fn kill(&mut self, node: usize) -> anyhow::Result<()> {
+        let mut child = self.nodes[node - 1].take().context("the node is down already")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// The servers, as `--servers` takes them.
+    pub fn servers(&self) -> String {
+        let all: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        all.join(",")
+    }
+
+    /// The node that leads, as soon as one of those that run does.
+    pub fn wait_for_leader(&mut self) -> anyhow::Result<usize> {
+        wait_until("a leader", || {
+            for node in 1..=self.nodes.len() {
+                let ended = self.nodes[node - 1].as_mut().map(Child::try_wait).transpose()?.flatten();
+                if let Some(status) = ended {
+                    let log = fs::read_to_string(self.dir.join(format!("node{node}.log"))).unwrap_or_default();
+                    let last: Vec<&str> = log.lines().rev().take(5).collect();
+                    bail!("node {node} ended with {status}: {last:?}");
+                }
+            }
+            let Ok(status) = self.jam(&["cluster", "status"]) else { return Ok(None) };
+            let leader = status["leader"].as_u64().unwrap_or(0) as usize;
+            // Until a new one is elected, nodes still name the one that is gone.
+            Ok((1..=self.nodes.len()).contains(&leader).then_some(leader).filter(|n| self.nodes[n - 1].is_some()))
+        })
+    }
+
+    /// Runs `jam` as user `host`; answers the last JSON line it printed.
+    pub fn jam(&self, args: &[&str]) -> anyhow::Result<Value> {
+        let output = self.command("host").arg("--json").args(args).stdin(Stdio::null()).output()?;
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "jam {args:?} ended with {}: {out}{err}", output.status);
+        let last = out.lines().last().unwrap_or("null");
+        serde_json::from_str(last).with_context(|| format!("jam {args:?} printed no JSON: {out}"))
+    }
+
+    /// Somebody who joins `room`, on a sound card in software that is `drift_ppm` off.
+    pub fn listen(&self, user: &str, room: &str, drift_ppm: i32) -> anyhow::Result<Listener> {
+        let wav = self.dir.join(format!("{user}.wav"));
+        let trace = self.dir.join(format!("{user}.wav.trace"));
+        let child = self
+            .command(user)
+            .args(["join", room, "--headless", "--output"])
+            .arg(format!("virtual:drift={drift_ppm},wav={}", wav.display()))
+            .arg("--trace")
+            .arg(&trace)
+            .stdin(Stdio::null())
+            .stdout(File::create(self.dir.join(format!("{user}.log")))?)
+            .stderr(File::create(self.dir.join(format!("{user}.err")))?)
+            .spawn()
+            .context("can't start jam")?;
+        Ok(Listener { user: user.to_owned(), wav, trace, child })
+    }
+
+    fn command(&self, user: &str) -> Command {
+        let mut command = Command::new(self.bin.join("jam"));
+        command.args(["--servers", &self.servers(), "--user", user, "--deadline", "30"]);
+        // Each person has a home of their own.
+        command.arg("--state-dir").arg(self.dir.join(user).join("state"));
+        command.arg("--cache-dir").arg(self.dir.join(user).join("cache"));
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for mut child in self.nodes.iter_mut().filter_map(Option::take) {
+            // It may have ended by itself; either way it is gone.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A running `jam join`.
+pub struct Listener {
+    /// Who listens.
+    pub user: String,
+    /// The recording; its index lies beside it.
+    pub wav: PathBuf,
+    /// What the player says about itself.
+    pub trace: PathBuf,
+    child: Child,
+}
+
+impl Listener {
+    /// The last whole line of the trace, if there is one.
+    pub fn last_line(&self) -> Option<Value> {
+        let text = fs::read_to_string(&self.trace).ok()?;
+        let whole = &text[..text.rfind('\n')?];
+        serde_json::from_str(whole.lines().last()?).ok()
+    }
+
+    /// Waits until the trace's last line is as wanted.
+    pub fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        wait_until(&format!("{} {what}", self.user), || {
+            if let Some(status) = self.child.try_wait()? {
+                let said = fs::read_to_string(self.wav.with_extension("err")).unwrap_or_default();
+                bail!("{} stopped listening with {status}: {said}", self.user);
+            }
+            Ok(self.last_line().filter(|line| wanted(line)))
+        })
+    }
+
+    /// Waits until the listener has played for `secs` from now on.
+    pub fn play_on(&mut self, secs: f64) -> anyhow::Result<()> {
+        let until = monotonic_ns() + (secs * 1e9) as i64;
+        let played = |line: &Value| line["state"] == "playing" && line["mono_ns"].as_i64() >= Some(until);
+        self.wait_for("playing on", played).map(drop)
+    }
+
+    /// Has it leave, as Ctrl-C does, and waits until it has.
+    pub fn leave(mut self) -> anyhow::Result<ExitStatus> {
+        kill_process(Pid::from_child(&self.child), Signal::INT)?;
+        wait_until(&format!("{} to leave", self.user), || Ok(self.child.try_wait()?))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks again and again until there is something to see, or [`PATIENCE`] is over.
+pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        ensure!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// This machine's CLOCK_MONOTONIC.
+pub fn monotonic_ns() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// The folder of `jamd` and `jam`: the one of this very executable, or, in tests, the one above.
+fn binaries() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let here = own.parent().context("an executable lies in a folder")?;
+    [Some(here), here.parent()]
+        .into_iter()
+        .flatten()
+        .find(|dir| dir.join("jamd").is_file() && dir.join("jam").is_file())
+        .map(Path::to_owned)
+        .context("jamd and jam are not built; run: cargo build -p jam-cluster -p jam-client")
+}

@@ -1,0 +1,17 @@
+//! An ear: hears which song, and which part of it, sounds at which instant of a recording.
+//!
+//! It knows the songs and has the sound; it asks neither player nor cluster. Every promise about
+//! what a listener hears is judged from what it reports (see [`crate::promises`]).
+
+mod heard;
+mod interpolate;
+mod recording;
+mod reference;
+mod resample;
+mod songs;
+mod walk;
+
+pub use heard::{Damage, Gap, Heard, Jump, Place, listen};
+pub use recording::{Recording, RecordingError};
+pub use reference::{Reference, Song};
+pub use songs::{SongError, read_song};

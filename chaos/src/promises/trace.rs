@@ -1,0 +1,81 @@
+//! A trace says what was heard: its lines must agree with the sound.
+
+use serde::{Deserialize, Serialize};
+
+use super::quantile;
+use crate::ear::Heard;
+
+/// How far a line may be from the sound.
+pub const OFF_MAX_NS: i64 = 100_000;
+
+/// What of a trace's line can be heard.
+#[derive(Deserialize)]
+struct Line {
+    mono_ns: i64,
+    #[serde(default)]
+    track: Option<String>,
+    #[serde(default)]
+    frame: Option<i64>,
+    #[serde(default)]
+    sample_rate: Option<u32>,
+    state: String,
+    #[serde(default)]
+    underruns: u64,
+}
+
+/// How a trace agrees with the sound.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Agreement {
+    /// Lines that could be compared: playing, while known sound was heard.
+    pub compared: usize,
+    /// Lines that name another song than the one that sounded.
+    pub other_song: usize,
+    /// Half of the compared lines were nearer than this.
+    pub p50_ns: i64,
+    /// All were.
+    pub max_ns: i64,
+    /// Underruns, by the trace.
+    pub underruns: u64,
+}
+
+/// A trace that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line} of the trace is not what `jam join --trace` writes: {source}")]
+pub struct TraceError {
+    line: usize,
+    source: serde_json::Error,
+}
+
+/// Compares a trace with the sound.
+pub fn agreement(heard: &Heard, trace: &str) -> Result<Agreement, TraceError> {
+    let mut found = Agreement::default();
+    let mut off = Vec::new();
+    let count = trace.lines().count();
+    for (number, text) in trace.lines().enumerate().filter(|(_, text)| !text.is_empty()) {
+        let line: Line = match serde_json::from_str(text) {
+            Ok(line) => line,
+            // A kill may cut the last line short.
+            Err(_) if number + 1 == count && !trace.ends_with('\n') => break,
+            Err(source) => return Err(TraceError { line: number + 1, source }),
+        };
+        found.underruns = found.underruns.max(line.underruns);
+        let (Some(track), Some(frame), Some(rate)) = (line.track, line.frame, line.sample_rate) else { continue };
+        if line.state != "playing" || rate == 0 {
+            continue;
+        }
+        let Some((song, position)) = heard.position_at(line.mono_ns) else { continue };
+        let said = frame as f64 / f64::from(rate);
+        if heard.songs[song].1 != track {
+            found.other_song += 1;
+            continue;
+        }
+        off.push(((position - said) * 1e9).abs() as i64);
+    }
+    off.sort_unstable();
+    if !off.is_empty() {
+        found.compared = off.len();
+        found.p50_ns = quantile(&off, 0.5);
+        found.max_ns = off[off.len() - 1];
+    }
+    Ok(found)
+}
