@@ -1,6 +1,7 @@
 //! Starts, kills and asks real nodes.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -125,6 +126,31 @@ impl Cluster {
             None
         })
         .await
+    }
+
+    /// Waits until any running node could lead on without a jump of shared time.
+    pub async fn in_step(&self) {
+        wait("clocks in step", async || {
+            let in_step = self.up().into_iter().all(|node| {
+                let page = self.page(node, "/readyz?verbose");
+                let bound =
+                    page.split("clock_bound_ns ").nth(1).and_then(|rest| rest.lines().next());
+                let bound_ns: i64 = bound.and_then(|bound| bound.parse().ok()).unwrap_or(i64::MAX);
+                page.starts_with("HTTP/1.1 200") && bound_ns < 500_000
+            });
+            in_step.then_some(())
+        })
+        .await;
+    }
+
+    /// A page over plain HTTP/1.
+    pub fn page(&self, node: usize, path: &str) -> String {
+        let mut page = String::new();
+        let Ok(mut stream) = TcpStream::connect(self.address(node)) else { return page };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: jam\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        stream.read_to_string(&mut page).expect("a page");
+        page
     }
 
     /// A linearizable read passes: the leadership is open.

@@ -1,8 +1,5 @@
 //! Shared time, listeners, and the token.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use jam_proto::command::Command;
 use jam_proto::ids::RoomCode;
 use jam_proto::wire::v1::time_client::TimeClient;
@@ -124,16 +121,7 @@ async fn a_token_keeps_strangers_out() {
         assert_eq!(status.code(), Code::Unauthenticated);
         assert_eq!(status.metadata().get("jam-error").expect("a code"), "unauthenticated");
     }
-    assert!(get(&cluster, "/livez").starts_with("HTTP/1.1 200"));
-    assert!(get(&cluster, "/readyz?verbose").contains("[+] leader"));
-    assert!(get(&cluster, "/metrics").starts_with("HTTP/1.1 401"));
-}
-
-/// A page over plain HTTP/1.
-fn get(cluster: &Cluster, path: &str) -> String {
-    let mut stream = TcpStream::connect(cluster.address(1)).expect("it listens");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: jam\r\nConnection: close\r\n\r\n").expect("sent");
-    let mut page = String::new();
-    stream.read_to_string(&mut page).expect("a page");
-    page
+    assert!(cluster.page(1, "/livez").starts_with("HTTP/1.1 200"));
+    assert!(cluster.page(1, "/readyz?verbose").contains("[+] leader"));
+    assert!(cluster.page(1, "/metrics").starts_with("HTTP/1.1 401"));
 }

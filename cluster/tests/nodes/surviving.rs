@@ -17,6 +17,7 @@ async fn a_killed_leader_loses_nothing_and_time_goes_on() {
     let mut known = 0;
     let mut stream = watch(&cluster, other, &room, 0).await;
     let before = session.surely(&cluster, &room, Command::Play { entry: None }).await;
+    cluster.in_step().await;
 
     cluster.kill(leader);
     let after = session.surely(&cluster, &room, Command::Pause { entry: None }).await;
@@ -72,6 +73,7 @@ async fn a_whole_cluster_comes_back_with_its_rooms() {
     let mut session = Session::open(&cluster, 1, 1).await;
     let room = create(&cluster, &mut session, 1).await;
     let before = session.surely(&cluster, &room, Command::Play { entry: None }).await;
+    cluster.in_step().await;
     let (_, epoch) = cluster.leader().await;
     for node in cluster.up() {
         assert!(cluster.stop(node), "SIGTERM ends node {node} well");
