@@ -67,7 +67,13 @@ fn room_of(songs: &[String], start: SharedTime, seconds: u64) -> Result<(Room, F
     let mut revision = 0;
     let mut next = |kind| {
         revision += 1;
-        Event { revision: Revision(revision), stamp: start, effective_at: start, by: "alone".into(), kind }
+        Event {
+            revision: Revision(revision),
+            stamp: start,
+            effective_at: start,
+            by: "alone".into(),
+            kind,
+        }
     };
     let created = EventKind::Created { code: RoomCode::from_random(0), name: "alone".into() };
     let mut room = Room::begin(&next(created)).context("a room begins with its creation")?;
@@ -76,7 +82,8 @@ fn room_of(songs: &[String], start: SharedTime, seconds: u64) -> Result<(Room, F
     for (n, song) in songs.iter().enumerate() {
         let path = PathBuf::from(song);
         let limit = jam_media::Limits { secs_max: limits::SONG_SECS_MAX };
-        let info = jam_media::inspect(jam_media::file(&path)?, limit).with_context(|| song.clone())?;
+        let info =
+            jam_media::inspect(jam_media::file(&path)?, limit).with_context(|| song.clone())?;
         let track = TrackId([n as u8; 32]);
         files.insert(track, path);
         entries.push(Entry {

@@ -72,9 +72,12 @@ impl Bearer {
     /// From the token as the operator handed it out.
     pub fn new(token: Option<&str>) -> Result<Self, Failure> {
         let Some(token) = token else { return Ok(Self(None)) };
-        let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.trim())
-            .parse()
-            .map_err(|_| Failure::Usage("the token must be plain ASCII; pass it with --token or JAM_TOKEN".into()))?;
+        let mut value: MetadataValue<Ascii> =
+            format!("Bearer {}", token.trim()).parse().map_err(|_| {
+                Failure::Usage(
+                    "the token must be plain ASCII; pass it with --token or JAM_TOKEN".into(),
+                )
+            })?;
         value.set_sensitive(true);
         Ok(Self(Some(value)))
     }
@@ -151,7 +154,9 @@ impl Dialer {
         match timeout(STATUS_TIMEOUT, door.cluster().status(ClusterStatusRequest {})).await {
             Ok(Ok(reply)) => Ok((door, reply.into_inner())),
             Ok(Err(status)) => match Refusal::of(&status) {
-                Refusal::Final { code, message } => Err(ProbeError::Refused(Failure::refused(code, message))),
+                Refusal::Final { code, message } => {
+                    Err(ProbeError::Refused(Failure::refused(code, message)))
+                }
                 other => Err(ProbeError::Silent(format!("{address}: {}", other.message()))),
             },
             Err(_) => Err(ProbeError::Silent(format!("{address}: no answer"))),
@@ -177,7 +182,11 @@ pub struct Cluster {
 impl Cluster {
     /// Finds a node to talk to, the leader if there is one, before `patience` has passed. All the calls
     /// that follow share the same deadline.
-    pub async fn find(dialer: Dialer, servers: Vec<Address>, patience: Duration) -> Result<Self, Failure> {
+    pub async fn find(
+        dialer: Dialer,
+        servers: Vec<Address>,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
         let deadline = Instant::now() + patience;
         let mut backoff = Backoff::default();
         loop {
@@ -234,7 +243,9 @@ impl Cluster {
                 Ok(())
             }
             Err(ProbeError::Refused(failure)) => Err(failure),
-            Err(ProbeError::Silent(last)) => Err(Failure::Unreachable { servers: list(&self.servers), last }),
+            Err(ProbeError::Silent(last)) => {
+                Err(Failure::Unreachable { servers: list(&self.servers), last })
+            }
         }
     }
 
@@ -249,14 +260,24 @@ impl Cluster {
 
     /// As [`Self::ask`], for an edit. `maybe_applied` says whether an earlier attempt, also one of a process before
     /// this, may have been applied; it is set when the outcome of one of ours stays unknown.
-    pub async fn edit<T, F>(&mut self, what: &str, maybe_applied: &mut bool, op: F) -> Result<T, Failure>
+    pub async fn edit<T, F>(
+        &mut self,
+        what: &str,
+        maybe_applied: &mut bool,
+        op: F,
+    ) -> Result<T, Failure>
     where
         F: AsyncFn(Door, Duration) -> Result<Response<T>, Status>,
     {
         self.attempt(what, Some(maybe_applied), op).await
     }
 
-    async fn attempt<T, F>(&mut self, what: &str, mut maybe_applied: Option<&mut bool>, op: F) -> Result<T, Failure>
+    async fn attempt<T, F>(
+        &mut self,
+        what: &str,
+        mut maybe_applied: Option<&mut bool>,
+        op: F,
+    ) -> Result<T, Failure>
     where
         F: AsyncFn(Door, Duration) -> Result<Response<T>, Status>,
     {
@@ -274,12 +295,17 @@ impl Cluster {
             // While an earlier attempt may still be on its way, no refusal of a later one is the last word.
             let open = maybe_applied.as_deref().is_some_and(|maybe| *maybe);
             let last = match refusal {
-                Refusal::Final { code, message } if !open => return Err(Failure::Refused { code, message }),
+                Refusal::Final { code, message } if !open => {
+                    return Err(Failure::Refused { code, message });
+                }
                 Refusal::NoQuorum(message) if !open => {
                     // The node may be cut off alone; if another knows a leader, that one gets one chance.
                     let refused_by = self.standing.answered_by;
                     let found = !asked_another_leader && self.refind().await.is_ok();
-                    if !found || self.standing.leader == 0 || self.standing.answered_by == refused_by {
+                    if !found
+                        || self.standing.leader == 0
+                        || self.standing.answered_by == refused_by
+                    {
                         return Err(Failure::refused("no_quorum", message));
                     }
                     asked_another_leader = true;
@@ -296,8 +322,14 @@ impl Cluster {
             if !backoff.pause_before(self.deadline).await {
                 return Err(match maybe_applied {
                     Some(true) => Failure::Unknown { what: what.to_owned(), last },
-                    Some(false) => Failure::refused("unavailable", format!("no node took {what}: {last}; try again")),
-                    None => Failure::refused("timeout", format!("no answer to {what} in time: {last}; try again")),
+                    Some(false) => Failure::refused(
+                        "unavailable",
+                        format!("no node took {what}: {last}; try again"),
+                    ),
+                    None => Failure::refused(
+                        "timeout",
+                        format!("no answer to {what} in time: {last}; try again"),
+                    ),
                 });
             }
             // Whoever answers now; if nobody does, the next attempt at the old door says so.
@@ -325,7 +357,10 @@ pub fn known_addresses(servers: &[Address], standing: &ClusterStatusReply) -> Ve
 
 /// Asks all servers, a little apart. The first that knows a leader wins; answers without one wait a moment for
 /// better. Goes on to the leader itself if it can be reached.
-async fn best_answer(dialer: &Dialer, servers: &[Address]) -> Result<(Door, ClusterStatusReply), ProbeError> {
+async fn best_answer(
+    dialer: &Dialer,
+    servers: &[Address],
+) -> Result<(Door, ClusterStatusReply), ProbeError> {
     let mut asking: FuturesUnordered<_> = (0u32..)
         .zip(servers)
         .map(|(place, server)| async move {
@@ -348,7 +383,9 @@ async fn best_answer(dialer: &Dialer, servers: &[Address]) -> Result<(Door, Clus
             }
         };
         match next.await {
-            Some(Ok((door, standing))) if standing.leader != 0 => return Ok(to_leader(dialer, door, standing).await),
+            Some(Ok((door, standing))) if standing.leader != 0 => {
+                return Ok(to_leader(dialer, door, standing).await);
+            }
             Some(Ok(answer)) => {
                 leaderless = Some(answer);
                 give_up.get_or_insert(Instant::now() + LEADERLESS_PATIENCE);
@@ -366,11 +403,19 @@ async fn best_answer(dialer: &Dialer, servers: &[Address]) -> Result<(Door, Clus
 }
 
 /// The leader's own connection, or `door` where it can't be had: any node forwards.
-async fn to_leader(dialer: &Dialer, door: Door, standing: ClusterStatusReply) -> (Door, ClusterStatusReply) {
+async fn to_leader(
+    dialer: &Dialer,
+    door: Door,
+    standing: ClusterStatusReply,
+) -> (Door, ClusterStatusReply) {
     if standing.leader == standing.answered_by {
         return (door, standing);
     }
-    let address = standing.nodes.iter().find(|node| node.id == standing.leader).map(|node| Address::parse(&node.address));
+    let address = standing
+        .nodes
+        .iter()
+        .find(|node| node.id == standing.leader)
+        .map(|node| Address::parse(&node.address));
     if let Some(Ok(address)) = address
         && let Ok((leader, newer)) = dialer.probe(&address).await
         && newer.cluster_id == standing.cluster_id

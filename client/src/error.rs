@@ -32,7 +32,9 @@ pub enum Failure {
         last: String,
     },
     /// It may have been applied, or may still be: exit 3.
-    #[error("{what} has no known outcome: {last}; run the same command again, it is applied at most once")]
+    #[error(
+        "{what} has no known outcome: {last}; run the same command again, it is applied at most once"
+    )]
     Unknown {
         /// Which command.
         what: String,
@@ -40,7 +42,9 @@ pub enum Failure {
         last: String,
     },
     /// It may have been applied, and the cluster no longer knows: exit 3.
-    #[error("{what} has no known outcome, and its session has expired; look at `jam status` before you run it again")]
+    #[error(
+        "{what} has no known outcome, and its session has expired; look at `jam status` before you run it again"
+    )]
     Forgotten {
         /// Which command.
         what: String,
@@ -77,7 +81,10 @@ impl Failure {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused { .. } | Self::Unreachable { .. } | Self::Local { .. } | Self::Some { .. } => 1,
+            Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::Local { .. }
+            | Self::Some { .. } => 1,
             Self::Usage(_) => 2,
             Self::Unknown { .. } | Self::Forgotten { .. } => 3,
         }
@@ -111,5 +118,8 @@ impl From<InvalidName> for Failure {
 
 /// An answer that no node should give: a bug there, or another program behind the address.
 pub fn malformed(what: impl fmt::Display) -> Failure {
-    Failure::refused("malformed_reply", format!("a node's answer makes no sense ({what}); is it jamd, and of this version?"))
+    Failure::refused(
+        "malformed_reply",
+        format!("a node's answer makes no sense ({what}); is it jamd, and of this version?"),
+    )
 }

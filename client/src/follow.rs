@@ -143,7 +143,8 @@ impl Follower {
     }
 
     fn replace(&mut self, snapshot: &wire::RoomSnapshot) -> Result<(), String> {
-        let room = Room::from_wire(snapshot).map_err(|error| format!("a snapshot makes no sense: {error}"))?;
+        let room = Room::from_wire(snapshot)
+            .map_err(|error| format!("a snapshot makes no sense: {error}"))?;
         if room.code() != &self.code {
             return Err("the node sent another room".into());
         }
@@ -163,7 +164,8 @@ impl Follower {
         let mut room: Option<Room> = known.as_deref().cloned();
         let mut folded = Vec::with_capacity(events.len());
         for event in events {
-            let event = Event::from_wire(event).map_err(|error| format!("an event makes no sense: {error}"))?;
+            let event = Event::from_wire(event)
+                .map_err(|error| format!("an event makes no sense: {error}"))?;
             match &mut room {
                 Some(room) if event.revision <= room.revision() => continue,
                 Some(room) => {

@@ -39,15 +39,16 @@ pub fn run() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let output = Output::new(cli.options.json);
-    let ended = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => {
-            let ended = runtime.block_on(commands::run(&cli.options, cli.verb, output));
-            // A blocking read that hangs (a file on a dead network disk) must not keep the process.
-            runtime.shutdown_background();
-            ended
-        }
-        Err(error) => Err(Failure::local("can't start", error)),
-    };
+    let ended =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+            Ok(runtime) => {
+                let ended = runtime.block_on(commands::run(&cli.options, cli.verb, output));
+                // A blocking read that hangs (a file on a dead network disk) must not keep the process.
+                runtime.shutdown_background();
+                ended
+            }
+            Err(error) => Err(Failure::local("can't start", error)),
+        };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -62,7 +63,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     let asked_for_json = std::env::args_os().any(|arg| arg == "--json");
     if error.use_stderr() && asked_for_json {
         let text = error.to_string();
-        let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let sentence =
+            text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         Output::new(true).fail(&Failure::Usage(sentence));
     } else {
         let _ = error.print();

@@ -34,12 +34,18 @@ impl Refusal {
             (Some("unknown"), _) => Self::Unknown(message),
             (Some("unavailable" | "not_leader"), _) => Self::Elsewhere(message),
             (Some(code), _) => Self::Final { code: code.to_owned(), message },
-            (None, Code::Unauthenticated) => Self::Final { code: "unauthenticated".to_owned(), message },
+            (None, Code::Unauthenticated) => {
+                Self::Final { code: "unauthenticated".to_owned(), message }
+            }
             (None, Code::Unimplemented) => Self::Final {
                 code: "unimplemented".to_owned(),
-                message: format!("the node does not know this request ({message}); is it jamd, and of this version?"),
+                message: format!(
+                    "the node does not know this request ({message}); is it jamd, and of this version?"
+                ),
             },
-            (None, Code::InvalidArgument | Code::OutOfRange) => Self::Final { code: "invalid".to_owned(), message },
+            (None, Code::InvalidArgument | Code::OutOfRange) => {
+                Self::Final { code: "invalid".to_owned(), message }
+            }
             (None, _) if never_sent(status) => Self::Elsewhere(message),
             (None, _) => Self::Unknown(message),
         }
@@ -93,17 +99,35 @@ mod tests {
 
     #[test]
     fn only_what_never_reached_the_log_is_refused() {
-        assert_eq!(Refusal::of(&with_code(Code::Unavailable, "no_quorum")), Refusal::NoQuorum("why".into()));
-        assert_eq!(Refusal::of(&with_code(Code::DeadlineExceeded, "unknown")), Refusal::Unknown("why".into()));
-        assert_eq!(Refusal::of(&with_code(Code::Unavailable, "unavailable")), Refusal::Elsewhere("why".into()));
+        assert_eq!(
+            Refusal::of(&with_code(Code::Unavailable, "no_quorum")),
+            Refusal::NoQuorum("why".into())
+        );
+        assert_eq!(
+            Refusal::of(&with_code(Code::DeadlineExceeded, "unknown")),
+            Refusal::Unknown("why".into())
+        );
+        assert_eq!(
+            Refusal::of(&with_code(Code::Unavailable, "unavailable")),
+            Refusal::Elsewhere("why".into())
+        );
         let limit = Refusal::of(&with_code(Code::ResourceExhausted, "limit"));
         assert_eq!(limit, Refusal::Final { code: "limit".into(), message: "why".into() });
     }
 
     #[test]
     fn an_error_without_a_code_may_have_been_applied() {
-        for code in [Code::Unavailable, Code::Cancelled, Code::Internal, Code::Unknown, Code::DeadlineExceeded] {
-            assert!(matches!(Refusal::of(&Status::new(code, "gone")), Refusal::Unknown(_)), "{code:?}");
+        for code in [
+            Code::Unavailable,
+            Code::Cancelled,
+            Code::Internal,
+            Code::Unknown,
+            Code::DeadlineExceeded,
+        ] {
+            assert!(
+                matches!(Refusal::of(&Status::new(code, "gone")), Refusal::Unknown(_)),
+                "{code:?}"
+            );
         }
     }
 

@@ -86,7 +86,9 @@ impl Session {
     pub fn claim(folder: &Path, cluster: &[u8], user: &str, intent: &str) -> Result<Self, Failure> {
         let user_key = blake3::hash(user.as_bytes()).to_hex();
         let folder = folder.join("sessions").join(hex(cluster)).join(&user_key.as_str()[..16]);
-        let trouble = |error| Failure::local(format!("can't keep the session in {}", folder.display()), error);
+        let trouble = |error| {
+            Failure::local(format!("can't keep the session in {}", folder.display()), error)
+        };
         fs::create_dir_all(&folder).map_err(trouble)?;
         let now = unix_now();
         let mut free: Option<Self> = None;
@@ -112,15 +114,23 @@ impl Session {
         let mut slot = free.ok_or_else(|| {
             Failure::refused("too_many_sessions", format!("{SLOTS_MAX} commands of {user} are under way on this machine; wait for some to end"))
         })?;
-        slot.saved.unfinished =
-            Some(Unfinished { intent: intent.to_owned(), started_unix_secs: now, done: Vec::new(), sending: None });
+        slot.saved.unfinished = Some(Unfinished {
+            intent: intent.to_owned(),
+            started_unix_secs: now,
+            done: Vec::new(),
+            sending: None,
+        });
         Ok(slot)
     }
 
     /// `None` if another process holds it.
     fn lock(path: &Path, user: &str) -> io::Result<Option<Self>> {
         // The lock is a file of its own: the slot's file is replaced at each save.
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.with_extension("lock"))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.with_extension("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Ok(None),
@@ -136,7 +146,11 @@ impl Session {
     }
 
     /// Settles a step that an earlier run of this command line has settled or sent; `None`: it had not come so far.
-    pub async fn resume(&mut self, cluster: &mut Cluster, step: &str) -> Result<Option<Settled>, Failure> {
+    pub async fn resume(
+        &mut self,
+        cluster: &mut Cluster,
+        step: &str,
+    ) -> Result<Option<Settled>, Failure> {
         if let Some((reply, room)) = self.settled_before(step)? {
             return Ok(Some(Settled { reply, room, earlier: true }));
         }
@@ -209,7 +223,11 @@ impl Session {
                     number = self.write_down(step, &room, &command)?;
                 }
                 Some(code) => {
-                    let message = reply.rejection.as_ref().map(|rejection| rejection.message.clone()).unwrap_or_default();
+                    let message = reply
+                        .rejection
+                        .as_ref()
+                        .map(|rejection| rejection.message.clone())
+                        .unwrap_or_default();
                     let failure = Failure::refused(code, message);
                     self.forget_step()?;
                     return Err(failure);
@@ -233,7 +251,11 @@ impl Session {
         cluster
             .ask("opening a session", async |door, give| {
                 let deadline_ms = give.as_millis() as u32;
-                let request = wire::OpenSessionRequest { session: session.clone(), user: user.clone(), deadline_ms };
+                let request = wire::OpenSessionRequest {
+                    session: session.clone(),
+                    user: user.clone(),
+                    deadline_ms,
+                };
                 door.rooms().open_session(request).await
             })
             .await?;
@@ -242,7 +264,12 @@ impl Session {
     }
 
     /// A refusal on the way to a retry leaves the earlier attempt as unknown as it was.
-    fn unsettled(&mut self, failure: Failure, maybe_applied: bool, what: &str) -> Result<Failure, Failure> {
+    fn unsettled(
+        &mut self,
+        failure: Failure,
+        maybe_applied: bool,
+        what: &str,
+    ) -> Result<Failure, Failure> {
         if maybe_applied {
             return Ok(Failure::Unknown { what: what.to_owned(), last: failure.to_string() });
         }
@@ -261,10 +288,19 @@ impl Session {
     }
 
     /// Takes the next number and writes it down with the command, durably, before anything is sent.
-    fn write_down(&mut self, step: &str, room: &RoomCode, command: &wire::Command) -> Result<u64, Failure> {
+    fn write_down(
+        &mut self,
+        step: &str,
+        room: &RoomCode,
+        command: &wire::Command,
+    ) -> Result<u64, Failure> {
         self.saved.number += 1;
         let number = self.saved.number;
-        let unfinished = self.saved.unfinished.as_mut().expect("a claimed slot has an intent until it is finished");
+        let unfinished = self
+            .saved
+            .unfinished
+            .as_mut()
+            .expect("a claimed slot has an intent until it is finished");
         unfinished.sending = Some(Sending {
             step: step.to_owned(),
             number,
@@ -275,7 +311,12 @@ impl Session {
         Ok(number)
     }
 
-    fn note_reply(&mut self, step: &str, room: &RoomCode, reply: &wire::SubmitReply) -> Result<(), Failure> {
+    fn note_reply(
+        &mut self,
+        step: &str,
+        room: &RoomCode,
+        reply: &wire::SubmitReply,
+    ) -> Result<(), Failure> {
         let reply = format!("{room} {}", hex(&reply.encode_to_vec()));
         if let Some(unfinished) = &mut self.saved.unfinished {
             unfinished.sending = None;
@@ -292,7 +333,11 @@ impl Session {
     }
 
     fn settled_before(&self, step: &str) -> Result<Option<(wire::SubmitReply, RoomCode)>, Failure> {
-        let done = self.saved.unfinished.as_ref().and_then(|unfinished| unfinished.done.iter().find(|done| done.step == step));
+        let done = self
+            .saved
+            .unfinished
+            .as_ref()
+            .and_then(|unfinished| unfinished.done.iter().find(|done| done.step == step));
         let Some(done) = done else { return Ok(None) };
         let parsed = done.reply.split_once(' ').and_then(|(room, reply)| {
             let reply = wire::SubmitReply::decode(unhex(reply)?.as_slice()).ok()?;
@@ -302,7 +347,8 @@ impl Session {
     }
 
     fn sent_before(&self, step: &str) -> Result<Option<(u64, RoomCode, wire::Command)>, Failure> {
-        let sending = self.saved.unfinished.as_ref().and_then(|unfinished| unfinished.sending.as_ref());
+        let sending =
+            self.saved.unfinished.as_ref().and_then(|unfinished| unfinished.sending.as_ref());
         let Some(sending) = sending.filter(|sending| sending.step == step) else { return Ok(None) };
         let parsed = unhex(&sending.command).and_then(|bytes| {
             let command = wire::Command::decode(bytes.as_slice()).ok()?;
@@ -312,7 +358,10 @@ impl Session {
     }
 
     fn corrupt(&self) -> Failure {
-        Failure::refused("session_damaged", format!("the session file {} is damaged; delete it", self.path.display()))
+        Failure::refused(
+            "session_damaged",
+            format!("the session file {} is damaged; delete it", self.path.display()),
+        )
     }
 
     /// Replaces the slot's file in one piece.
@@ -330,7 +379,9 @@ impl Session {
             }
             Ok(())
         };
-        write().map_err(|error| Failure::local(format!("can't write the session file {}", self.path.display()), error))
+        write().map_err(|error| {
+            Failure::local(format!("can't write the session file {}", self.path.display()), error)
+        })
     }
 }
 

@@ -10,7 +10,11 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 pub fn clock(position: Flicks) -> String {
     let secs = position.as_nanos().max(0) / 1_000_000_000;
     let (hours, minutes, seconds) = (secs / 3600, secs / 60 % 60, secs % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
 }
 
 /// `Artist — Title`, or the title alone.
@@ -86,12 +90,20 @@ pub fn pad(text: &str, width: usize) -> String {
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0).min(60))
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.width())
+                .max()
+                .unwrap_or(0)
+                .min(60)
+        })
         .collect();
     let lines: Vec<String> = rows
         .iter()
         .map(|row| {
-            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
+            let cells: Vec<String> =
+                row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
             cells.join("  ").trim_end().to_owned()
         })
         .collect();
@@ -109,7 +121,12 @@ pub fn queue(entries: &[&Entry], current: Option<EntryId>, playing: bool) -> Str
                 (false, _) => " ",
             };
             let added_by = format!("added by {}", clean(&entry.added_by));
-            vec![format!("{mark} {:>3}", entry.id.0), fit(&entry_song(entry), 56), clock(entry.length()), added_by]
+            vec![
+                format!("{mark} {:>3}", entry.id.0),
+                fit(&entry_song(entry), 56),
+                clock(entry.length()),
+                added_by,
+            ]
         })
         .collect();
     table(&rows)
@@ -124,7 +141,9 @@ pub fn silence(playing: bool, current: bool, stopped: Option<&LastAction>) -> Op
             Some("paused by the cluster, since nobody had listened for a minute".to_owned())
         }
         (false, _, Some(by)) => Some(format!("paused by {}", clean(&by.by))),
-        (false, false, None) => Some("nothing is queued and nobody has pressed play yet".to_owned()),
+        (false, false, None) => {
+            Some("nothing is queued and nobody has pressed play yet".to_owned())
+        }
         (false, true, None) => Some("nobody has pressed play yet".to_owned()),
     }
 }

@@ -5,7 +5,7 @@ mod fake;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use fake::{Fault, FakeNode};
+use fake::{FakeNode, Fault};
 use serde_json::Value;
 
 /// One user's machine: a state folder, and the servers they know.
@@ -17,7 +17,10 @@ struct User {
 impl User {
     fn of(servers: &[&FakeNode]) -> Self {
         let servers: Vec<String> = servers.iter().map(|node| node.address()).collect();
-        Self { folder: tempfile::tempdir().expect("a temporary folder"), servers: servers.join(",") }
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            servers: servers.join(","),
+        }
     }
 
     fn path(&self) -> &Path {
@@ -31,9 +34,20 @@ impl User {
 
     async fn jam_within(&self, deadline: &str, args: &[&str]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jam"));
-        command.env_clear().args(["--user", "ann", "--json", "--deadline", deadline, "--servers", &self.servers]);
+        command.env_clear().args([
+            "--user",
+            "ann",
+            "--json",
+            "--deadline",
+            deadline,
+            "--servers",
+            &self.servers,
+        ]);
         command.env("JAM_STATE_DIR", self.path().join("state")).args(args);
-        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("jam runs");
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .expect("joined")
+            .expect("jam runs");
         Ran { output }
     }
 
@@ -60,7 +74,11 @@ impl Ran {
 
     fn lines(&self) -> Vec<Value> {
         let out = String::from_utf8_lossy(&self.output.stdout);
-        out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+        out.lines()
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
+            .collect()
     }
 
     /// The only line.
@@ -82,12 +100,16 @@ async fn an_evening() {
     let node = FakeNode::start().await;
     let user = User::of(&[&node]);
     let room = user.room().await;
-    let (first, second) = (user.file("first.mp3", b"song one"), user.file("second.mp3", b"song two"));
+    let (first, second) =
+        (user.file("first.mp3", b"song one"), user.file("second.mp3", b"song two"));
 
     let added = user.jam(&["add", &room, &first, &second]).await;
     let added = added.lines();
     assert_eq!((added[0]["entry"].as_u64(), added[1]["entry"].as_u64()), (Some(1), Some(2)));
-    assert_eq!((added[0]["title"].as_str(), added[0]["bytes_sent"].as_u64()), (Some("first.mp3"), Some(8)));
+    assert_eq!(
+        (added[0]["title"].as_str(), added[0]["bytes_sent"].as_u64()),
+        (Some("first.mp3"), Some(8))
+    );
     let again = user.jam(&["add", &room, &first, "--next"]).await.json();
     assert_eq!(again["bytes_sent"].as_u64(), Some(0), "the cluster has it");
     assert_eq!(node.titles(&room), ["first.mp3", "first.mp3", "second.mp3"]);
@@ -197,12 +219,15 @@ async fn an_album_whose_outcome_got_lost_is_not_queued_twice() {
     let node = FakeNode::start().await;
     let user = User::of(&[&node]);
     let room = user.room().await;
-    let files: Vec<String> = (1..=3).map(|n| user.file(&format!("{n}.mp3"), format!("song {n}").as_bytes())).collect();
-    let add: Vec<&str> = ["add", &room].into_iter().chain(files.iter().map(String::as_str)).collect();
+    let files: Vec<String> =
+        (1..=3).map(|n| user.file(&format!("{n}.mp3"), format!("song {n}").as_bytes())).collect();
+    let add: Vec<&str> =
+        ["add", &room].into_iter().chain(files.iter().map(String::as_str)).collect();
     node.set_fault(Fault::LoseReplies);
     assert_eq!(user.jam_within("0.5", &add).await.code(), 3);
     node.set_fault(Fault::None);
-    let entries: Vec<_> = user.jam(&add).await.lines().iter().map(|line| line["entry"].as_u64()).collect();
+    let entries: Vec<_> =
+        user.jam(&add).await.lines().iter().map(|line| line["entry"].as_u64()).collect();
     assert_eq!(entries, [Some(1), Some(2), Some(3)]);
     assert_eq!(node.titles(&room), ["1.mp3", "2.mp3", "3.mp3"]);
 }
@@ -212,7 +237,8 @@ async fn several_songs_put_next_keep_their_order() {
     let node = FakeNode::start().await;
     let user = User::of(&[&node]);
     let room = user.room().await;
-    let files: Vec<String> = (0..4).map(|n| user.file(&format!("{n}.mp3"), format!("song {n}").as_bytes())).collect();
+    let files: Vec<String> =
+        (0..4).map(|n| user.file(&format!("{n}.mp3"), format!("song {n}").as_bytes())).collect();
     user.jam(&["add", &room, &files[0], &files[3]]).await;
     assert_eq!(user.jam(&["add", &room, "--next", &files[1], &files[2]]).await.code(), 0);
     assert_eq!(node.titles(&room), ["0.mp3", "1.mp3", "2.mp3", "3.mp3"]);

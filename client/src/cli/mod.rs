@@ -61,7 +61,12 @@ pub struct Options {
 impl Options {
     /// The name that edits are made under.
     pub fn user(&self) -> Result<String, Failure> {
-        let login = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
+        let login = || {
+            ["USER", "LOGNAME"]
+                .iter()
+                .find_map(|name| std::env::var(name).ok())
+                .filter(|name| !name.is_empty())
+        };
         let user = self.user.clone().or_else(login).unwrap_or_else(|| "someone".to_owned());
         check_user_name(&user)?;
         Ok(user)
@@ -70,7 +75,9 @@ impl Options {
     /// The servers, of which there must be one.
     pub fn servers(&self) -> Result<Vec<Address>, Failure> {
         if self.servers.is_empty() {
-            return Err(Failure::Usage("say where the nodes are: --servers HOST:PORT,… or JAM_SERVERS".into()));
+            return Err(Failure::Usage(
+                "say where the nodes are: --servers HOST:PORT,… or JAM_SERVERS".into(),
+            ));
         }
         Ok(self.servers.clone())
     }
@@ -87,22 +94,29 @@ impl Options {
 
     /// The folder of this user's sessions.
     pub fn state_dir(&self) -> Result<PathBuf, Failure> {
-        self.state_dir.clone().map_or_else(|| home_folder("XDG_STATE_HOME", ".local/state", "--state-dir"), Ok)
+        self.state_dir
+            .clone()
+            .map_or_else(|| home_folder("XDG_STATE_HOME", ".local/state", "--state-dir"), Ok)
     }
 
     /// The folder of the song cache.
     pub fn cache_dir(&self) -> Result<PathBuf, Failure> {
-        self.cache_dir.clone().map_or_else(|| home_folder("XDG_CACHE_HOME", ".cache", "--cache-dir"), Ok)
+        self.cache_dir
+            .clone()
+            .map_or_else(|| home_folder("XDG_CACHE_HOME", ".cache", "--cache-dir"), Ok)
     }
 }
 
 /// The XDG base directory specification: an absolute variable, or a place below the home folder.
 fn home_folder(variable: &str, below_home: &str, flag: &str) -> Result<PathBuf, Failure> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute(variable)
         .or_else(|| absolute("HOME").map(|home| home.join(below_home)))
         .map(|base| base.join("jam"))
-        .ok_or_else(|| Failure::Usage(format!("neither HOME nor {variable} is set; pass {flag} DIR")))
+        .ok_or_else(|| {
+            Failure::Usage(format!("neither HOME nor {variable} is set; pass {flag} DIR"))
+        })
 }
 
 /// Seconds, fractions allowed.

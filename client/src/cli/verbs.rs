@@ -30,7 +30,9 @@ pub enum Verb {
         room: RoomCode,
     },
     /// Upload songs and put them in the queue; a folder is added in the order of its tags
-    #[command(after_help = "Examples:\n  jam add ABCD-EFGH-JKMN song.flac\n  jam add ABCD-EFGH-JKMN --next song.mp3 album/")]
+    #[command(
+        after_help = "Examples:\n  jam add ABCD-EFGH-JKMN song.flac\n  jam add ABCD-EFGH-JKMN --next song.mp3 album/"
+    )]
     Add(AddArgs),
     /// Start the music
     #[command(after_help = "Example:\n  jam play ABCD-EFGH-JKMN")]
@@ -47,7 +49,9 @@ pub enum Verb {
         room: RoomCode,
     },
     /// Move to a position in the current song
-    #[command(after_help = "Examples:\n  jam seek ABCD-EFGH-JKMN 1:30\n  jam seek ABCD-EFGH-JKMN 90.250")]
+    #[command(
+        after_help = "Examples:\n  jam seek ABCD-EFGH-JKMN 1:30\n  jam seek ABCD-EFGH-JKMN 90.250"
+    )]
     Seek {
         /// The room's code
         #[arg(value_parser = room)]
@@ -57,7 +61,9 @@ pub enum Verb {
         position: Flicks,
     },
     /// End the current song; two people who skip at once skip one song
-    #[command(after_help = "Examples:\n  jam skip ABCD-EFGH-JKMN\n  jam skip ABCD-EFGH-JKMN --entry 17")]
+    #[command(
+        after_help = "Examples:\n  jam skip ABCD-EFGH-JKMN\n  jam skip ABCD-EFGH-JKMN --entry 17"
+    )]
     Skip {
         /// The room's code
         #[arg(value_parser = room)]
@@ -91,7 +97,9 @@ pub enum Verb {
         entry: u64,
     },
     /// Move a song within the queue
-    #[command(after_help = "Examples:\n  jam move ABCD-EFGH-JKMN 17 --before 12\n  jam move ABCD-EFGH-JKMN 17 --to-end")]
+    #[command(
+        after_help = "Examples:\n  jam move ABCD-EFGH-JKMN 17 --before 12\n  jam move ABCD-EFGH-JKMN 17 --to-end"
+    )]
     Move(MoveArgs),
     /// Take all songs but the current one out of the queue
     #[command(after_help = "Example:\n  jam clear ABCD-EFGH-JKMN")]
@@ -170,7 +178,13 @@ pub struct JoinArgs {
     #[arg(long, env = "JAM_HOST")]
     pub host: Option<String>,
     /// How many milliseconds later than it says the device sounds: for Bluetooth and the like
-    #[arg(long, env = "JAM_TRIM_MS", default_value_t = 0.0, allow_negative_numbers = true, value_name = "MS")]
+    #[arg(
+        long,
+        env = "JAM_TRIM_MS",
+        default_value_t = 0.0,
+        allow_negative_numbers = true,
+        value_name = "MS"
+    )]
     pub trim_ms: f64,
     /// Write what sounds when, as JSON lines
     #[arg(long, env = "JAM_TRACE", value_name = "FILE")]

@@ -134,7 +134,8 @@ impl Keeper {
         if last.cluster_id != self.config.cluster {
             if !self.told_of_stranger {
                 self.told_of_stranger = true;
-                let trouble = format!("the node at {address} belongs to another cluster; it is left out");
+                let trouble =
+                    format!("the node at {address} belongs to another cluster; it is left out");
                 self.config.reporter.tell(News::Trouble(trouble));
             }
             return;
@@ -148,7 +149,11 @@ impl Keeper {
         }
         if leads {
             self.lead_by(address, last);
-        } else if self.lead.as_ref().is_some_and(|lead| lead.node == last.node || last.term > lead.term) {
+        } else if self
+            .lead
+            .as_ref()
+            .is_some_and(|lead| lead.node == last.node || last.term > lead.term)
+        {
             // It has stepped down, or a later term has begun.
             self.lost_leader();
         }
@@ -156,14 +161,18 @@ impl Keeper {
 
     fn lead_by(&mut self, address: Address, last: &TimeReply) {
         self.term_max = last.term;
-        let is_new = self
-            .lead
-            .as_ref()
-            .is_none_or(|lead| !lead.answers || lead.node != last.node || lead.term != last.term || lead.epoch != last.epoch);
-        let went_on = self.lead.as_ref().filter(|lead| lead.node == last.node && lead.epoch == last.epoch);
+        let is_new = self.lead.as_ref().is_none_or(|lead| {
+            !lead.answers
+                || lead.node != last.node
+                || lead.term != last.term
+                || lead.epoch != last.epoch
+        });
+        let went_on =
+            self.lead.as_ref().filter(|lead| lead.node == last.node && lead.epoch == last.epoch);
         let bursts = went_on.map_or(0, |lead| lead.bursts) + 1;
         let (node, term, epoch) = (last.node, last.term, last.epoch);
-        self.lead = Some(Lead { node, address: address.clone(), term, epoch, bursts, answers: true });
+        self.lead =
+            Some(Lead { node, address: address.clone(), term, epoch, bursts, answers: true });
         if is_new {
             self.config.reporter.tell(News::Leader { node, term, epoch });
             self.order(Orders { leader: Some(address), searching: false });
@@ -195,7 +204,10 @@ impl Keeper {
     fn publish(&mut self) {
         self.notice_sleep();
         let raw_now_ns = raw_ns();
-        let Some(estimate) = self.reference.as_ref().and_then(|filter| filter.estimate(raw_now_ns)) else { return };
+        let Some(estimate) = self.reference.as_ref().and_then(|filter| filter.estimate(raw_now_ns))
+        else {
+            return;
+        };
         let bumped = self.reference_epoch != self.published_epoch;
         let may_step = bumped || !self.config.sounding.load(Ordering::Relaxed);
         let steered = self.holdover.steer(raw_now_ns, &estimate.map, may_step);
@@ -259,7 +271,11 @@ mod tests {
     const CLUSTER: [u8; 2] = [4, 2];
 
     fn truth(offset_ns: i64) -> SharedMap {
-        SharedMap { raw_ns: 0, shared: SharedTime(1 << 45) + Flicks::from_nanos(offset_ns), drift: 0.0 }
+        SharedMap {
+            raw_ns: 0,
+            shared: SharedTime(1 << 45) + Flicks::from_nanos(offset_ns),
+            drift: 0.0,
+        }
     }
 
     struct Rig {
@@ -278,8 +294,20 @@ mod tests {
             let (view_too, sounding_too) = (view.clone(), sounding.clone());
             let nodes = Nodes::new(Dialer::default(), vec![]);
             let cluster = CLUSTER.to_vec();
-            let config = ClockConfig { nodes, cluster, view: view_too, sounding: sounding_too, report, reporter };
-            Self { keeper: Keeper::new(config, watch::channel(Orders::default()).0), view, sounding, news }
+            let config = ClockConfig {
+                nodes,
+                cluster,
+                view: view_too,
+                sounding: sounding_too,
+                report,
+                reporter,
+            };
+            Self {
+                keeper: Keeper::new(config, watch::channel(Orders::default()).0),
+                view,
+                sounding,
+                news,
+            }
         }
 
         fn sees(&mut self, node: u64, term: u64, epoch: u64, leads: bool, clock: &SharedMap) {
@@ -290,8 +318,16 @@ mod tests {
                 replied: clock.at(back_ns - 50_000),
                 back_ns,
             };
-            let last = TimeReply { cluster_id: CLUSTER.to_vec(), node, term, epoch, leads, ..TimeReply::default() };
-            let burst = Burst { probes: (0..8).map(|back| probe(now - back * 1000)).collect(), last };
+            let last = TimeReply {
+                cluster_id: CLUSTER.to_vec(),
+                node,
+                term,
+                epoch,
+                leads,
+                ..TimeReply::default()
+            };
+            let burst =
+                Burst { probes: (0..8).map(|back| probe(now - back * 1000)).collect(), last };
             let address = address(node);
             self.keeper.take(Sighting { address, seen: Ok(burst) });
             self.keeper.publish();
@@ -304,7 +340,9 @@ mod tests {
         }
 
         fn told(&mut self) -> Vec<String> {
-            std::iter::from_fn(|| self.news.try_recv().ok()).map(|news| format!("{news:?}")).collect()
+            std::iter::from_fn(|| self.news.try_recv().ok())
+                .map(|news| format!("{news:?}"))
+                .collect()
         }
     }
 
@@ -327,7 +365,13 @@ mod tests {
     #[test]
     fn another_cluster_is_left_out() {
         let mut rig = Rig::new();
-        let last = TimeReply { cluster_id: vec![9], leads: true, term: 1, node: 1, ..TimeReply::default() };
+        let last = TimeReply {
+            cluster_id: vec![9],
+            leads: true,
+            term: 1,
+            node: 1,
+            ..TimeReply::default()
+        };
         rig.keeper.take(Sighting { address: address(1), seen: Ok(Burst { probes: vec![], last }) });
         rig.keeper.publish();
         assert!(rig.view.load().is_none());
@@ -350,7 +394,10 @@ mod tests {
         }
         assert!(rig.off_by(&truth(0)).is_some_and(|off| off.abs() < 100_000));
         let bound_ns = rig.view.load().as_ref().map(|view| view.bound_ns);
-        assert!(bound_ns.is_some_and(|bound| bound > 1_500_000), "the bound must own up to it: {bound_ns:?}");
+        assert!(
+            bound_ns.is_some_and(|bound| bound > 1_500_000),
+            "the bound must own up to it: {bound_ns:?}"
+        );
         let told = rig.told();
         assert!(told[0].starts_with("Leader { node: 1") && told[1] == "LeaderLost", "{told:?}");
         assert!(told[2].starts_with("Leader { node: 2"), "{told:?}");
@@ -374,12 +421,20 @@ mod tests {
         let mut clock = NodeClock::default();
         let probe = |clock: &SharedMap| {
             let now = raw_ns();
-            Probe { sent_ns: now - 100_000, received: clock.at(now - 50_000), replied: clock.at(now - 50_000), back_ns: now }
+            Probe {
+                sent_ns: now - 100_000,
+                received: clock.at(now - 50_000),
+                replied: clock.at(now - 50_000),
+                back_ns: now,
+            }
         };
         clock.observe(1, &[probe(&truth(0))]);
         clock.observe(1, &[probe(&truth(300_000))]);
         let before = clock.filter.estimate(raw_ns()).expect("observed");
-        assert!(before.map.at(raw_ns()).since(truth(0).at(raw_ns())).as_nanos() < 299_000, "noise is filtered");
+        assert!(
+            before.map.at(raw_ns()).since(truth(0).at(raw_ns())).as_nanos() < 299_000,
+            "noise is filtered"
+        );
         clock.observe(1, &[probe(&truth(50_000_000))]);
         let after = clock.filter.estimate(raw_ns()).expect("observed");
         let off_ns = after.map.at(raw_ns()).since(truth(50_000_000).at(raw_ns())).as_nanos();

@@ -80,7 +80,12 @@ impl Link {
                 Ok(()) => return,
                 Err(why) => why,
             };
-            if self.sightings.send(Sighting { address: self.address.clone(), seen: Err(why) }).await.is_err() {
+            if self
+                .sightings
+                .send(Sighting { address: self.address.clone(), seen: Err(why) })
+                .await
+                .is_err()
+            {
                 return;
             }
             let pause = if self.orders.borrow().searching { SEARCH_PAUSE } else { AWAY_PAUSE };
@@ -122,7 +127,12 @@ impl Link {
             let report = matches!(pace, Pace::Lead).then(|| self.report.borrow().clone()).flatten();
             let began = Instant::now();
             let burst = exchange.burst(count, report).await?;
-            if self.sightings.send(Sighting { address: self.address.clone(), seen: Ok(burst) }).await.is_err() {
+            if self
+                .sightings
+                .send(Sighting { address: self.address.clone(), seen: Ok(burst) })
+                .await
+                .is_err()
+            {
                 return Ok(());
             }
             if !self.rest_until(began + pause).await {
@@ -171,7 +181,11 @@ struct Exchange {
 }
 
 impl Exchange {
-    async fn burst(&mut self, count: usize, mut report: Option<ListenerReport>) -> Result<Burst, String> {
+    async fn burst(
+        &mut self,
+        count: usize,
+        mut report: Option<ListenerReport>,
+    ) -> Result<Burst, String> {
         let began = Instant::now();
         let mut probes = Vec::with_capacity(count);
         loop {
@@ -181,12 +195,19 @@ impl Exchange {
             probes.push((probe, reply.epoch));
             if probes.len() >= count || began.elapsed() > BURST_TIME_MAX {
                 let of_last = probes.iter().filter(|(_, epoch)| *epoch == reply.epoch);
-                return Ok(Burst { probes: of_last.map(|(probe, _)| *probe).collect(), last: reply });
+                return Ok(Burst {
+                    probes: of_last.map(|(probe, _)| *probe).collect(),
+                    last: reply,
+                });
             }
         }
     }
 
-    async fn exchange(&mut self, immediate: bool, report: Option<ListenerReport>) -> Result<(Probe, TimeReply), String> {
+    async fn exchange(
+        &mut self,
+        immediate: bool,
+        report: Option<ListenerReport>,
+    ) -> Result<(Probe, TimeReply), String> {
         self.seq += 1;
         let probe = TimeProbe { seq: self.seq, immediate, report };
         self.probes.send(probe).await.map_err(|_| "the connection was closed")?;

@@ -49,7 +49,8 @@ impl Clock {
     /// Starts the thread.
     pub fn start(config: ClockConfig) -> Result<Self, Failure> {
         let failed = |error| Failure::local("can't start the clock's thread", error);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("jam-clock".into())

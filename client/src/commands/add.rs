@@ -90,17 +90,26 @@ impl Adding<'_> {
     }
 
     /// Hashes a file and uploads what the cluster lacks of it.
-    async fn bring<'p>(&mut self, place: usize, path: &'p Path, total: usize) -> Result<Ready<'p>, Failure> {
+    async fn bring<'p>(
+        &mut self,
+        place: usize,
+        path: &'p Path,
+        total: usize,
+    ) -> Result<Ready<'p>, Failure> {
         let unreadable = |error| Failure::local(format!("can't read {}", path.display()), error);
         let size = std::fs::metadata(path).map_err(unreadable)?.len();
         if size > SONG_BYTES_MAX {
             let limit = text::bytes(SONG_BYTES_MAX);
-            return Err(Failure::refused("limit", format!("{} is larger than {limit}, the limit for a song", path.display())));
+            return Err(Failure::refused(
+                "limit",
+                format!("{} is larger than {limit}, the limit for a song", path.display()),
+            ));
         }
         let bar = self.bar(place, path, size, total);
         let owned = path.to_owned();
         let hashed = tokio::task::spawn_blocking(move || songs::hash(&owned)).await;
-        let (id, size) = hashed.map_err(std::io::Error::other).and_then(|hashed| hashed).map_err(unreadable)?;
+        let (id, size) =
+            hashed.map_err(std::io::Error::other).and_then(|hashed| hashed).map_err(unreadable)?;
         let moving = bar.clone();
         let patience = self.options.deadline;
         let uploaded = upload(&mut self.cluster, path, id, size, patience, move |at| {
@@ -125,16 +134,26 @@ impl Adding<'_> {
     async fn queue(&mut self, mut song: Ready<'_>) -> Result<(), Failure> {
         let step = format!("{} {}", song.place, song.id);
         let track = TrackId::from_wire(&song.uploaded.track.id)?;
-        let command = wire::Command { kind: Some(Kind::Enqueue(wire::Enqueue { track: track.to_wire(), next: self.args.next })) };
+        let command = wire::Command {
+            kind: Some(Kind::Enqueue(wire::Enqueue {
+                track: track.to_wire(),
+                next: self.args.next,
+            })),
+        };
         self.cluster.extend(self.options.deadline);
         let mut queued = match self.session.resume(&mut self.cluster, &step).await? {
             Some(settled) => Ok(settled),
-            None => self.session.submit(&mut self.cluster, &step, &self.args.room, command.clone()).await,
+            None => {
+                self.session
+                    .submit(&mut self.cluster, &step, &self.args.room, command.clone())
+                    .await
+            }
         };
         if matches!(&queued, Err(failure) if failure.code() == "track_gone") {
             // It was collected between our look and the queue: once more from the start.
             let patience = self.options.deadline;
-            song.uploaded = upload(&mut self.cluster, song.path, song.id, song.size, patience, |_| {}).await?;
+            song.uploaded =
+                upload(&mut self.cluster, song.path, song.id, song.size, patience, |_| {}).await?;
             self.cluster.extend(patience);
             queued = self.session.submit(&mut self.cluster, &step, &self.args.room, command).await;
         }
@@ -190,10 +209,13 @@ impl Adding<'_> {
         if self.output.is_json() {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("{prefix} [{bar:24}] {bytes}/{total_bytes} {eta} {msg}")
-            .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("━╸ "));
-        let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr()).with_style(style);
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let style =
+            ProgressStyle::with_template("{prefix} [{bar:24}] {bytes}/{total_bytes} {eta} {msg}")
+                .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("━╸ "));
+        let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr())
+            .with_style(style);
+        let name =
+            path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let of = if total > 1 { format!("{}/{total} ", place + 1) } else { String::new() };
         bar.set_prefix(format!("{of}{}", text::pad(&text::clean(&name), 28)));
         bar.enable_steady_tick(Duration::from_millis(200));

@@ -9,12 +9,18 @@ use crate::error::Failure;
 use crate::output::Output;
 use crate::text;
 
-pub(super) async fn run(options: &Options, verb: ClusterVerb, output: Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    options: &Options,
+    verb: ClusterVerb,
+    output: Output,
+) -> Result<(), Failure> {
     let mut cluster = options.find().await?;
     match verb {
         ClusterVerb::Status => status(&cluster, output),
         ClusterVerb::Nodes => nodes(&cluster, output),
-        ClusterVerb::Transfer { to } => return transfer(&mut cluster, to.unwrap_or(0), output).await,
+        ClusterVerb::Transfer { to } => {
+            return transfer(&mut cluster, to.unwrap_or(0), output).await;
+        }
         ClusterVerb::Replace { node } => return replace(&mut cluster, node, output).await,
         ClusterVerb::Snapshot => return snapshot(&mut cluster, output).await,
     }
@@ -36,8 +42,14 @@ fn status(cluster: &Cluster, output: Output) {
         },
         || {
             let leader = match some_node(standing.leader) {
-                Some(leader) => format!("node {leader} leads in term {}, clock epoch {}", standing.term, standing.epoch),
-                None => format!("no leader is known to node {}: edits are refused until a majority runs", standing.answered_by),
+                Some(leader) => format!(
+                    "node {leader} leads in term {}, clock epoch {}",
+                    standing.term, standing.epoch
+                ),
+                None => format!(
+                    "no leader is known to node {}: edits are refused until a majority runs",
+                    standing.answered_by
+                ),
             };
             format!("{leader}\n{}", node_table(standing))
         },
@@ -91,7 +103,9 @@ async fn replace(cluster: &mut Cluster, node: u64, output: Output) -> Result<(),
 async fn snapshot(cluster: &mut Cluster, output: Output) -> Result<(), Failure> {
     let node = cluster.standing().answered_by;
     let reply = cluster
-        .ask("the snapshot", async |door, _| door.cluster().snapshot(wire::SnapshotRequest {}).await)
+        .ask("the snapshot", async |door, _| {
+            door.cluster().snapshot(wire::SnapshotRequest {}).await
+        })
         .await?;
     output.show(
         || json!({"node": node, "index": reply.index}),

@@ -3,8 +3,8 @@
 
 use jam_proto::ids::{EntryId, RoomCode};
 use jam_proto::time::{Flicks, SharedTime};
-use jam_proto::wire::v1::command::Kind;
 use jam_proto::wire::v1 as wire;
+use jam_proto::wire::v1::command::Kind;
 use serde_json::json;
 
 use super::View;
@@ -18,22 +18,39 @@ use crate::text;
 /// The only step of a command line with one edit.
 const STEP: &str = "edit";
 
-pub(super) async fn play(options: &Options, room: &RoomCode, output: Output) -> Result<(), Failure> {
+pub(super) async fn play(
+    options: &Options,
+    room: &RoomCode,
+    output: Output,
+) -> Result<(), Failure> {
     let kind = |entry| Ok(Kind::Play(wire::Play { entry: or_none(entry) }));
     current(options, room, "play", "playing", output, kind).await
 }
 
-pub(super) async fn pause(options: &Options, room: &RoomCode, output: Output) -> Result<(), Failure> {
+pub(super) async fn pause(
+    options: &Options,
+    room: &RoomCode,
+    output: Output,
+) -> Result<(), Failure> {
     let kind = |entry| Ok(Kind::Pause(wire::Pause { entry: or_none(entry) }));
     current(options, room, "pause", "paused", output, kind).await
 }
 
-pub(super) async fn back(options: &Options, room: &RoomCode, output: Output) -> Result<(), Failure> {
+pub(super) async fn back(
+    options: &Options,
+    room: &RoomCode,
+    output: Output,
+) -> Result<(), Failure> {
     let kind = |entry| Ok(Kind::Back(wire::Back { entry: or_none(entry) }));
     current(options, room, "back", "went back from", output, kind).await
 }
 
-pub(super) async fn seek(options: &Options, room: &RoomCode, position: Flicks, output: Output) -> Result<(), Failure> {
+pub(super) async fn seek(
+    options: &Options,
+    room: &RoomCode,
+    position: Flicks,
+    output: Output,
+) -> Result<(), Failure> {
     let done = format!("at {} of", text::clock(position));
     let kind = |entry: Option<EntryId>| {
         let entry = entry.ok_or_else(|| nothing_current("seek in"))?;
@@ -42,7 +59,12 @@ pub(super) async fn seek(options: &Options, room: &RoomCode, position: Flicks, o
     current(options, room, &format!("seek {}", position.0), &done, output, kind).await
 }
 
-pub(super) async fn skip(options: &Options, room: &RoomCode, entry: Option<EntryId>, output: Output) -> Result<(), Failure> {
+pub(super) async fn skip(
+    options: &Options,
+    room: &RoomCode,
+    entry: Option<EntryId>,
+    output: Output,
+) -> Result<(), Failure> {
     if let Some(entry) = entry {
         // The user says which, so there is nothing to look up.
         let kind = Kind::Skip(wire::Skip { entry: entry.0 });
@@ -55,31 +77,54 @@ pub(super) async fn skip(options: &Options, room: &RoomCode, entry: Option<Entry
     current(options, room, "skip", "skipped", output, kind).await
 }
 
-pub(super) async fn remove(options: &Options, room: &RoomCode, entry: EntryId, output: Output) -> Result<(), Failure> {
+pub(super) async fn remove(
+    options: &Options,
+    room: &RoomCode,
+    entry: EntryId,
+    output: Output,
+) -> Result<(), Failure> {
     let kind = Kind::Remove(wire::RemoveEntry { entry: entry.0 });
     named(options, room, &format!("remove {entry}"), kind, "removed", output).await
 }
 
-pub(super) async fn shift(options: &Options, args: &MoveArgs, output: Output) -> Result<(), Failure> {
+pub(super) async fn shift(
+    options: &Options,
+    args: &MoveArgs,
+    output: Output,
+) -> Result<(), Failure> {
     let before = match (args.before, args.to_end) {
         (Some(before), false) => before,
         (None, true) => 0,
         _ => return Err(Failure::Usage("say where to: --before ENTRY or --to-end".into())),
     };
     let kind = Kind::Move(wire::MoveEntry { entry: args.entry, before });
-    named(options, &args.room, &format!("move {} {before}", args.entry), kind, "moved", output).await
+    named(options, &args.room, &format!("move {} {before}", args.entry), kind, "moved", output)
+        .await
 }
 
-pub(super) async fn clear(options: &Options, room: &RoomCode, output: Output) -> Result<(), Failure> {
+pub(super) async fn clear(
+    options: &Options,
+    room: &RoomCode,
+    output: Output,
+) -> Result<(), Failure> {
     named(options, room, "clear", Kind::Clear(wire::ClearQueue {}), "cleared", output).await
 }
 
 /// An edit that names all it means.
-async fn named(options: &Options, room: &RoomCode, intent: &str, kind: Kind, done: &str, output: Output) -> Result<(), Failure> {
+async fn named(
+    options: &Options,
+    room: &RoomCode,
+    intent: &str,
+    kind: Kind,
+    done: &str,
+    output: Output,
+) -> Result<(), Failure> {
     let mut cluster = options.find().await?;
     let mut session = claim(options, &cluster, room, intent)?;
     let settled = match session.resume(&mut cluster, STEP).await {
-        Ok(None) => session.submit(&mut cluster, STEP, room, wire::Command { kind: Some(kind) }).await,
+        Ok(None) => {
+            session.submit(&mut cluster, STEP, room, wire::Command { kind: Some(kind) }).await
+        }
         Ok(Some(settled)) => Ok(settled),
         Err(failure) => Err(failure),
     };
@@ -116,8 +161,18 @@ async fn current(
     Ok(())
 }
 
-fn claim(options: &Options, cluster: &Cluster, room: &RoomCode, intent: &str) -> Result<Session, Failure> {
-    Session::claim(&options.state_dir()?, cluster.id(), &options.user()?, &format!("{room} {intent}"))
+fn claim(
+    options: &Options,
+    cluster: &Cluster,
+    room: &RoomCode,
+    intent: &str,
+) -> Result<Session, Failure> {
+    Session::claim(
+        &options.state_dir()?,
+        cluster.id(),
+        &options.user()?,
+        &format!("{room} {intent}"),
+    )
 }
 
 /// Ends the command line, unless it shall be run again.
@@ -155,7 +210,10 @@ fn show(room: &RoomCode, settled: &Settled, song: Option<&str>, done: &str, outp
 }
 
 fn nothing_current(what: &str) -> Failure {
-    Failure::refused("not_current", format!("there is nothing to {what}: the queue is dry; add a song first"))
+    Failure::refused(
+        "not_current",
+        format!("there is nothing to {what}: the queue is dry; add a song first"),
+    )
 }
 
 fn or_none(entry: Option<EntryId>) -> u64 {

@@ -17,8 +17,15 @@ const CODES_TRIED: u32 = 3;
 pub(super) async fn create(options: &Options, name: &str, output: Output) -> Result<(), Failure> {
     check_room_name(name)?;
     let mut cluster = options.find().await?;
-    let mut session = Session::claim(&options.state_dir()?, cluster.id(), &options.user()?, &format!("create {name}"))?;
-    let command = wire::Command { kind: Some(wire::command::Kind::Create(wire::CreateRoom { name: name.to_owned() })) };
+    let mut session = Session::claim(
+        &options.state_dir()?,
+        cluster.id(),
+        &options.user()?,
+        &format!("create {name}"),
+    )?;
+    let command = wire::Command {
+        kind: Some(wire::command::Kind::Create(wire::CreateRoom { name: name.to_owned() })),
+    };
     let made = async {
         // A command line that was left unfinished keeps the code that it had drawn.
         if let Some(settled) = session.resume(&mut cluster, "create").await? {
@@ -36,7 +43,10 @@ pub(super) async fn create(options: &Options, name: &str, output: Output) -> Res
     };
     let made = made.await;
     let made = edit::finish(session, made)?;
-    output.show(|| json!({"room": made.room.as_str(), "name": name}), || made.room.as_str().to_owned());
+    output.show(
+        || json!({"room": made.room.as_str(), "name": name}),
+        || made.room.as_str().to_owned(),
+    );
     Ok(())
 }
 
@@ -82,7 +92,11 @@ fn room_json(room: &wire::RoomSummary) -> Value {
     })
 }
 
-pub(super) async fn queue(options: &Options, room: &RoomCode, output: Output) -> Result<(), Failure> {
+pub(super) async fn queue(
+    options: &Options,
+    room: &RoomCode,
+    output: Output,
+) -> Result<(), Failure> {
     let view = View::of(&mut options.find().await?, room).await?;
     let entries = view.room.queue_at(view.now());
     if output.is_json() {
@@ -96,11 +110,18 @@ pub(super) async fn queue(options: &Options, room: &RoomCode, output: Output) ->
         return Ok(());
     }
     let sounding = view.room.at(view.now());
-    output.show(|| Value::Null, || text::queue(&entries, sounding.entry.map(|entry| entry.id), sounding.playing));
+    output.show(
+        || Value::Null,
+        || text::queue(&entries, sounding.entry.map(|entry| entry.id), sounding.playing),
+    );
     Ok(())
 }
 
-pub(super) async fn status(options: &Options, room: &RoomCode, output: Output) -> Result<(), Failure> {
+pub(super) async fn status(
+    options: &Options,
+    room: &RoomCode,
+    output: Output,
+) -> Result<(), Failure> {
     let view = View::of(&mut options.find().await?, room).await?;
     output.show(|| status_json(&view), || status_text(&view));
     Ok(())
@@ -157,7 +178,11 @@ fn status_text(view: &View) -> String {
         (Some(entry), why) => {
             let mark = if sounding.playing { "▶" } else { "⏸" };
             let (at, length) = (text::clock(sounding.position), text::clock(entry.length()));
-            out += &format!("{mark} {}  {at} / {length}  added by {}\n", text::entry_song(entry), text::clean(&entry.added_by));
+            out += &format!(
+                "{mark} {}  {at} / {length}  added by {}\n",
+                text::entry_song(entry),
+                text::clean(&entry.added_by)
+            );
             if let Some(why) = why {
                 out += &format!("  silent: {why}\n");
             }
@@ -165,11 +190,16 @@ fn status_text(view: &View) -> String {
         (None, why) => out += &format!("  silent: {}\n", why.unwrap_or_default()),
     }
     let queue = view.room.queue_at(view.now());
-    let upcoming: Vec<_> = queue.into_iter().filter(|entry| Some(entry.id) != current_id(view)).collect();
+    let upcoming: Vec<_> =
+        queue.into_iter().filter(|entry| Some(entry.id) != current_id(view)).collect();
     if upcoming.is_empty() {
         out += "\nNothing comes after it.\n";
     } else {
-        out += &format!("\nNext ({}):\n{}\n", text::count(upcoming.len(), "song"), text::queue(&upcoming, None, false));
+        out += &format!(
+            "\nNext ({}):\n{}\n",
+            text::count(upcoming.len(), "song"),
+            text::queue(&upcoming, None, false)
+        );
     }
     out += "\n";
     if view.reply.listeners.is_empty() {

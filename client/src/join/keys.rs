@@ -49,7 +49,9 @@ fn meaning(event: &Event) -> Option<Key> {
         Event::Resize(..) => Some(Key::Redraw),
         Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
         // In raw mode the terminal sends these as keys instead of signals.
-        Event::Key(KeyEvent { code: KeyCode::Char('c' | 'd'), modifiers, .. }) if modifiers.contains(KeyModifiers::CONTROL) => {
+        Event::Key(KeyEvent { code: KeyCode::Char('c' | 'd'), modifiers, .. })
+            if modifiers.contains(KeyModifiers::CONTROL) =>
+        {
             Some(Key::Quit)
         }
         Event::Key(KeyEvent { code, .. }) => match code {

@@ -32,7 +32,9 @@ impl LineView<'_> {
         let mut lines = Vec::with_capacity(4);
         match (self.room, self.now) {
             (None, _) => lines.push("joining: waiting for the room".to_owned()),
-            (Some(room), None) => lines.push(format!("{}: waiting for the leader's clock", text::clean(room.name()))),
+            (Some(room), None) => {
+                lines.push(format!("{}: waiting for the leader's clock", text::clean(room.name())))
+            }
             (Some(room), Some(now)) => {
                 lines.push(sounding(room, now, self.status, width));
                 lines.push(next(room, now));
@@ -51,7 +53,13 @@ impl LineView<'_> {
             .here
             .iter()
             .take(NAMES)
-            .map(|listener| format!("{} {}", text::clean(&listener.user), text::error_bound(listener.offset_error_ns)))
+            .map(|listener| {
+                format!(
+                    "{} {}",
+                    text::clean(&listener.user),
+                    text::error_bound(listener.offset_error_ns)
+                )
+            })
             .collect();
         if !names.is_empty() {
             let more = self.here.len().saturating_sub(NAMES);
@@ -94,7 +102,11 @@ fn sounding(room: &Room, now: SharedTime, status: &PlayerStatus, width: usize) -
 
 fn next(room: &Room, now: SharedTime) -> String {
     match room.next_after(now, 1).first() {
-        Some((_, entry)) => format!("  next: {} (added by {})", text::entry_song(entry), text::clean(&entry.added_by)),
+        Some((_, entry)) => format!(
+            "  next: {} (added by {})",
+            text::entry_song(entry),
+            text::clean(&entry.added_by)
+        ),
         None => "  next: nothing yet; `jam add` puts songs into the queue".to_owned(),
     }
 }
@@ -132,21 +144,41 @@ mod tests {
     }
 
     fn room(events: &[Event]) -> Room {
-        let created = event(1, EventKind::Created { code: RoomCode::from_random(7), name: "Friday".into() });
+        let created =
+            event(1, EventKind::Created { code: RoomCode::from_random(7), name: "Friday".into() });
         let mut room = Room::begin(&created).expect("a created event");
         events.iter().for_each(|event| room.fold(event).expect("in order"));
         room
     }
 
-    fn lines(room: Option<&Room>, now_secs: i64, status: &PlayerStatus, width: usize) -> Vec<String> {
-        let here = [wire::Listener { user: "ann".into(), offset_error_ns: 80_000, ..wire::Listener::default() }];
+    fn lines(
+        room: Option<&Room>,
+        now_secs: i64,
+        status: &PlayerStatus,
+        width: usize,
+    ) -> Vec<String> {
+        let here = [wire::Listener {
+            user: "ann".into(),
+            offset_error_ns: 80_000,
+            ..wire::Listener::default()
+        }];
         let now = Some(SharedTime(Flicks::from_secs(now_secs).0));
-        LineView { room, now, bound_ns: Some(85_000), status, here: &here, volume: 80, muted: false }.lines(width)
+        LineView {
+            room,
+            now,
+            bound_ns: Some(85_000),
+            status,
+            here: &here,
+            volume: 80,
+            muted: false,
+        }
+        .lines(width)
     }
 
     #[test]
     fn playing() {
-        let room = room(&[enqueued(2, 1, "First"), enqueued(3, 2, "Second"), event(4, EventKind::Played)]);
+        let room =
+            room(&[enqueued(2, 1, "First"), enqueued(3, 2, "Second"), event(4, EventKind::Played)]);
         let playing = PlayerStatus { state: PlayerState::Playing, ..PlayerStatus::default() };
         assert_eq!(
             lines(Some(&room), 14 + 15, &playing, 100),
@@ -164,8 +196,15 @@ mod tests {
     fn silent_for_a_reason() {
         let idle = PlayerStatus::default();
         let never = room(&[enqueued(2, 1, "First")]);
-        assert!(lines(Some(&never), 20, &idle, 100)[0].ends_with("0:00 / 1:00  nobody has pressed play yet"));
-        let paused = [enqueued(2, 1, "First"), event(3, EventKind::Played), event(4, EventKind::Paused { nobody_listening: false })];
+        assert!(
+            lines(Some(&never), 20, &idle, 100)[0]
+                .ends_with("0:00 / 1:00  nobody has pressed play yet")
+        );
+        let paused = [
+            enqueued(2, 1, "First"),
+            event(3, EventKind::Played),
+            event(4, EventKind::Paused { nobody_listening: false }),
+        ];
         assert!(lines(Some(&room(&paused)), 20, &idle, 100)[0].ends_with("paused by ann"));
         let dry = room(&[enqueued(2, 1, "First"), event(3, EventKind::Played)]);
         assert!(lines(Some(&dry), 13 + 61, &idle, 100)[0].contains("the queue is dry"));
@@ -189,6 +228,9 @@ mod tests {
     #[test]
     fn the_bar_fills_up() {
         let bar = |secs| progress(Flicks::from_secs(secs), Flicks::from_secs(8), 4);
-        assert_eq!([bar(0), bar(1), bar(2), bar(8), bar(9)], ["────", "╸───", "━───", "━━━━", "━━━━"]);
+        assert_eq!(
+            [bar(0), bar(1), bar(2), bar(8), bar(9)],
+            ["────", "╸───", "━───", "━━━━", "━━━━"]
+        );
     }
 }

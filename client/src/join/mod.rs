@@ -26,7 +26,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::audio::{self, ClockView, OutputSpec, Player, PlayerConfig, PlayerInputs, PlayerState, PlayerStatus};
+use crate::audio::{
+    self, ClockView, OutputSpec, Player, PlayerConfig, PlayerInputs, PlayerState, PlayerStatus,
+};
 use crate::cli::{JoinArgs, Options};
 use crate::clock::{Clock, ClockConfig, raw_ns};
 use crate::error::Failure;
@@ -51,7 +53,8 @@ const VOLUME_STEP: u8 = 5;
 
 /// Lists the devices that `--output` takes.
 pub fn outputs(host: Option<&str>, output: Output) -> Result<(), Failure> {
-    let found = audio::list_outputs(host).map_err(|error| Failure::refused("audio", error.to_string()))?;
+    let found =
+        audio::list_outputs(host).map_err(|error| Failure::refused("audio", error.to_string()))?;
     if found.is_empty() {
         output.remark("no audio device was found; `jam join --output virtual` plays without one");
     }
@@ -72,8 +75,11 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
     let user = options.user()?;
     let leave_at = args.stay.map(|stay| Instant::now() + stay);
     let cache_dir = options.cache_dir()?.join("songs");
-    let cannot = |error| Failure::local(format!("can't use the song cache in {}", cache_dir.display()), error);
-    let disk = DiskCache::open(cache_dir.clone(), args.cache_mb.saturating_mul(1 << 20)).map_err(cannot)?;
+    let cannot = |error| {
+        Failure::local(format!("can't use the song cache in {}", cache_dir.display()), error)
+    };
+    let disk = DiskCache::open(cache_dir.clone(), args.cache_mb.saturating_mul(1 << 20))
+        .map_err(cannot)?;
     let cluster = options.find().await?;
 
     let nodes = Nodes::new(cluster.dialer().clone(), cluster.addresses());
@@ -93,7 +99,13 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
         report: reports,
         reporter: reporter.clone(),
     })?;
-    let follower = Follower::new(nodes.clone(), args.room.clone(), room.clone(), cluster.id().to_vec(), reporter.clone());
+    let follower = Follower::new(
+        nodes.clone(),
+        args.room.clone(),
+        room.clone(),
+        cluster.id().to_vec(),
+        reporter.clone(),
+    );
     let config = PlayerConfig {
         output: spec,
         host: args.host.clone(),
@@ -102,7 +114,8 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
         trace: args.trace.clone(),
     };
     let inputs = PlayerInputs { room: room.clone(), clock: view.clone(), songs: songs.clone() };
-    let player = Player::start(config, inputs).map_err(|error| Failure::refused("audio", error.to_string()))?;
+    let player = Player::start(config, inputs)
+        .map_err(|error| Failure::refused("audio", error.to_string()))?;
 
     let mut tasks = JoinSet::new();
     tasks.spawn(songs.run(wants));
@@ -155,7 +168,12 @@ struct Listening {
 }
 
 impl Listening {
-    async fn run(&mut self, follower: Follower, mut news: mpsc::Receiver<News>, leave_at: Option<Instant>) -> Result<(), Failure> {
+    async fn run(
+        &mut self,
+        follower: Follower,
+        mut news: mpsc::Receiver<News>,
+        leave_at: Option<Instant>,
+    ) -> Result<(), Failure> {
         let no_signals = |error| Failure::local("can't listen for signals", error);
         let mut interrupted = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut terminated = signal(SignalKind::terminate()).map_err(no_signals)?;

@@ -22,7 +22,14 @@ pub(super) struct Notices {
 impl Notices {
     /// For people, or for programs.
     pub fn new(json: bool) -> Self {
-        Self { json, state: PlayerState::Joining, entry: None, underruns: 0, trouble: None, lost_leader: false }
+        Self {
+            json,
+            state: PlayerState::Joining,
+            entry: None,
+            underruns: 0,
+            trouble: None,
+            lost_leader: false,
+        }
     }
 
     /// The lines for one piece of news; `room` is the room with that news folded in.
@@ -35,13 +42,19 @@ impl Notices {
             News::Happened(event) => Some((event_json(event), event_text(event, room))),
             News::Following { node, again } => Some((
                 json!({"event": "following", "node": node}),
-                if *again { format!("back: node {node} sends the room's events") } else { return self.silent_text(json!({"event": "following", "node": node})) },
+                if *again {
+                    format!("back: node {node} sends the room's events")
+                } else {
+                    return self.silent_text(json!({"event": "following", "node": node}));
+                },
             )),
             News::Lost(why) => Some((
                 json!({"event": "lost", "why": why}),
                 format!("connection lost ({}); playing on from what is here", text::clean(why)),
             )),
-            News::SongReady(track) => return self.silent_text(json!({"event": "song_ready", "track": track.to_string()})),
+            News::SongReady(track) => {
+                return self.silent_text(json!({"event": "song_ready", "track": track.to_string()}));
+            }
             News::Leader { node, term, epoch } => {
                 let value = json!({"event": "leader", "node": node, "term": term, "epoch": epoch});
                 if !std::mem::take(&mut self.lost_leader) {
@@ -51,9 +64,15 @@ impl Notices {
             }
             News::LeaderLost => {
                 self.lost_leader = true;
-                Some((json!({"event": "leader_lost"}), "leader lost; playing on from what is here".to_owned()))
+                Some((
+                    json!({"event": "leader_lost"}),
+                    "leader lost; playing on from what is here".to_owned(),
+                ))
             }
-            News::Trouble(what) => Some((json!({"event": "trouble", "message": what}), format!("! {}", text::clean(what)))),
+            News::Trouble(what) => Some((
+                json!({"event": "trouble", "message": what}),
+                format!("! {}", text::clean(what)),
+            )),
         };
         said.map(|(value, words)| self.say(value, words)).into_iter().collect()
     }
@@ -68,8 +87,12 @@ impl Notices {
                 PlayerState::Joining => None,
                 PlayerState::Playing => Some(format!("playing {song_text}")),
                 PlayerState::Paused => Some("paused".to_owned()),
-                PlayerState::Starved => Some(format!("{song_text} is not here yet; silent until it is")),
-                PlayerState::Ended => Some("the queue is dry; add a song and it starts at once".to_owned()),
+                PlayerState::Starved => {
+                    Some(format!("{song_text} is not here yet; silent until it is"))
+                }
+                PlayerState::Ended => {
+                    Some("the queue is dry; add a song and it starts at once".to_owned())
+                }
             };
             self.state = status.state;
             self.entry = status.entry;
@@ -86,13 +109,19 @@ impl Notices {
         }
         if status.underruns > self.underruns {
             let value = json!({"event": "underrun", "underruns": status.underruns});
-            lines.push(self.say(value, "the output ran dry for a moment; this machine is too busy".to_owned()));
+            lines.push(self.say(
+                value,
+                "the output ran dry for a moment; this machine is too busy".to_owned(),
+            ));
             self.underruns = status.underruns;
         }
         if status.trouble != self.trouble {
             self.trouble.clone_from(&status.trouble);
             if let Some(trouble) = &self.trouble {
-                lines.push(self.say(json!({"event": "trouble", "message": trouble}), format!("! {}", text::clean(trouble))));
+                lines.push(self.say(
+                    json!({"event": "trouble", "message": trouble}),
+                    format!("! {}", text::clean(trouble)),
+                ));
             }
         }
         lines
@@ -121,12 +150,16 @@ fn event_text(event: &Event, room: Option<&Room>) -> String {
         EventKind::Moved { entry, .. } => format!("{who} moved {}", song(entry)),
         EventKind::Cleared => format!("{who} cleared the queue"),
         EventKind::Played => format!("{who} pressed play"),
-        EventKind::Paused { nobody_listening: true } => "paused: nobody had listened for a minute".to_owned(),
+        EventKind::Paused { nobody_listening: true } => {
+            "paused: nobody had listened for a minute".to_owned()
+        }
         EventKind::Paused { nobody_listening: false } => format!("{who} paused"),
         EventKind::Sought { position, .. } => format!("{who} moved to {}", text::clock(*position)),
         EventKind::Skipped { entry } => format!("{who} skipped {}", song(entry)),
         EventKind::WentBack { entry } => format!("{who} went back to {}", song(entry)),
-        EventKind::EpochBumped { epoch, .. } => format!("the cluster's clock began anew (epoch {epoch})"),
+        EventKind::EpochBumped { epoch, .. } => {
+            format!("the cluster's clock began anew (epoch {epoch})")
+        }
     }
 }
 
@@ -161,17 +194,35 @@ mod tests {
 
     fn skipped(by: &str) -> News {
         let kind = EventKind::Skipped { entry: EntryId(7) };
-        News::Happened(Event { revision: Revision(9), stamp: SharedTime(1), effective_at: SharedTime(441), by: by.into(), kind })
+        News::Happened(Event {
+            revision: Revision(9),
+            stamp: SharedTime(1),
+            effective_at: SharedTime(441),
+            by: by.into(),
+            kind,
+        })
     }
 
     #[test]
     fn words_for_people() {
         let mut notices = Notices::new(false);
         assert_eq!(notices.of(&skipped("ann\u{7}"), None), ["ann skipped entry 7"]);
-        assert_eq!(notices.of(&News::Leader { node: 1, term: 1, epoch: 1 }, None), Vec::<String>::new());
-        assert_eq!(notices.of(&News::LeaderLost, None), ["leader lost; playing on from what is here"]);
-        assert_eq!(notices.of(&News::Leader { node: 2, term: 2, epoch: 1 }, None), ["back: node 2 leads"]);
-        assert_eq!(notices.of(&News::Following { node: 3, again: true }, None), ["back: node 3 sends the room's events"]);
+        assert_eq!(
+            notices.of(&News::Leader { node: 1, term: 1, epoch: 1 }, None),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            notices.of(&News::LeaderLost, None),
+            ["leader lost; playing on from what is here"]
+        );
+        assert_eq!(
+            notices.of(&News::Leader { node: 2, term: 2, epoch: 1 }, None),
+            ["back: node 2 leads"]
+        );
+        assert_eq!(
+            notices.of(&News::Following { node: 3, again: true }, None),
+            ["back: node 3 sends the room's events"]
+        );
     }
 
     #[test]
@@ -184,7 +235,11 @@ mod tests {
     #[test]
     fn a_song_that_begins_by_itself_is_told_once() {
         let mut notices = Notices::new(false);
-        let status = PlayerStatus { state: PlayerState::Playing, entry: Some(EntryId(1)), ..PlayerStatus::default() };
+        let status = PlayerStatus {
+            state: PlayerState::Playing,
+            entry: Some(EntryId(1)),
+            ..PlayerStatus::default()
+        };
         assert_eq!(notices.of_status(&status, None), ["playing a song"]);
         assert_eq!(notices.of_status(&status, None), Vec::<String>::new());
         let next = PlayerStatus { entry: Some(EntryId(2)), underruns: 1, ..status };

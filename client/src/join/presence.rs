@@ -18,7 +18,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1500);
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 
 /// Asks for as long as `tasks` live.
-pub(super) fn watch(nodes: Arc<Nodes>, room: RoomCode, tasks: &mut JoinSet<()>) -> watch::Receiver<Vec<wire::Listener>> {
+pub(super) fn watch(
+    nodes: Arc<Nodes>,
+    room: RoomCode,
+    tasks: &mut JoinSet<()>,
+) -> watch::Receiver<Vec<wire::Listener>> {
     let (here, receiver) = watch::channel(Vec::new());
     tasks.spawn(async move {
         let mut door: Option<Door> = None;

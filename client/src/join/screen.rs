@@ -32,9 +32,13 @@ impl Screen {
     /// Live if it can be: on a terminal, with a keyboard.
     pub fn open(output: Output, headless: bool) -> Self {
         let terminals = io::stdin().is_terminal() && io::stdout().is_terminal();
-        let live = !headless && !output.is_json() && terminals && terminal::enable_raw_mode().is_ok();
+        let live =
+            !headless && !output.is_json() && terminals && terminal::enable_raw_mode().is_ok();
         let (paints, queued) = sync_channel(WAITING_MAX);
-        let thread = std::thread::Builder::new().name("jam-screen".into()).spawn(move || write_all(&queued, live)).ok();
+        let thread = std::thread::Builder::new()
+            .name("jam-screen".into())
+            .spawn(move || write_all(&queued, live))
+            .ok();
         Self { live, paints: Some(paints), thread }
     }
 
@@ -103,7 +107,9 @@ fn write_all(queued: &Receiver<Paint>, live: bool) {
         }
     }
     if live {
-        let _ = wipe(&mut out, block.len()).and_then(|()| queue!(out, cursor::Show)).and_then(|()| out.flush());
+        let _ = wipe(&mut out, block.len())
+            .and_then(|()| queue!(out, cursor::Show))
+            .and_then(|()| out.flush());
     }
 }
 

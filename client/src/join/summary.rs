@@ -12,6 +12,8 @@ const SETTLING_LOOKS: u32 = 5;
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     playing_looks: u32,
+    /// Playing for long enough to tell how well.
+    settled: bool,
     worst_error_ns: i64,
     worst_bound_ns: i64,
 }
@@ -25,6 +27,7 @@ impl Summary {
         }
         self.playing_looks += 1;
         if self.playing_looks > SETTLING_LOOKS {
+            self.settled = true;
             self.worst_error_ns = self.worst_error_ns.max(status.error_ns.saturating_abs());
             self.worst_bound_ns = self.worst_bound_ns.max(bound_ns.unwrap_or(0));
         }
@@ -34,9 +37,14 @@ impl Summary {
     pub fn to_text(&self, status: &PlayerStatus) -> String {
         let underruns = text::count(status.underruns as usize, "underrun");
         let jumps = text::count(status.jumps as usize, "jump");
+        if !self.settled {
+            return format!("left the room: {underruns}, {jumps}");
+        }
         let error = text::error_bound(self.worst_error_ns);
         let bound = text::error_bound(self.worst_bound_ns);
-        format!("left the room: {underruns}, {jumps}, at worst {error} off the room's clock, which was known to {bound}")
+        format!(
+            "left the room: {underruns}, {jumps}, at worst {error} off the room's clock, which was known to {bound}"
+        )
     }
 
     /// For programs.
@@ -58,7 +66,11 @@ mod tests {
     #[test]
     fn the_start_does_not_count() {
         let mut summary = Summary::default();
-        let status = |error_ns| PlayerStatus { state: PlayerState::Playing, error_ns, ..PlayerStatus::default() };
+        let status = |error_ns| PlayerStatus {
+            state: PlayerState::Playing,
+            error_ns,
+            ..PlayerStatus::default()
+        };
         for _ in 0..SETTLING_LOOKS {
             summary.look(&status(5_000_000), Some(9_000_000));
         }

@@ -78,7 +78,8 @@ impl SongCache {
     fn next_missing(&self, wanted: &[TrackId]) -> Option<TrackId> {
         let ready = self.ready.load();
         let place = wanted.iter().position(|id| !ready.contains_key(id))?;
-        let fits = place < ALWAYS_FETCHED || self.disk.bytes_of(&wanted[..place]) < self.disk.bytes_max() / 2;
+        let fits = place < ALWAYS_FETCHED
+            || self.disk.bytes_of(&wanted[..place]) < self.disk.bytes_max() / 2;
         fits.then_some(wanted[place])
     }
 
@@ -106,8 +107,11 @@ impl SongCache {
                 Ok(path) => {
                     self.add_ready(id, path);
                     let (disk, keep) = (self.disk.clone(), wanted.to_vec());
-                    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || disk.evict(&keep)).await {
-                        self.reporter.tell(News::Trouble(format!("can't tidy the song cache: {error}")));
+                    if let Ok(Err(error)) =
+                        tokio::task::spawn_blocking(move || disk.evict(&keep)).await
+                    {
+                        self.reporter
+                            .tell(News::Trouble(format!("can't tidy the song cache: {error}")));
                     }
                     return;
                 }
@@ -126,12 +130,14 @@ impl SongCache {
         let door = self.nodes.dial_next().await.map_err(|_| FetchError::Passing)?;
         let disk = self.disk.clone();
         let opened = tokio::task::spawn_blocking(move || disk.part(&id)).await;
-        let mut part = opened.map_err(std::io::Error::other).and_then(|part| part).map_err(local)?;
+        let mut part =
+            opened.map_err(std::io::Error::other).and_then(|part| part).map_err(local)?;
         if !part.is_whole() {
             Self::fill(&door, id, &mut part).await?;
         }
         let finished = tokio::task::spawn_blocking(move || part.finish()).await;
-        let whole = finished.map_err(std::io::Error::other).and_then(|whole| whole).map_err(local)?;
+        let whole =
+            finished.map_err(std::io::Error::other).and_then(|whole| whole).map_err(local)?;
         // The bytes were not the song's; they are dropped.
         whole.ok_or(FetchError::Passing)
     }
@@ -162,14 +168,20 @@ enum FetchError {
 }
 
 fn local(error: std::io::Error) -> FetchError {
-    FetchError::Lasting(format!("can't write the song cache: {error}; free some space or pass --cache-dir"))
+    FetchError::Lasting(format!(
+        "can't write the song cache: {error}; free some space or pass --cache-dir"
+    ))
 }
 
-fn within<T>(answer: Result<Result<T, tonic::Status>, tokio::time::error::Elapsed>) -> Result<T, FetchError> {
+fn within<T>(
+    answer: Result<Result<T, tonic::Status>, tokio::time::error::Elapsed>,
+) -> Result<T, FetchError> {
     match answer {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(status)) => Err(match Refusal::of(&status) {
-            Refusal::Final { message, .. } => FetchError::Lasting(format!("a song can't be fetched: {message}")),
+            Refusal::Final { message, .. } => {
+                FetchError::Lasting(format!("a song can't be fetched: {message}"))
+            }
             _ => FetchError::Passing,
         }),
         Err(_) => Err(FetchError::Passing),

@@ -73,7 +73,8 @@ impl DiskCache {
     }
 
     fn lock_part(&self, path: PathBuf, id: &TrackId) -> io::Result<Option<Part>> {
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).append(true).open(&path)?;
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).append(true).open(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -245,10 +246,15 @@ mod tests {
         for (place, song) in songs.iter().enumerate() {
             let path = store(&cache, song);
             let used = SystemTime::UNIX_EPOCH + Duration::from_secs(1000 + place as u64);
-            File::options().append(true).open(path).and_then(|file| file.set_modified(used)).expect("set");
+            File::options()
+                .append(true)
+                .open(path)
+                .and_then(|file| file.set_modified(used))
+                .expect("set");
         }
         cache.evict(&ids[..1]).expect("evicts");
-        let left: Vec<bool> = ids.iter().map(|id| cache.verified(id).expect("readable").is_some()).collect();
+        let left: Vec<bool> =
+            ids.iter().map(|id| cache.verified(id).expect("readable").is_some()).collect();
         assert_eq!(left, [true, false, true]);
         assert_eq!(cache.bytes_of(&ids), 20);
     }

@@ -27,15 +27,21 @@ impl Plan {
     pub fn of(named: &[PathBuf]) -> Result<Self, Failure> {
         let mut plan = Self::default();
         for path in named {
-            let kind = fs::metadata(path).map_err(|error| Failure::local(format!("can't read {}", path.display()), error))?;
+            let kind = fs::metadata(path)
+                .map_err(|error| Failure::local(format!("can't read {}", path.display()), error))?;
             if kind.is_dir() {
-                plan.add_folder(path).map_err(|error| Failure::local(format!("can't read the folder {}", path.display()), error))?;
+                plan.add_folder(path).map_err(|error| {
+                    Failure::local(format!("can't read the folder {}", path.display()), error)
+                })?;
             } else {
                 plan.files.push(path.clone());
             }
         }
         if plan.files.is_empty() {
-            return Err(Failure::refused("no_songs", "there are no songs in that folder; name another one"));
+            return Err(Failure::refused(
+                "no_songs",
+                "there are no songs in that folder; name another one",
+            ));
         }
         Ok(plan)
     }
@@ -47,7 +53,9 @@ impl Plan {
         for path in found {
             match jam_media::tags(&path) {
                 Ok(tags) => songs.push((path, tags)),
-                Err(Refusal::NotAudio | Refusal::NoAudioTrack | Refusal::EmptyFile) => self.skipped.push(path),
+                Err(Refusal::NotAudio | Refusal::NoAudioTrack | Refusal::EmptyFile) => {
+                    self.skipped.push(path)
+                }
                 // Audio of a kind, with something wrong: the node says what.
                 Err(_) => songs.push((path, Tags::default())),
             }
@@ -81,7 +89,8 @@ fn in_tag_order(songs: Vec<(PathBuf, Tags)>) -> Vec<PathBuf> {
     let mut keyed: Vec<_> = songs
         .into_iter()
         .map(|(path, tags)| {
-            let folder = || path.parent().map(|parent| parent.display().to_string()).unwrap_or_default();
+            let folder =
+                || path.parent().map(|parent| parent.display().to_string()).unwrap_or_default();
             let album = tags.album.clone().unwrap_or_else(folder);
             let next = albums.len();
             let rank = *albums.entry(album).or_insert(next);
@@ -98,7 +107,12 @@ fn in_tag_order(songs: Vec<(PathBuf, Tags)>) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    fn song(path: &str, album: Option<&str>, disc: Option<u32>, track: Option<u32>) -> (PathBuf, Tags) {
+    fn song(
+        path: &str,
+        album: Option<&str>,
+        disc: Option<u32>,
+        track: Option<u32>,
+    ) -> (PathBuf, Tags) {
         let mut tags = Tags::default();
         tags.album = album.map(str::to_owned);
         tags.disc_number = disc;
@@ -131,7 +145,8 @@ mod tests {
             song("m/z/01.mp3", Some("B"), Some(1), Some(1)),
             song("untagged/b.mp3", None, None, None),
         ];
-        let want = ["m/z/01.mp3", "m/cd1/02.mp3", "m/cd2/01.mp3", "m/other/01.mp3", "untagged/b.mp3"];
+        let want =
+            ["m/z/01.mp3", "m/cd1/02.mp3", "m/cd2/01.mp3", "m/other/01.mp3", "untagged/b.mp3"];
         assert_eq!(ordered(songs), want);
     }
 
@@ -150,7 +165,12 @@ mod tests {
 
     fn wav(frames: u32) -> Vec<u8> {
         let mut bytes = std::io::Cursor::new(Vec::new());
-        let spec = hound::WavSpec { channels: 1, sample_rate: 8000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 8000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
         let mut writer = hound::WavWriter::new(&mut bytes, spec).expect("a cursor takes all");
         for frame in 0..frames {
             writer.write_sample((frame % 100) as i16).expect("a cursor takes all");

@@ -61,7 +61,10 @@ pub async fn upload(
             id: id.to_wire(),
             bytes: size,
             offset,
-            file_name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            file_name: path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
         };
         let chunks = chunks(path, start, sent.clone(), progress.clone())
             .await
@@ -70,7 +73,10 @@ pub async fn upload(
         // connection's keep-alive.
         let last = match cluster.door().songs().upload(chunks).await {
             Ok(reply) => {
-                let track = reply.into_inner().track.ok_or_else(|| crate::error::malformed("an upload without a track"))?;
+                let track = reply
+                    .into_inner()
+                    .track
+                    .ok_or_else(|| crate::error::malformed("an upload without a track"))?;
                 return Ok(Uploaded { track, bytes_sent: sent.load(Ordering::Relaxed) });
             }
             Err(status) => match Refusal::of(&status) {
@@ -86,7 +92,9 @@ pub async fn upload(
         if Instant::now() >= give_up {
             return Err(Failure::refused(
                 "upload_broken",
-                format!("the upload broke off ({last}); run the same command again, it goes on from there"),
+                format!(
+                    "the upload broke off ({last}); run the same command again, it goes on from there"
+                ),
             ));
         }
         sleep(backoff.next_pause(PAUSE_MAX)).await;

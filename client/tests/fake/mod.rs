@@ -102,7 +102,8 @@ impl FakeNode {
 impl State {
     fn apply(&mut self, op: Op) -> Outcome {
         self.now += Flicks::from_millis(10).0;
-        let entry = log::LogEntry { proposed_stamp: self.now, proposed_effective: self.now, op: Some(op) };
+        let entry =
+            log::LogEntry { proposed_stamp: self.now, proposed_effective: self.now, op: Some(op) };
         self.shard.apply(&entry).outcome
     }
 }
@@ -115,21 +116,40 @@ fn refusal(code: Code, jam: &'static str, message: &str) -> Status {
 
 #[tonic::async_trait]
 impl Rooms for FakeNode {
-    async fn open_session(&self, request: Request<wire::OpenSessionRequest>) -> Result<Response<wire::OpenSessionReply>, Status> {
+    async fn open_session(
+        &self,
+        request: Request<wire::OpenSessionRequest>,
+    ) -> Result<Response<wire::OpenSessionReply>, Status> {
         let wire::OpenSessionRequest { session, user, .. } = request.into_inner();
         self.state().apply(Op::OpenSession(log::OpenSession { session, user }));
         Ok(Response::new(wire::OpenSessionReply {}))
     }
 
-    async fn submit(&self, request: Request<wire::SubmitRequest>) -> Result<Response<wire::SubmitReply>, Status> {
+    async fn submit(
+        &self,
+        request: Request<wire::SubmitRequest>,
+    ) -> Result<Response<wire::SubmitReply>, Status> {
         let mut state = self.state();
         state.submits += 1;
         match state.fault {
-            Fault::NoQuorum => return Err(refusal(Code::Unavailable, "no_quorum", "no majority of the nodes answers")),
-            Fault::Unknown => return Err(refusal(Code::DeadlineExceeded, "unknown", "it was not committed in time")),
+            Fault::NoQuorum => {
+                return Err(refusal(
+                    Code::Unavailable,
+                    "no_quorum",
+                    "no majority of the nodes answers",
+                ));
+            }
+            Fault::Unknown => {
+                return Err(refusal(
+                    Code::DeadlineExceeded,
+                    "unknown",
+                    "it was not committed in time",
+                ));
+            }
             _ => {}
         }
-        let command = RoomCommand::from_request(&request.into_inner()).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let command = RoomCommand::from_request(&request.into_inner())
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let Outcome::Command(reply) = state.apply(Op::Command(command.to_wire())) else {
             return Err(Status::internal("no reply"));
         };
@@ -143,7 +163,10 @@ impl Rooms for FakeNode {
         }
     }
 
-    async fn list_rooms(&self, _: Request<wire::ListRoomsRequest>) -> Result<Response<wire::ListRoomsReply>, Status> {
+    async fn list_rooms(
+        &self,
+        _: Request<wire::ListRoomsRequest>,
+    ) -> Result<Response<wire::ListRoomsReply>, Status> {
         let state = self.state();
         let summary = |(code, room): (&RoomCode, &jam_proto::room::Room)| wire::RoomSummary {
             code: code.to_string(),
@@ -152,13 +175,22 @@ impl Rooms for FakeNode {
             entries: room.entries() as u32,
             listeners: 0,
         };
-        Ok(Response::new(wire::ListRoomsReply { rooms: state.shard.rooms().map(summary).collect() }))
+        Ok(Response::new(wire::ListRoomsReply {
+            rooms: state.shard.rooms().map(summary).collect(),
+        }))
     }
 
-    async fn status(&self, request: Request<wire::StatusRequest>) -> Result<Response<wire::StatusReply>, Status> {
+    async fn status(
+        &self,
+        request: Request<wire::StatusRequest>,
+    ) -> Result<Response<wire::StatusReply>, Status> {
         let state = self.state();
-        let code = RoomCode::parse(&request.into_inner().room).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let room = state.shard.room(&code).ok_or_else(|| refusal(Code::NotFound, "room_unknown", "there is no such room"))?;
+        let code = RoomCode::parse(&request.into_inner().room)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let room = state
+            .shard
+            .room(&code)
+            .ok_or_else(|| refusal(Code::NotFound, "room_unknown", "there is no such room"))?;
         let reply = wire::StatusReply {
             room: Some(room.to_wire()),
             shared_time: state.now,
@@ -171,14 +203,20 @@ impl Rooms for FakeNode {
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::WatchMessage, Status>> + Send>>;
-    async fn watch(&self, _: Request<wire::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        _: Request<wire::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("not in this fake"))
     }
 }
 
 #[tonic::async_trait]
 impl Songs for FakeNode {
-    async fn have(&self, request: Request<wire::HaveRequest>) -> Result<Response<wire::HaveReply>, Status> {
+    async fn have(
+        &self,
+        request: Request<wire::HaveRequest>,
+    ) -> Result<Response<wire::HaveReply>, Status> {
         let state = self.state();
         let id = request.into_inner().id;
         let track = TrackId::from_wire(&id).ok().and_then(|id| state.shard.track(&id).cloned());
@@ -186,7 +224,10 @@ impl Songs for FakeNode {
         Ok(Response::new(wire::HaveReply { track, offset }))
     }
 
-    async fn upload(&self, request: Request<Streaming<wire::UploadChunk>>) -> Result<Response<wire::UploadReply>, Status> {
+    async fn upload(
+        &self,
+        request: Request<Streaming<wire::UploadChunk>>,
+    ) -> Result<Response<wire::UploadReply>, Status> {
         let mut chunks = request.into_inner();
         let first = chunks.next().await.ok_or_else(|| Status::invalid_argument("empty"))??;
         let start = first.start.ok_or_else(|| Status::invalid_argument("no start"))?;
@@ -203,11 +244,21 @@ impl Songs for FakeNode {
         }
         let mut state = self.state();
         let bytes = state.parts.remove(&start.id).unwrap_or_default();
-        if bytes.len() as u64 != start.bytes || blake3::hash(&bytes).as_bytes() != start.id.as_slice() {
-            return Err(refusal(Code::InvalidArgument, "invalid", "the bytes are not those of the id"));
+        if bytes.len() as u64 != start.bytes
+            || blake3::hash(&bytes).as_bytes() != start.id.as_slice()
+        {
+            return Err(refusal(
+                Code::InvalidArgument,
+                "invalid",
+                "the bytes are not those of the id",
+            ));
         }
         if !bytes.starts_with(b"song") {
-            return Err(refusal(Code::InvalidArgument, "unsupported_song", "this is not a song in a format that Jam knows"));
+            return Err(refusal(
+                Code::InvalidArgument,
+                "unsupported_song",
+                "this is not a song in a format that Jam knows",
+            ));
         }
         let track = wire::Track {
             id: start.id,
@@ -219,19 +270,27 @@ impl Songs for FakeNode {
             ..wire::Track::default()
         };
         let op = Op::RegisterTrack(log::RegisterTrack { track: Some(track) });
-        let Outcome::Track(track) = state.apply(op) else { return Err(Status::internal("not registered")) };
+        let Outcome::Track(track) = state.apply(op) else {
+            return Err(Status::internal("not registered"));
+        };
         Ok(Response::new(wire::UploadReply { track: Some(track) }))
     }
 
     type FetchStream = Pin<Box<dyn Stream<Item = Result<wire::FetchChunk, Status>> + Send>>;
-    async fn fetch(&self, _: Request<wire::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
+    async fn fetch(
+        &self,
+        _: Request<wire::FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
         Err(Status::unimplemented("not in this fake"))
     }
 }
 
 #[tonic::async_trait]
 impl Cluster for FakeNode {
-    async fn status(&self, _: Request<wire::ClusterStatusRequest>) -> Result<Response<wire::ClusterStatusReply>, Status> {
+    async fn status(
+        &self,
+        _: Request<wire::ClusterStatusRequest>,
+    ) -> Result<Response<wire::ClusterStatusReply>, Status> {
         let node = wire::NodeStatus {
             id: 1,
             address: self.address(),
@@ -252,15 +311,24 @@ impl Cluster for FakeNode {
         Ok(Response::new(reply))
     }
 
-    async fn transfer(&self, _: Request<wire::TransferRequest>) -> Result<Response<wire::TransferReply>, Status> {
+    async fn transfer(
+        &self,
+        _: Request<wire::TransferRequest>,
+    ) -> Result<Response<wire::TransferReply>, Status> {
         Ok(Response::new(wire::TransferReply { leader: 1 }))
     }
 
-    async fn replace(&self, _: Request<wire::ReplaceRequest>) -> Result<Response<wire::ReplaceReply>, Status> {
+    async fn replace(
+        &self,
+        _: Request<wire::ReplaceRequest>,
+    ) -> Result<Response<wire::ReplaceReply>, Status> {
         Ok(Response::new(wire::ReplaceReply { replacement: 4, state: "catching up".into() }))
     }
 
-    async fn snapshot(&self, _: Request<wire::SnapshotRequest>) -> Result<Response<wire::SnapshotReply>, Status> {
+    async fn snapshot(
+        &self,
+        _: Request<wire::SnapshotRequest>,
+    ) -> Result<Response<wire::SnapshotReply>, Status> {
         Ok(Response::new(wire::SnapshotReply { index: 7 }))
     }
 }
