@@ -1,11 +1,13 @@
-//! Plays songs without a cluster: a room that began at a given reading of this machine's raw clock.
+//! Plays songs without a cluster: a room that began at a given reading of this machine's raw
+//! clock.
 //!
 //! To measure the audio half alone. Processes that are given the same start play the same room:
 //!
 //! ```text
 //! cargo run --release --example alone -- START_NS SECONDS OUTPUT TRACE|- SONG…
 //! ```
-//! START_NS is a CLOCK_MONOTONIC_RAW reading, OUTPUT as for `jam join`. Songs are queued in order, again and again.
+//! START_NS is a CLOCK_MONOTONIC_RAW reading, OUTPUT as for `jam join`. Songs are queued in order,
+//! again and again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,7 +69,13 @@ fn room_of(songs: &[String], start: SharedTime, seconds: u64) -> Result<(Room, F
     let mut revision = 0;
     let mut next = |kind| {
         revision += 1;
-        Event { revision: Revision(revision), stamp: start, effective_at: start, by: "alone".into(), kind }
+        Event {
+            revision: Revision(revision),
+            stamp: start,
+            effective_at: start,
+            by: "alone".into(),
+            kind,
+        }
     };
     let created = EventKind::Created { code: RoomCode::from_random(0), name: "alone".into() };
     let mut room = Room::begin(&next(created)).context("a room begins with its creation")?;
@@ -76,7 +84,8 @@ fn room_of(songs: &[String], start: SharedTime, seconds: u64) -> Result<(Room, F
     for (n, song) in songs.iter().enumerate() {
         let path = PathBuf::from(song);
         let limit = jam_media::Limits { secs_max: limits::SONG_SECS_MAX };
-        let info = jam_media::inspect(jam_media::file(&path)?, limit).with_context(|| song.clone())?;
+        let info =
+            jam_media::inspect(jam_media::file(&path)?, limit).with_context(|| song.clone())?;
         let track = TrackId([n as u8; 32]);
         files.insert(track, path);
         entries.push(Entry {
