@@ -46,7 +46,7 @@ pub struct Args {
         long,
         env = "JAM_LOG",
         value_name = "FILTER",
-        default_value = "info,openraft=warn,sled=warn,h2=warn"
+        default_value = "info,openraft=error,sled=warn,h2=warn"
     )]
     pub log: String,
     /// After how long without a listener a playing room is paused

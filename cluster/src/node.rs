@@ -56,7 +56,7 @@ use crate::unheard::pause_unheard;
 use crate::watch::WatchHub;
 
 /// What is under way when the node stops gets this long to end.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Runs a node until `stop`, or until it can't go on: then the error says why.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {

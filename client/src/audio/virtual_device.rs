@@ -1,7 +1,8 @@
 //! The virtual device: a sound card in software, paced by a clock of its own.
 //!
-//! It has what a card has: a clock, a buffer that the clock drains whether or not anybody refills it, and underruns. When the
-//! process was stopped or starved for longer than the buffer lasts, what is missing is silence, and the clock has gone on.
+//! It has what a card has: a clock, a buffer that the clock drains whether or not anybody refills
+//! it, and underruns. When the process was stopped or starved for longer than the buffer lasts,
+//! what is missing is silence, and the clock has gone on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

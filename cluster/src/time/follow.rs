@@ -27,6 +27,8 @@ const BURST: usize = 8;
 const QUICK_ROUNDS: u32 = 4;
 const QUICK_EVERY: Duration = Duration::from_millis(150);
 const ROUND_EVERY: Duration = Duration::from_secs(1);
+/// Until the leader has opened its leadership, which it does right after its election.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 /// A reply that takes longer is worth nothing, and the connection neither.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -88,12 +90,14 @@ impl Follower {
         let replies = client.sync(self.links.request(outgoing)).await?.into_inner();
         let mut exchange = Exchange { probes, replies, sent_ns, seq: 0 };
         loop {
-            if let Some((burst, epoch)) = self.burst(leader, &mut exchange).await? {
-                if (known.leader, known.epoch) != (leader, epoch) {
-                    *known = Known { leader, epoch, ..Known::default() };
-                }
-                self.learn(&burst, known);
+            let Some((burst, epoch)) = self.burst(leader, &mut exchange).await? else {
+                sleep(ASK_EVERY).await;
+                continue;
+            };
+            if (known.leader, known.epoch) != (leader, epoch) {
+                *known = Known { leader, epoch, ..Known::default() };
             }
+            self.learn(&burst, known);
             let quick = known.rounds < QUICK_ROUNDS;
             sleep(if quick { QUICK_EVERY } else { ROUND_EVERY }).await;
         }

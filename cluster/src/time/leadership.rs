@@ -22,9 +22,18 @@ const RETRY_EVERY: Duration = Duration::from_millis(20);
 pub async fn open_leaderships(group: Group, clock: Arc<NodeClock>, presence: Arc<Presence>) {
     let mut standings = group.standing_changes();
     let mut broken = clock.broken();
+    let mut followed = None;
     loop {
         let standing = standings.borrow_and_update().clone();
         broken.mark_unchanged();
+        if followed != standing.leader {
+            followed = standing.leader;
+            match standing.leader {
+                Some(leader) if leader == standing.id => {}
+                Some(leader) => tracing::info!(leader, term = standing.term, "following"),
+                None => tracing::warn!(term = standing.term, "no leader is known"),
+            }
+        }
         let leads = standing.leader == Some(standing.id);
         if !leads {
             clock.step_down();

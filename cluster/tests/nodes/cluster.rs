@@ -1,0 +1,259 @@
+//! Starts, kills and asks real nodes.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use jam_proto::command::{Command as Edit, Reply, RoomCommand};
+use jam_proto::ids::{RoomCode, SessionId};
+use jam_proto::wire::v1::cluster_client::ClusterClient;
+use jam_proto::wire::v1::rooms_client::RoomsClient;
+use jam_proto::wire::v1::{ClusterStatusReply, ClusterStatusRequest, OpenSessionRequest};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+/// Far more than anything here takes: it only ends a test that hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// `jamd` processes, numbered from 1. They are killed with it.
+pub struct Cluster {
+    folder: TempDir,
+    ports: Vec<u16>,
+    flags: Vec<String>,
+    running: Vec<Option<Child>>,
+}
+
+impl Cluster {
+    /// Starts `size` nodes and waits until they have a leader that takes edits.
+    pub async fn start(size: usize, flags: &[&str]) -> Self {
+        let cluster = Self::start_without_waiting(size, flags);
+        cluster.leader().await;
+        cluster
+    }
+
+    pub fn start_without_waiting(size: usize, flags: &[&str]) -> Self {
+        let held: Vec<TcpListener> =
+            (0..size).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
+        let mut cluster = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            ports: held.iter().map(port).collect(),
+            flags: flags.iter().map(|flag| flag.to_string()).collect(),
+            running: (0..size).map(|_| None).collect(),
+        };
+        drop(held);
+        (1..=size).for_each(|node| cluster.run(node));
+        cluster
+    }
+
+    pub fn run(&mut self, node: usize) {
+        let peers = self.ports.iter().enumerate();
+        let peers: Vec<String> =
+            peers.map(|(index, port)| format!("{}=127.0.0.1:{port}", index + 1)).collect();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join(format!("n{node}.log")))
+            .expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_jamd"))
+            .args(["--id", &node.to_string(), "--listen", &self.address(node)])
+            .args(["--peers", &peers.join(",")])
+            .arg("--data")
+            .arg(self.folder.path().join(format!("n{node}")))
+            // Nodes that share two cores with other tests must not call each other dead.
+            .args(["--heartbeat-ms", "50", "--election-ms", "300..600"])
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("jamd starts");
+        self.running[node - 1] = Some(child);
+    }
+
+    /// SIGKILL, and gone.
+    pub fn kill(&mut self, node: usize) {
+        if let Some(mut child) = self.running[node - 1].take() {
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
+        }
+    }
+
+    /// SIGTERM; answers whether it ended well.
+    pub fn stop(&mut self, node: usize) -> bool {
+        let mut child = self.running[node - 1].take().expect("it runs");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        child.wait().expect("it ends").success()
+    }
+
+    pub fn address(&self, node: usize) -> String {
+        format!("127.0.0.1:{}", self.ports[node - 1])
+    }
+
+    pub fn channel(&self, node: usize) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address(node)))
+            .expect("a URI")
+            .connect_lazy()
+    }
+
+    pub fn rooms(&self, node: usize) -> RoomsClient<Channel> {
+        RoomsClient::new(self.channel(node))
+    }
+
+    pub fn up(&self) -> Vec<usize> {
+        (1..=self.running.len()).filter(|node| self.running[node - 1].is_some()).collect()
+    }
+
+    pub async fn status(&self, node: usize) -> Result<ClusterStatusReply, Status> {
+        let mut client = ClusterClient::new(self.channel(node));
+        Ok(client.status(ClusterStatusRequest {}).await?.into_inner())
+    }
+
+    /// Waits until a running node leads and its clock epoch is in force; answers which, and the epoch.
+    pub async fn leader(&self) -> (usize, u64) {
+        wait("a leader", async || {
+            for node in self.up() {
+                let Ok(status) = self.status(node).await else { continue };
+                let leader = status.leader as usize;
+                if status.epoch > 0 && self.up().contains(&leader) && self.ready(leader).await {
+                    return Some((leader, status.epoch));
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Waits until any running node could lead on without a jump of shared time.
+    pub async fn in_step(&self) {
+        wait("clocks in step", async || {
+            let in_step = self.up().into_iter().all(|node| {
+                let page = self.page(node, "/readyz?verbose");
+                let bound =
+                    page.split("clock_bound_ns ").nth(1).and_then(|rest| rest.lines().next());
+                let bound_ns: i64 = bound.and_then(|bound| bound.parse().ok()).unwrap_or(i64::MAX);
+                page.starts_with("HTTP/1.1 200") && bound_ns < 500_000
+            });
+            in_step.then_some(())
+        })
+        .await;
+    }
+
+    /// A page over plain HTTP/1.
+    pub fn page(&self, node: usize, path: &str) -> String {
+        let mut page = String::new();
+        let Ok(mut stream) = TcpStream::connect(self.address(node)) else { return page };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: jam\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        stream.read_to_string(&mut page).expect("a page");
+        page
+    }
+
+    /// A linearizable read passes: the leadership is open.
+    async fn ready(&self, node: usize) -> bool {
+        self.rooms(node).list_rooms(jam_proto::wire::v1::ListRoomsRequest {}).await.is_ok()
+    }
+
+    pub async fn wait_until_ready(&self, node: usize) {
+        wait("a node that serves", async || self.ready(node).await.then_some(())).await;
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let running: Vec<usize> = self.up();
+        running.into_iter().for_each(|node| self.kill(node));
+        if std::thread::panicking() {
+            for node in 1..=self.ports.len() {
+                let log = std::fs::read_to_string(self.folder.path().join(format!("n{node}.log")));
+                eprintln!("--- node {node}\n{}", log.unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// Looks until there is something.
+pub async fn wait<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// A client's session: numbers its commands, and repeats one whose outcome is unknown.
+pub struct Session {
+    id: SessionId,
+    number: u64,
+}
+
+impl Session {
+    pub async fn open(cluster: &Cluster, node: usize, seed: u8) -> Self {
+        let id = SessionId([seed; 16]);
+        wait("a session", async || {
+            let request = OpenSessionRequest {
+                session: id.to_wire(),
+                user: format!("user {seed}"),
+                deadline_ms: 0,
+            };
+            cluster.rooms(node).open_session(request).await.ok()
+        })
+        .await;
+        Self { id, number: 0 }
+    }
+
+    /// Sends the next command once.
+    pub async fn once(
+        &mut self,
+        cluster: &Cluster,
+        node: usize,
+        room: &RoomCode,
+        command: Edit,
+    ) -> Result<Reply, Status> {
+        self.number += 1;
+        self.again(cluster, node, room, command).await
+    }
+
+    /// Sends the last number again.
+    pub async fn again(
+        &self,
+        cluster: &Cluster,
+        node: usize,
+        room: &RoomCode,
+        command: Edit,
+    ) -> Result<Reply, Status> {
+        let (session, number, room) = (self.id, self.number, room.clone());
+        let request = RoomCommand { session, number, room, command }.to_request(0);
+        let reply = cluster.rooms(node).submit(request).await?.into_inner();
+        Ok(Reply::from_wire(&reply).expect("a reply that can be read"))
+    }
+
+    /// Sends the next command, to any running node, until its outcome is known.
+    pub async fn surely(&mut self, cluster: &Cluster, room: &RoomCode, command: Edit) -> Reply {
+        self.number += 1;
+        wait("an outcome", async || {
+            for node in cluster.up() {
+                if let Ok(reply) = self.again(cluster, node, room, command.clone()).await {
+                    return Some(reply);
+                }
+            }
+            None
+        })
+        .await
+    }
+}
+
+/// Creates a room.
+pub async fn create(cluster: &Cluster, session: &mut Session, bits: u64) -> RoomCode {
+    let room = RoomCode::from_random(bits);
+    let reply = session.surely(cluster, &room, Edit::Create { name: "a room".to_owned() }).await;
+    assert_eq!(reply.rejection, None);
+    room
+}

@@ -1,0 +1,85 @@
+//! Leaders that die, nodes that come back, and a cluster without its majority.
+
+use jam_proto::command::Command;
+use jam_proto::wire::v1::StatusRequest;
+use tonic::Code;
+
+use crate::cluster::{Cluster, Session, create, wait};
+use crate::rooms::{read, watch};
+
+#[tokio::test]
+async fn a_killed_leader_loses_nothing_and_time_goes_on() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let mut session = Session::open(&cluster, 1, 1).await;
+    let room = create(&cluster, &mut session, 1).await;
+    let (leader, epoch) = cluster.leader().await;
+    let other = leader % 3 + 1;
+    let mut known = 0;
+    let mut stream = watch(&cluster, other, &room, 0).await;
+    let before = session.surely(&cluster, &room, Command::Play { entry: None }).await;
+    cluster.in_step().await;
+
+    cluster.kill(leader);
+    let after = session.surely(&cluster, &room, Command::Pause { entry: None }).await;
+    assert_eq!(after.revision.0, before.revision.0 + 1, "applied once");
+    assert!(after.effective_at >= before.effective_at);
+    let (next, next_epoch) = cluster.leader().await;
+    assert_ne!(next, leader);
+    assert_eq!(next_epoch, epoch, "the new leader continues shared time");
+    read(&mut stream, &mut known, after.revision.0).await;
+
+    cluster.run(leader);
+    cluster.wait_until_ready(leader).await;
+    let mut resumed = watch(&cluster, leader, &room, known).await;
+    let reply = session.surely(&cluster, &room, Command::Play { entry: None }).await;
+    read(&mut resumed, &mut known, reply.revision.0).await;
+}
+
+#[tokio::test]
+async fn without_a_majority_edits_are_refused_and_status_answers() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let mut session = Session::open(&cluster, 1, 1).await;
+    let room = create(&cluster, &mut session, 1).await;
+    let (leader, _) = cluster.leader().await;
+    let left = leader % 3 + 1;
+    for gone in cluster.up().into_iter().filter(|node| *node != left) {
+        cluster.kill(gone);
+    }
+    // What was on its way when the leader died is unknown; soon after, everything is refused.
+    wait("a refusal", async || {
+        let play = Command::Play { entry: None };
+        let status = session.again(&cluster, left, &room, play).await.err()?;
+        assert!(matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded), "{status:?}");
+        (status.metadata().get("jam-error")? == "no_quorum").then_some(())
+    })
+    .await;
+    let request = StatusRequest { room: room.as_str().to_owned() };
+    let status = cluster.rooms(left).status(request).await.expect_err("no current read");
+    assert_eq!(status.metadata().get("jam-error").expect("a code"), "no_quorum");
+    let status = cluster.status(left).await.expect("it says what it knows");
+    assert_eq!((status.leader, status.nodes.iter().filter(|node| node.alive).count()), (0, 1));
+    let mut known = 0;
+    read(&mut watch(&cluster, left, &room, 0).await, &mut known, 1).await;
+
+    let gone = leader;
+    cluster.run(gone);
+    let reply = session.surely(&cluster, &room, Command::Play { entry: None }).await;
+    assert_eq!((reply.revision.0, reply.rejection), (2, None), "what was refused was not applied");
+}
+
+#[tokio::test]
+async fn a_whole_cluster_comes_back_with_its_rooms() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let mut session = Session::open(&cluster, 1, 1).await;
+    let room = create(&cluster, &mut session, 1).await;
+    let before = session.surely(&cluster, &room, Command::Play { entry: None }).await;
+    cluster.in_step().await;
+    let (_, epoch) = cluster.leader().await;
+    for node in cluster.up() {
+        assert!(cluster.stop(node), "SIGTERM ends node {node} well");
+    }
+    (1..=3).for_each(|node| cluster.run(node));
+    let after = session.surely(&cluster, &room, Command::Pause { entry: None }).await;
+    assert_eq!(after.revision.0, before.revision.0 + 1);
+    assert_eq!(cluster.leader().await.1, epoch, "in one boot, time runs on");
+}
