@@ -116,7 +116,10 @@ impl Songs for Scripted {
         Ok(Response::new(Box::pin(stream::iter(chunks).chain(stream::iter(end)))))
     }
 
-    async fn have(&self, _: Request<wire::HaveRequest>) -> Result<Response<wire::HaveReply>, Status> {
+    async fn have(
+        &self,
+        _: Request<wire::HaveRequest>,
+    ) -> Result<Response<wire::HaveReply>, Status> {
         Err(Status::unimplemented("not in this script"))
     }
 
