@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long a node may take to say where the cluster stands: it needs nobody else for that.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The servers are asked this far apart, so that a healthy first one spares the others the work.
-const PROBE_STAGGER: Duration = Duration::from_millis(100);
+const PROBE_STAGGER: Duration = Duration::from_millis(40);
 /// How long answers that name no leader wait for one that does.
 const LEADERLESS_PATIENCE: Duration = Duration::from_millis(300);
 /// One attempt at a call. A node answers within this or says `unknown` itself; a stopped process does neither.
