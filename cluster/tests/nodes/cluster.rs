@@ -31,9 +31,32 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `size` nodes and waits until they have a leader that takes edits.
     pub async fn start(size: usize, flags: &[&str]) -> Self {
-        let cluster = Self::start_without_waiting(size, flags);
-        cluster.leader().await;
-        cluster
+        loop {
+            let mut cluster = Self::start_without_waiting(size, flags);
+            let formed = tokio::select! {
+                _ = cluster.leader() => true,
+                () = cluster.one_lost_its_port() => false,
+            };
+            if formed {
+                return cluster;
+            }
+            cluster.up().into_iter().for_each(|node| cluster.kill(node));
+        }
+    }
+
+    /// A port that the system gave out is not ours until the node listens on it.
+    async fn one_lost_its_port(&self) {
+        wait("a lost port", async || {
+            let lost =
+                self.up().into_iter().any(|node| self.log(node).contains("Address already in use"));
+            lost.then_some(())
+        })
+        .await;
+    }
+
+    fn log(&self, node: usize) -> String {
+        let log = std::fs::read_to_string(self.folder.path().join(format!("n{node}.log")));
+        log.unwrap_or_default()
     }
 
     pub fn start_without_waiting(size: usize, flags: &[&str]) -> Self {
@@ -175,8 +198,7 @@ impl Drop for Cluster {
         running.into_iter().for_each(|node| self.kill(node));
         if std::thread::panicking() {
             for node in 1..=self.ports.len() {
-                let log = std::fs::read_to_string(self.folder.path().join(format!("n{node}.log")));
-                eprintln!("--- node {node}\n{}", log.unwrap_or_default());
+                eprintln!("--- node {node}\n{}", self.log(node));
             }
         }
     }
