@@ -196,7 +196,8 @@ impl<'a> Playing<'a> {
             }
             self.mind_device(now);
             self.renderer.set_gain(self.shared.gain());
-            self.renderer.advance(self.inputs.room.load_full(), self.inputs.clock.load_full(), now);
+            let (room, view) = (self.inputs.room.load_full(), self.inputs.clock.load_full());
+            self.renderer.advance(room, view, now, self.clocks.other(now));
             self.tell();
             std::thread::park_timeout(TURN_EVERY);
         }
