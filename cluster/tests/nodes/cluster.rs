@@ -10,6 +10,7 @@ use jam_proto::ids::{RoomCode, SessionId};
 use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_proto::wire::v1::rooms_client::RoomsClient;
 use jam_proto::wire::v1::{ClusterStatusReply, ClusterStatusRequest, OpenSessionRequest};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tonic::Status;
@@ -82,11 +83,16 @@ impl Cluster {
         }
     }
 
+    /// SIGSTOP, SIGCONT, …
+    pub fn signal(&self, node: usize, signal: Signal) {
+        let child = self.running[node - 1].as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), signal).expect("it runs");
+    }
+
     /// SIGTERM; answers whether it ended well.
     pub fn stop(&mut self, node: usize) -> bool {
+        self.signal(node, Signal::TERM);
         let mut child = self.running[node - 1].take().expect("it runs");
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
         child.wait().expect("it ends").success()
     }
 
