@@ -89,7 +89,7 @@ async fn replace(cluster: &mut Cluster, node: u64, output: Output) -> Result<(),
         .await?;
     output.show(
         || json!({"node": node, "replacement": reply.replacement, "state": reply.state}),
-        || text::clean(&reply.state).to_string(),
+        || text::clean(&reply.state),
     );
     Ok(())
 }
