@@ -69,6 +69,33 @@ impl Cluster {
         Ok(())
     }
 
+    /// The nodes that run.
+    pub fn running(&self) -> impl Iterator<Item = usize> {
+        (1..=self.nodes.len()).filter(|node| self.nodes[node - 1].is_some())
+    }
+
+    /// The process ids of the nodes that run.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.nodes.iter().flatten().map(Child::id)
+    }
+
+    /// Where a node is reached.
+    pub fn address(&self, node: usize) -> String {
+        format!("127.0.0.1:{}", self.ports[node - 1])
+    }
+
+    /// Waits until every node runs, answers, and has applied what the leader has.
+    pub fn wait_until_caught_up(&mut self) -> anyhow::Result<()> {
+        self.wait_for_leader()?;
+        wait_until("the nodes to catch up", || {
+            let status = self.jam(&["cluster", "status"])?;
+            let Some(nodes) = status["nodes"].as_array() else { return Ok(None) };
+            let applied: Vec<_> = nodes.iter().map(|node| node["applied"].as_u64()).collect();
+            let alive = nodes.iter().all(|node| node["alive"] == true);
+            Ok((alive && applied.iter().all(|index| *index == applied[0])).then_some(()))
+        })
+    }
+
     /// The servers, as `--servers` takes them.
     pub fn servers(&self) -> String {
         let all: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
@@ -152,6 +179,11 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The last whole line of the trace, if there is one.
     pub fn last_line(&self) -> Option<Value> {
         let text = fs::read_to_string(&self.trace).ok()?;

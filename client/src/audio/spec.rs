@@ -37,7 +37,8 @@ pub struct InvalidOutput {
 const DRIFT_PPM_MAX: f64 = 400.0;
 
 impl OutputSpec {
-    /// Reads `DEVICE|virtual[:drift=PPM][,wav=FILE]|wav:FILE|none`; `default` is the default device.
+    /// Reads `DEVICE|virtual[:drift=PPM][,wav=FILE]|wav:FILE|none`; `default` is the default
+    /// device.
     pub fn parse(given: &str) -> Result<Self, InvalidOutput> {
         let invalid = |why: String| InvalidOutput { given: given.to_owned(), why };
         match given {
