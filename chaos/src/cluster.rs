@@ -18,6 +18,9 @@ use serde_json::Value;
 /// machines that run tests are busy.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The exit code of `jam` if the outcome is not known.
+const UNKNOWN: i32 = 3;
+
 /// Nodes on this machine.
 pub struct Cluster {
     dir: PathBuf,
@@ -47,9 +50,8 @@ impl Cluster {
 
     /// Starts a node (counted from 1) that is down.
     pub fn start_node(&mut self, node: usize) -> anyhow::Result<()> {
-        let address = |n: usize| format!("127.0.0.1:{}", self.ports[n]);
         let peers: Vec<String> =
-            (0..self.ports.len()).map(|n| format!("{}={}", n + 1, address(n))).collect();
+            (1..=self.ports.len()).map(|n| format!("{n}={}", self.address(n))).collect();
         let log = File::options()
             .create(true)
             .append(true)
@@ -59,7 +61,7 @@ impl Cluster {
                 "--id",
                 &node.to_string(),
                 "--listen",
-                &address(node - 1),
+                &self.address(node),
                 "--peers",
                 &peers.join(","),
             ])
@@ -92,27 +94,34 @@ impl Cluster {
         self.nodes.iter().flatten().map(Child::id)
     }
 
-    /// Where a node is reached.
+    /// The servers, as `--servers` takes them.
+    pub fn servers(&self) -> String {
+        let all: Vec<String> = (1..=self.ports.len()).map(|node| self.address(node)).collect();
+        all.join(",")
+    }
+
+    /// Where a node listens.
     pub fn address(&self, node: usize) -> String {
         format!("127.0.0.1:{}", self.ports[node - 1])
     }
 
-    /// Waits until every node runs, answers, and has applied what the leader has.
-    pub fn wait_until_caught_up(&mut self) -> anyhow::Result<()> {
-        self.wait_for_leader()?;
-        wait_until("the nodes to catch up", || {
-            let status = self.jam(&["cluster", "status"])?;
-            let Some(nodes) = status["nodes"].as_array() else { return Ok(None) };
-            let applied: Vec<_> = nodes.iter().map(|node| node["applied"].as_u64()).collect();
-            let alive = nodes.iter().all(|node| node["alive"] == true);
-            Ok((alive && applied.iter().all(|index| *index == applied[0])).then_some(()))
+    /// Waits until every node answers and has applied what the leader has.
+    pub fn wait_for_all(&self) -> anyhow::Result<()> {
+        wait_until("all nodes to be up to date", || {
+            let status = self.status()?;
+            let nodes = status["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+            let applied = |node: &Value| node["applied"].as_u64();
+            let level = nodes
+                .iter()
+                .all(|node| node["alive"] == true && applied(node) == applied(&nodes[0]));
+            Ok((level && nodes.len() == self.ports.len()).then_some(()))
         })
     }
 
-    /// The servers, as `--servers` takes them.
-    pub fn servers(&self) -> String {
-        let all: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-        all.join(",")
+    /// What `jam cluster status` says; null if nobody answers.
+    fn status(&self) -> anyhow::Result<Value> {
+        let output = self.command("host").args(["--json", "cluster", "status"]).output()?;
+        Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
     }
 
     /// The node that leads, as soon as one of those that run does.
@@ -128,8 +137,7 @@ impl Cluster {
                     bail!("node {node} ended with {status}: {last:?}");
                 }
             }
-            let Ok(status) = self.jam(&["cluster", "status"]) else { return Ok(None) };
-            let leader = status["leader"].as_u64().unwrap_or(0) as usize;
+            let leader = self.status()?["leader"].as_u64().unwrap_or(0) as usize;
             // Until a new one is elected, nodes still name the one that is gone.
             Ok((1..=self.nodes.len())
                 .contains(&leader)
@@ -138,14 +146,24 @@ impl Cluster {
         })
     }
 
-    /// Runs `jam` as user `host`; answers the last JSON line it printed.
+    /// Runs `jam` as user `host`; answers the last JSON line it printed. Repeats it as people would: while
+    /// there is no majority nothing was changed, and what is unknown is applied at most once.
     pub fn jam(&self, args: &[&str]) -> anyhow::Result<Value> {
-        let output = self.command("host").arg("--json").args(args).stdin(Stdio::null()).output()?;
-        let (out, err) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "jam {args:?} ended with {}: {out}{err}", output.status);
-        let last = out.lines().last().unwrap_or("null");
-        serde_json::from_str(last).with_context(|| format!("jam {args:?} printed no JSON: {out}"))
+        wait_until(&format!("jam {args:?} to be acknowledged"), || {
+            let output =
+                self.command("host").arg("--json").args(args).stdin(Stdio::null()).output()?;
+            let (out, err) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let last = serde_json::from_str(out.lines().last().unwrap_or("null"))
+                .with_context(|| format!("jam {args:?} printed no JSON: {out}{err}"))?;
+            if output.status.success() {
+                return Ok(Some(last));
+            }
+            let later =
+                out.contains(r#""code":"no_quorum""#) || output.status.code() == Some(UNKNOWN);
+            ensure!(later, "jam {args:?} ended with {}: {out}{err}", output.status);
+            Ok(None)
+        })
     }
 
     /// Somebody who joins `room`, on a sound card in software that is `drift_ppm` off.
@@ -198,7 +216,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Its process id.
+    /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -22,7 +22,7 @@ pub async fn measure(cluster: &mut Cluster, effort: &Effort) -> anyhow::Result<(
         acknowledged(&mut client, cluster, &others).await?;
         gaps.push(killed.elapsed().as_secs_f64() * 1e3);
         cluster.start_node(leader)?;
-        cluster.wait_until_caught_up()?;
+        cluster.wait_for_all()?;
     }
     row(
         &format!(
