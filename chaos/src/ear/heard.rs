@@ -200,7 +200,7 @@ impl Heard {
         let (Some(first), Some(last)) = (self.runs.first(), self.runs.last()) else { return };
         let (from, to) = (first.from, last.to);
         let mut gaps = Vec::new();
-        let mut expected = vec![0.0; BLOCK];
+        let mut expected = [0.0; BLOCK];
         for (begin, end) in holes.iter().copied().filter(|hole| hole.0 > from && hole.1 < to) {
             let mut missed = 0;
             for block in (begin..end).step_by(BLOCK) {
