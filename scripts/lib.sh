@@ -32,12 +32,13 @@ need_rust() {
     command -v cargo >/dev/null || die "Rust is missing; see https://rustup.rs"
 }
 
-# build: the binaries that people run, into target/debug.
+# build: the binaries that people run, into target/debug. The whole workspace at once, as the tests do: with
+# fewer packages cargo would choose other features of the libraries and build those again.
 build() {
     need_rust
     install "${build_packages[@]}"
     note "building (the first time takes some minutes)"
-    cargo build --locked -p jam-cluster -p jam-client -p jam-chaos >&2
+    cargo build --locked --workspace --bins >&2
     bin=${CARGO_TARGET_DIR:-$PWD/target}/debug
     PATH=$bin:$PATH
 }

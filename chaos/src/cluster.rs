@@ -84,6 +84,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// The nodes that run.
+    pub fn running(&self) -> impl Iterator<Item = usize> {
+        (1..=self.nodes.len()).filter(|node| self.nodes[node - 1].is_some())
+    }
+
+    /// The process ids of the nodes that run.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.nodes.iter().flatten().map(Child::id)
+    }
+
     /// The servers, as `--servers` takes them.
     pub fn servers(&self) -> String {
         let all: Vec<String> = (1..=self.ports.len()).map(|node| self.address(node)).collect();
@@ -93,11 +103,6 @@ impl Cluster {
     /// Where a node listens.
     pub fn address(&self, node: usize) -> String {
         format!("127.0.0.1:{}", self.ports[node - 1])
-    }
-
-    /// The process of a node that runs.
-    pub fn pid(&self, node: usize) -> Option<u32> {
-        self.nodes[node - 1].as_ref().map(Child::id)
     }
 
     /// Waits until every node answers and has applied what the leader has.

@@ -1,5 +1,6 @@
 //! Breaks real Jam clusters and judges, from the sound itself, whether the promises held.
 
+pub mod bench;
 pub mod cluster;
 pub mod ear;
 pub mod promises;

@@ -1,11 +1,13 @@
-//! Plays songs without a cluster: a room that began at a given reading of this machine's raw clock.
+//! Plays songs without a cluster: a room that began at a given reading of this machine's raw
+//! clock.
 //!
 //! To measure the audio half alone. Processes that are given the same start play the same room:
 //!
 //! ```text
 //! cargo run --release --example alone -- START_NS SECONDS OUTPUT TRACE|- SONG…
 //! ```
-//! START_NS is a CLOCK_MONOTONIC_RAW reading, OUTPUT as for `jam join`. Songs are queued in order, again and again.
+//! START_NS is a CLOCK_MONOTONIC_RAW reading, OUTPUT as for `jam join`. Songs are queued in order,
+//! again and again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -58,6 +58,12 @@ impl Recording {
         Ok(Self { sample_rate, samples, index })
     }
 
+    /// The CLOCK_MONOTONIC nanosecond at which the first frame that is not silent sounded, if any is.
+    pub fn first_sound_ns(&self) -> Option<i64> {
+        let first = self.samples.iter().position(|sample| *sample != 0.0)?;
+        Some(self.index.instant_ns(first as f64) as i64)
+    }
+
     /// From sound at hand; `index` holds pairs of frame and CLOCK_MONOTONIC nanosecond.
     ///
     /// # Panics

@@ -1,7 +1,7 @@
 //! Reading this machine's monotonic clocks, and telling one by the other.
 //!
-//! Devices stamp by CLOCK_MONOTONIC, which NTP slews, or by a clock of their own; shared time is told by
-//! CLOCK_MONOTONIC_RAW, which nothing touches.
+//! Devices stamp by CLOCK_MONOTONIC, which NTP slews, or by a clock of their own; shared time is
+//! told by CLOCK_MONOTONIC_RAW, which nothing touches.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 

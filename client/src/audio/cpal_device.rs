@@ -1,7 +1,7 @@
 //! Real devices, through cpal.
 //!
-//! Its time stamps are on a clock that belongs to the stream. We learn what that is on CLOCK_MONOTONIC by reading both, again and again,
-//! since some cards' is the raw clock.
+//! Its time stamps are on a clock that belongs to the stream. We learn what that is on
+//! CLOCK_MONOTONIC by reading both, again and again, since some cards' is the raw clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -155,7 +155,8 @@ fn find(host: &cpal::Host, wanted: Option<&str>) -> Result<cpal::Device, AudioEr
     found.cloned().ok_or_else(|| AudioError::UnknownDevice(wanted.to_owned()))
 }
 
-/// The best of what the device offers: our rates before others, floats before integers, stereo before the rest.
+/// The best of what the device offers: our rates before others, floats before integers, stereo
+/// before the rest.
 fn choose(
     offered: impl Iterator<Item = SupportedStreamConfigRange>,
     name: &str,

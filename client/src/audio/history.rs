@@ -68,7 +68,8 @@ impl History {
         }
     }
 
-    /// Takes back everything from `frame` on. The sound of its first frames goes to `tail`, as many as fit.
+    /// Takes back everything from `frame` on. The sound of its first frames goes to `tail`, as
+    /// many as fit.
     pub fn take_back(&mut self, frame: u64, tail: &mut [f32]) {
         tail.fill(0.0);
         let tail_frames = (tail.len() / CHANNELS) as u64;

@@ -13,7 +13,8 @@ use super::link::CHANNELS;
 pub trait Sound: Send {
     /// Goes to a frame.
     fn seek(&mut self, frame: u64);
-    /// Fills `out` with the next frames, interleaved stereo, and says how many; fewer only at the end.
+    /// Fills `out` with the next frames, interleaved stereo, and says how many; fewer only at the
+    /// end.
     fn read(&mut self, out: &mut [f32]) -> usize;
     /// Why the rest is silence, if so.
     fn failure(&self) -> Option<&str>;

@@ -1,9 +1,10 @@
 //! Between the renderer and the device's callback: lock-free, and addressed by device frame.
 //!
-//! Blocks of sound say at which device frame they begin. So a late block loses exactly what is late, a missing one is a hole of exactly
-//! its length, and what sounds afterwards is still in its place. The renderer can take back what it sent ([`Line::cut`]): from
-//! a frame on, blocks of the former generation count for nothing. Each cut lies after the one before it has been passed, so no
-//! block is older than that.
+//! Blocks of sound say at which device frame they begin. So a late block loses exactly what is
+//! late, a missing one is a hole of exactly its length, and what sounds afterwards is still in its
+//! place. The renderer can take back what it sent ([`Line::cut`]): from a frame on, blocks of the
+//! former generation count for nothing. Each cut lies after the one before it has been passed, so
+//! no block is older than that.
 //!
 //! [`Feed`] is what runs in the callback: no lock, no allocation, no logging, and bounded work.
 
@@ -45,7 +46,8 @@ impl Block {
     }
 }
 
-/// One callback: the device asked for `frames` frames from `frame` on, the first of which sounds at `at_ns` by the device's clock.
+/// One callback: the device asked for `frames` frames from `frame` on, the first of which sounds
+/// at `at_ns` by the device's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
     /// First frame asked for.
@@ -54,13 +56,15 @@ pub struct Stamp {
     pub frames: u32,
     /// When the first one sounds, by the device's clock.
     pub at_ns: i64,
-    /// How often the device had run out of sound until then; after that its frames sound later than before.
+    /// How often the device had run out of sound until then; after that its frames sound later
+    /// than before.
     pub xruns: u64,
 }
 
 #[derive(Default)]
 struct Shared {
-    /// Generation in the upper 16 bits; below, the device frame from which on older blocks count for nothing.
+    /// Generation in the upper 16 bits; below, the device frame from which on older blocks count
+    /// for nothing.
     cut: AtomicU64,
     /// Frames that were asked for and not there, since the renderer said that it feeds.
     missing: AtomicU64,
@@ -120,12 +124,14 @@ impl Line {
         let _ = self.blocks.push(block);
     }
 
-    /// What is sent from now on is of a new generation, to replace what was sent before from the next [`Line::cut`] on.
+    /// What is sent from now on is of a new generation, to replace what was sent before from the
+    /// next [`Line::cut`] on.
     pub fn take_back(&mut self) {
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// From `frame` on only the latest generation counts. Not again before the device has passed that frame.
+    /// From `frame` on only the latest generation counts. Not again before the device has passed
+    /// that frame.
     pub fn cut(&mut self, frame: u64) {
         let cut = u64::from(self.generation) << FRAME_BITS | frame;
         self.shared.cut.store(cut, Ordering::Release);
@@ -174,7 +180,8 @@ impl Feed {
     /// The device asks for `frames` frames, of which the first sounds at `at_ns` by its clock.
     pub fn stamp(&mut self, frames: usize, at_ns: i64) {
         let xruns = self.shared.xruns.load(Ordering::Relaxed);
-        // A full ring means that the renderer has been asleep for long; it can do without these stamps.
+        // A full ring means that the renderer has been asleep for long; it can do without these
+        // stamps.
         let _ = self.stamps.push(Stamp { frame: self.next, frames: frames as u32, at_ns, xruns });
     }
 

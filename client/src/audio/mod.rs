@@ -1,11 +1,13 @@
 //! Playing: from a room, a clock and songs on disk to sound, at the right instant.
 //!
-//! A player thread ([`Player`]) renders ahead into a lock-free ring, and a device takes from it: a real one
-//! through cpal, or the virtual one, which is a sound card in software. The device's callback copies, applies the volume and
-//! publishes when its frames sound; it never locks, allocates, logs or decodes.
+//! A player thread ([`Player`]) renders ahead into a lock-free ring, and a device takes from it: a
+//! real one through cpal, or the virtual one, which is a sound card in software. The device's
+//! callback copies, applies the volume and publishes when its frames sound; it never locks,
+//! allocates, logs or decodes.
 //!
-//! What is rendered comes from [`PlayerInputs`], which others keep up to date. They may stop doing that at any time: the player
-//! plays on from the room and the clock that it last saw, across songs, for as long as files are there.
+//! What is rendered comes from [`PlayerInputs`], which others keep up to date. They may stop doing
+//! that at any time: the player plays on from the room and the clock that it last saw, across
+//! songs, for as long as files are there.
 //!
 //! ```text
 //!  room ──┐                      ┌─ stamps: frame n sounds at … ─┐
@@ -25,6 +27,7 @@ use jam_proto::sync::SharedMap;
 
 pub mod clocks;
 mod cpal_device;
+mod deck;
 mod device;
 mod fade;
 mod history;
@@ -68,13 +71,15 @@ pub struct ClockView {
     pub leader: u64,
     /// Its term, for the trace.
     pub term: u64,
-    /// The clock epoch. When it changes, shared time was not continued: the player realigns at once.
+    /// The clock epoch. When it changes, shared time was not continued: the player realigns at
+    /// once.
     pub epoch: u64,
 }
 
 /// Where song files are.
 pub trait SongSource: Send + Sync {
-    /// The complete file of a song in the cache; `None`: not here (yet). Called often: it must be quick.
+    /// The complete file of a song in the cache; `None`: not here (yet). Called often: it must be
+    /// quick.
     fn path(&self, track: &TrackId) -> Option<PathBuf>;
 }
 
@@ -83,11 +88,13 @@ pub trait SongSource: Send + Sync {
 pub struct PlayerConfig {
     /// Where to.
     pub output: OutputSpec,
-    /// cpal's backend by name (`alsa`, `jack`, …); `None`: ALSA where there is one, else the system's default.
+    /// cpal's backend by name (`alsa`, `jack`, …); `None`: ALSA where there is one, else the
+    /// system's default.
     pub host: Option<String>,
     /// 0.0 to 1.0.
     pub volume: f32,
-    /// By how much the device sounds later than it says, ns; negative: earlier. For Bluetooth and the like.
+    /// By how much the device sounds later than it says, ns; negative: earlier. For Bluetooth and
+    /// the like.
     pub trim_ns: i64,
     /// Where to write the trace.
     pub trace: Option<PathBuf>,
@@ -97,7 +104,8 @@ pub struct PlayerConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PlayerState {
-    /// Not there yet: no room, no clock, no stamps from the device, or the first song is still on its way.
+    /// Not there yet: no room, no clock, no stamps from the device, or the first song is still on
+    /// its way.
     #[default]
     Joining,
     /// A song sounds.

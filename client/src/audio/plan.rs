@@ -15,7 +15,8 @@ pub struct Due {
     /// The current song.
     pub song: Option<Song>,
     /// While playing: when the song's first frame was due. Two instants of one uninterrupted
-    /// playing have the same origin, to the flick. Else: when its current frame would have been due at time 0.
+    /// playing have the same origin, to the flick. Else: when its current frame would have been
+    /// due at time 0.
     pub origin: SharedTime,
 }
 

@@ -29,8 +29,8 @@ struct Shared {
     status: Mutex<PlayerStatus>,
 }
 
-/// Much shorter than what is rendered ahead.
-const TURN_EVERY: Duration = Duration::from_millis(10);
+/// Much shorter than what is rendered ahead, and than what the trace may be late by.
+const TURN_EVERY: Duration = Duration::from_millis(20);
 /// The contract says 100 ms; this leaves a busy machine some.
 const TRACE_EVERY_NS: i64 = 70_000_000;
 const CLOCKS_EVERY_NS: i64 = 50_000_000;
@@ -196,7 +196,8 @@ impl<'a> Playing<'a> {
             }
             self.mind_device(now);
             self.renderer.set_gain(self.shared.gain());
-            self.renderer.advance(self.inputs.room.load_full(), self.inputs.clock.load_full(), now);
+            let (room, view) = (self.inputs.room.load_full(), self.inputs.clock.load_full());
+            self.renderer.advance(room, view, now, self.clocks.other(now));
             self.tell();
             std::thread::park_timeout(TURN_EVERY);
         }
@@ -249,10 +250,12 @@ impl<'a> Playing<'a> {
         if !due && !changed {
             return;
         }
+        let buffer_ms = self.renderer.buffer_ms(&report);
         if let Some(trace) = &mut self.trace {
             let context = Context {
                 room: self.renderer.room.as_ref().map(|room| room.code().as_str()),
                 view: self.renderer.view.as_deref(),
+                buffer_ms,
                 underruns: self.renderer.underruns,
                 jumps: self.renderer.jumps,
             };
@@ -265,7 +268,7 @@ impl<'a> Playing<'a> {
             sample_rate: report.song.map_or(0, |song| song.rate),
             error_ns: report.error_ns,
             rate_ppm: report.rate_ppm,
-            buffer_ms: report.buffer_ms,
+            buffer_ms,
             underruns: self.renderer.underruns,
             jumps: self.renderer.jumps,
             device: self.device.as_ref().map_or_else(String::new, |device| device.name.clone()),

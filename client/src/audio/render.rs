@@ -1,12 +1,15 @@
-//! From the room and the clock to device frames: the heart of the player, without threads or devices.
+//! From the room and the clock to device frames: the heart of the player, without threads or
+//! devices.
 //!
-//! The renderer keeps a *playhead*: a place on the room's time line (shared time) for the device frame that it renders next. What
-//! sounds is what the room says at the playhead, so every change comes at its exact frame. Each device frame moves the
-//! playhead by one *step*, which the controller steers so that the playhead meets the shared time at which the frame sounds.
-//! Clock corrections therefore only bend the step; only the room (or a hole, or a jump) makes the sound discontinuous.
+//! The renderer keeps a *playhead*: a place on the room's time line (shared time) for the device
+//! frame that it renders next. What sounds is what the room says at the playhead, so every change
+//! comes at its exact frame. Each device frame moves the playhead by one *step*, which the
+//! controller steers so that the playhead meets the shared time at which the frame sounds. Clock
+//! corrections therefore only bend the step; only the room (or a hole, or a jump) makes the sound
+//! discontinuous.
 //!
-//! Sound is rendered [`LEAD_MS`] ahead of the device. When the room changes in what was already rendered, that part is taken
-//! back and rendered anew.
+//! Sound is rendered [`LEAD_MS`] ahead of the device. When the room changes in what was already
+//! rendered, that part is taken back and rendered anew.
 
 use std::sync::Arc;
 
@@ -14,18 +17,16 @@ use jam_proto::room::Room;
 use jam_proto::sync::{Controller, DeviceClock, Steering};
 use jam_proto::time::{FLICKS_PER_SECOND, SharedTime};
 
-use super::fade::Fade;
+use super::deck::Deck;
 use super::history::{History, Piece};
 use super::library::Library;
 use super::link::{BLOCK_FRAMES, Block, CHANNELS, Line, Stamp};
-use super::plan::{Due, Playhead, Song};
-use super::resample::Resampler;
-use super::voice::{Part, Voice};
+use super::plan::{Due, Playhead};
 use super::{ClockView, PlayerState};
 
-/// How far ahead of the device sound is rendered. With a device's own buffer it stays below the 400 ms by which commands are
-/// announced; it is what a busy machine may keep the player waiting.
-const LEAD_MS: u64 = 160;
+/// How far ahead of the device sound is rendered. With a device's own buffer it stays below the
+/// 400 ms by which commands are announced; it is what a busy machine may keep the player waiting.
+const LEAD_MS: u64 = 240;
 /// What is taken back begins this much after what the device may be fetching just now.
 const GUARD_MS: u64 = 3;
 /// Pieces are remembered until they have surely sounded.
@@ -42,27 +43,25 @@ pub struct Renderer {
     pub(super) room: Option<Arc<Room>>,
     pub(super) view: Option<Arc<ClockView>>,
     pub(super) history: History,
-    pub(super) library: Library,
+    pub(super) deck: Deck,
     pub(super) trim_ns: i64,
     pub(super) underruns: u64,
     pub(super) jumps: u64,
     line: Line,
     controller: Controller,
-    fade: Fade,
-    voice: Option<Voice>,
-    /// When the song that the voice plays ends by itself.
-    voice_ends: SharedTime,
-    spare: Vec<Resampler>,
     /// The next device frame to render.
     written: u64,
     playhead: Playhead,
-    /// Whether the playhead goes on from the last piece; else it is set to when the next frame sounds.
+    /// Whether the playhead goes on from the last piece; else it is set to when the next frame
+    /// sounds.
     aligned: bool,
     last_dt_s: f64,
     last_ppm: f64,
     /// The first frame that the device has not asked for yet, and how many it asks for at a time.
     device_next: u64,
     period: u64,
+    /// The frame that sounds now; the device may not have said yet that it took it.
+    sounding: u64,
     /// Whether rendering goes on from `written`.
     started: bool,
     /// The first frame since the start that was rendered.
@@ -89,16 +88,12 @@ impl Renderer {
             room: None,
             view: None,
             history: History::default(),
-            library,
+            deck: Deck::new(library, rate),
             trim_ns,
             underruns: 0,
             jumps: 0,
             line,
             controller: Controller::default(),
-            fade: Fade::new(rate),
-            voice: None,
-            voice_ends: SharedTime(0),
-            spare: Vec::new(),
             written: 0,
             playhead: Playhead::new(SharedTime(0)),
             aligned: false,
@@ -106,6 +101,7 @@ impl Renderer {
             last_ppm: 0.0,
             device_next: 0,
             period: 0,
+            sounding: 0,
             started: false,
             first: 0,
             cut_at: 0,
@@ -121,16 +117,15 @@ impl Renderer {
 
     /// The device is another one now: everything about it begins anew.
     pub fn attach(&mut self, line: Line, rate: u32, settle: u32) {
-        self.end_voice();
         if self.history.last().is_some_and(|piece| piece.state == PlayerState::Playing) {
             self.underruns += 1;
         }
-        self.spare.clear();
+        self.deck.set_rate(rate);
         self.history.clear();
-        self.fade = Fade::new(rate);
         self.clock = DeviceClock::new(rate, settle);
         (self.line, self.rate) = (line, rate);
-        (self.device_next, self.period, self.cut_at, self.xruns, self.missing) = (0, 0, 0, 0, 0);
+        (self.device_next, self.sounding, self.period) = (0, 0, 0);
+        (self.cut_at, self.xruns, self.missing) = (0, 0, 0);
         (self.started, self.aligned, self.since_hole) = (false, false, WHOLE_AFTER);
     }
 
@@ -166,7 +161,14 @@ impl Renderer {
     }
 
     /// Renders as far ahead as it should be, from what is known now.
-    pub fn advance(&mut self, room: Option<Arc<Room>>, view: Option<Arc<ClockView>>, now_ns: i64) {
+    /// `now_ns` and `raw_ns` are CLOCK_MONOTONIC and the raw clock.
+    pub fn advance(
+        &mut self,
+        room: Option<Arc<Room>>,
+        view: Option<Arc<ClockView>>,
+        now_ns: i64,
+        raw_ns: i64,
+    ) {
         self.room_changed |=
             matches!((&self.room, &room), (Some(old), Some(new)) if !Arc::ptr_eq(old, new));
         self.new_epoch |=
@@ -178,9 +180,10 @@ impl Renderer {
         if !self.clock.ready() || self.period == 0 {
             return;
         }
+        self.sounding = u64::try_from(self.clock.frame_at(raw_ns)).unwrap_or(0);
         self.start_or_catch_up();
         let cut = self.revise(&room, now_ns);
-        let goal = self.device_next + self.frames_in(LEAD_MS);
+        let goal = self.taken() + self.frames_in(LEAD_MS);
         while self.written < goal && self.line.has_room() {
             self.render_piece(&room, &view, now_ns);
         }
@@ -192,7 +195,7 @@ impl Renderer {
         self.history.forget_before(self.device_next.saturating_sub(self.frames_in(REMEMBER_MS)));
         if now_ns - self.prepared_ns > PREPARE_EVERY_NS {
             self.prepared_ns = now_ns;
-            self.prepare(&room, now_ns);
+            self.deck.prepare(&room, self.playhead, now_ns);
         }
     }
 
@@ -215,9 +218,14 @@ impl Renderer {
         u64::from(self.rate) * ms / 1000
     }
 
-    /// The first frame that the device can't have asked for before we are done.
+    /// The first frame that the device may still take.
+    fn taken(&self) -> u64 {
+        self.device_next.max(self.sounding)
+    }
+
+    /// The first frame that it can't have taken before we are done.
     fn reachable(&self) -> u64 {
-        self.device_next + self.period + self.frames_in(GUARD_MS)
+        self.taken() + self.period + self.frames_in(GUARD_MS)
     }
 
     fn note_hole(&mut self, whole: bool) {
@@ -230,7 +238,8 @@ impl Renderer {
         self.since_hole = 0;
     }
 
-    /// Sound no longer reaches the output where it should: silence until frames can be placed again.
+    /// Sound no longer reaches the output where it should: silence until frames can be placed
+    /// again.
     fn stop(&mut self) {
         if self.started {
             self.line.set_feeding(false);
@@ -243,12 +252,11 @@ impl Renderer {
 
     /// At the start, and when the device has overtaken us, rendering goes on a little ahead of it.
     fn start_or_catch_up(&mut self) {
-        if self.started && self.written >= self.device_next {
+        if self.started && self.written >= self.taken() {
             return;
         }
-        self.end_voice();
+        self.deck.stop();
         self.history.clear();
-        self.fade.clear();
         self.aligned = false;
         self.written = self.reachable();
         self.first = self.written;
@@ -256,9 +264,11 @@ impl Renderer {
         self.started = true;
     }
 
-    /// Takes back what was rendered but is no longer due, or can be better now. Returns from where on, for the device.
+    /// Takes back what was rendered but is no longer due, or can be better now. Returns from where
+    /// on, for the device.
     fn revise(&mut self, room: &Room, now_ns: i64) -> Option<u64> {
-        // A second cut before the device has passed the first would bring back what the first took away.
+        // A second cut before the device has passed the first would bring back what the first took
+        // away.
         if self.device_next < self.cut_at {
             return None;
         }
@@ -272,13 +282,15 @@ impl Renderer {
         let wrong = |piece: &&Piece| {
             realign || (revise && !fits(piece, room)) || (came_in && wants_song(piece))
         };
-        let frame = self.history.from(reachable).find(wrong)?.block.start.max(reachable);
+        let Some(piece) = self.history.from(reachable).find(wrong) else {
+            self.aligned &= !realign;
+            return None;
+        };
+        let frame = piece.block.start.max(reachable);
         let before = self.history.at(frame - 1).filter(|piece| piece.state == PlayerState::Playing);
         let playhead = before.map(|piece| piece.playhead_at(frame));
         let sounded = before.is_some();
-        self.end_voice();
-        let history = &mut self.history;
-        self.fade.out(|tail| history.take_back(frame, tail));
+        self.deck.replace(|tail| self.history.take_back(frame, tail));
         self.line.take_back();
         self.written = frame;
         // In one epoch the time line goes on; a new one has to be found on the clock.
@@ -289,12 +301,13 @@ impl Renderer {
     }
 
     fn song_is_here(&self, piece: &Piece, now_ns: i64) -> bool {
-        piece.due.sounding().is_some_and(|song| self.library.has(&song.track, now_ns))
+        piece.due.sounding().is_some_and(|song| self.deck.library.has(&song.track, now_ns))
     }
 
     fn render_piece(&mut self, room: &Room, view: &ClockView, now_ns: i64) {
         let sounds = self.shared_at(view, self.written);
         let estimated_ppm = self.estimated_ppm(view, sounds);
+        let last_step = self.nominal_step() * (1.0 + self.last_ppm * 1e-6);
         let (due, until, voiced, ppm) = loop {
             if !self.aligned {
                 self.playhead = Playhead::new(sounds);
@@ -302,14 +315,14 @@ impl Renderer {
                 self.aligned = true;
             }
             let (due, until) = Due::at(room, self.playhead.time());
-            if !self.tune(room, &due, now_ns) {
+            if !self.deck.tune(room, &due, self.playhead, last_step, now_ns) {
                 break (due, until, false, estimated_ppm);
             }
             match self.controller.steer(self.error_ns(sounds), estimated_ppm, self.last_dt_s) {
                 Steering::Rate(ppm) => break (due, until, true, ppm),
                 Steering::Jump => {
                     self.jumps += 1;
-                    self.fade_voice_out();
+                    self.deck.fade_out();
                     self.aligned = false;
                 }
             }
@@ -321,11 +334,7 @@ impl Renderer {
 
         let mut block = Block::empty(self.written);
         block.frames = frames as u16;
-        let out = &mut block.audio[..frames * CHANNELS];
-        if let (true, Some(voice), Some(song)) = (voiced, &mut self.voice, due.sounding()) {
-            voice.render(out, due.frame_at(self.playhead), step * song.frames_per_flick());
-        }
-        self.fade.apply(out);
+        self.deck.render(&mut block.audio[..frames * CHANNELS], &due, self.playhead, step);
         let state = match due.state {
             PlayerState::Playing if voiced => PlayerState::Playing,
             PlayerState::Playing if self.sounded => PlayerState::Starved,
@@ -343,7 +352,8 @@ impl Renderer {
         self.sounded |= voiced;
     }
 
-    /// By how much faster than nominal the device's frames have to be played by what is known of its clock and of shared time.
+    /// By how much faster than nominal the device's frames have to be played by what is known of
+    /// its clock and of shared time.
     fn estimated_ppm(&self, view: &ClockView, sounds: SharedTime) -> f64 {
         let second = self.shared_at(view, self.written + u64::from(self.rate)).since(sounds);
         (second.0 as f64 / FLICKS_PER_SECOND as f64 - 1.0) * 1e6
@@ -352,111 +362,6 @@ impl Renderer {
     /// How much later the next frame sounds than it is due.
     fn error_ns(&self, sounds: SharedTime) -> f64 {
         -self.playhead.since(sounds) * 1e9 / FLICKS_PER_SECOND as f64
-    }
-
-    /// Makes the voice play what is due. Returns whether it does.
-    fn tune(&mut self, room: &Room, due: &Due, now_ns: i64) -> bool {
-        let (Some(song), Some(entry)) = (due.sounding(), room.at(self.playhead.time()).entry)
-        else {
-            self.fade_voice_out();
-            return false;
-        };
-        let ends = due.origin + song.length();
-        let follows = self.voice_ends == due.origin;
-        if let Some(voice) = &mut self.voice {
-            if voice.entry() == song.entry && self.voice_ends == ends {
-                self.splice(room, now_ns);
-                return true;
-            }
-            if follows && voice.next_entry() == Some(song.entry) {
-                // The one that ended won't be needed soon.
-                drop(voice.promote());
-                self.voice_ends = ends;
-                return true;
-            }
-        }
-        let seamless = follows && self.voice.is_some();
-        self.fade_voice_out();
-        let Some(sound) = self.library.take(entry, now_ns) else { return false };
-        let Some(resampler) = self.resampler(song, now_ns) else { return false };
-        let at = due.frame_at(self.playhead);
-        let step = self.nominal_step() * (1.0 + self.last_ppm * 1e-6) * song.frames_per_flick();
-        let part = Part { entry: song.entry, frames: song.frames, sound };
-        self.voice = Some(Voice::begin(resampler, part, at, step));
-        self.voice_ends = ends;
-        // A song's own beginning is not softened.
-        if seamless || at < 1.0 {
-            self.fade.at_once()
-        } else {
-            self.fade.up()
-        }
-        true
-    }
-
-    /// Puts what follows by itself onto the voice's tape, if it can.
-    fn splice(&mut self, room: &Room, now_ns: i64) {
-        let Some(voice) = self.voice.as_mut().filter(|voice| voice.wants_next()) else { return };
-        let (next, _) = Due::at(room, self.voice_ends);
-        let Some(song) = next
-            .sounding()
-            .filter(|song| song.rate == voice.rate() && next.origin == self.voice_ends)
-        else {
-            return;
-        };
-        if let Some(entry) = room.at(self.voice_ends).entry
-            && let Some(sound) = self.library.take(entry, now_ns)
-        {
-            voice.chain(Part { entry: song.entry, frames: song.frames, sound });
-        }
-    }
-
-    fn resampler(&mut self, song: Song, now_ns: i64) -> Option<Resampler> {
-        if let Some(index) = self.spare.iter().position(|spare| spare.in_rate() == song.rate) {
-            return Some(self.spare.swap_remove(index));
-        }
-        match Resampler::new(song.rate, self.rate) {
-            Ok(resampler) => Some(resampler),
-            Err(error) => {
-                tracing::warn!(
-                    "can't play {} Hz on a device of {} Hz: {error}",
-                    song.rate,
-                    self.rate
-                );
-                self.library.refuse(song.track, now_ns);
-                None
-            }
-        }
-    }
-
-    /// The voice ends; what it would have gone on with fades out.
-    fn fade_voice_out(&mut self) {
-        if let Some(voice) = &mut self.voice {
-            let step = f64::from(voice.rate()) / f64::from(self.rate);
-            self.fade.out(|tail| voice.render_on(tail, step));
-        }
-        self.end_voice();
-    }
-
-    fn end_voice(&mut self) {
-        let Some(voice) = self.voice.take() else { return };
-        let (resampler, parts) = voice.end_it();
-        self.spare.truncate(1);
-        self.spare.push(resampler);
-        for part in parts {
-            self.library.give_back(part.entry, part.sound);
-        }
-    }
-
-    /// Opens what is current and what follows, since that may take a while.
-    fn prepare(&mut self, room: &Room, now_ns: i64) {
-        let playing = self.voice.as_ref().map(|voice| (voice.entry(), voice.next_entry()));
-        let current = room.at(self.playhead.time()).entry;
-        let following = room.next_after(self.playhead.time(), 1);
-        for entry in current.into_iter().chain(following.into_iter().map(|(_, entry)| entry)) {
-            if playing.is_none_or(|(current, next)| entry.id != current && Some(entry.id) != next) {
-                self.library.prepare(entry, now_ns);
-            }
-        }
     }
 }
 

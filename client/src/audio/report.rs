@@ -1,7 +1,6 @@
 //! What sounds at the output right now, told from what was rendered and when it sounds.
 
-use jam_proto::room::Room;
-use jam_proto::time::{FLICKS_PER_SECOND, Flicks};
+use jam_proto::time::{FLICKS_PER_SECOND, Flicks, SharedTime};
 
 use super::clocks::ClockPair;
 use super::history::Piece;
@@ -26,9 +25,8 @@ pub struct Report {
     pub rate_ppm: f64,
     /// How much later it sounds than it is due.
     pub error_ns: i64,
-    /// Playable sound ahead without a hole.
-    pub buffer_ms: u32,
-    /// What makes this report another state than the one before, besides `state` and `song`: the origin of the time line.
+    /// What makes this report another state than the one before, besides `state` and `song`: the
+    /// origin of the time line.
     pub origin: Option<i64>,
 }
 
@@ -67,7 +65,6 @@ impl Renderer {
             song: piece.due.song,
             origin: Some(piece.due.origin.0),
             rate_ppm: (piece.step / self.nominal_step() - 1.0) * 1e6,
-            buffer_ms: self.buffer_ms(room, piece, playhead, now_mono_ns),
             ..silent
         };
         self.at_frame_start(place, view, piece, frame, playhead, clocks)
@@ -101,16 +98,21 @@ impl Renderer {
         }
     }
 
-    /// What the songs that are here are good for, from the playhead on.
-    fn buffer_ms(&self, room: &Room, piece: &Piece, playhead: Playhead, now_ns: i64) -> u32 {
-        let Some(song) = piece.due.song else { return 0 };
-        if !self.library.has(&song.track, now_ns) {
+    /// Playable sound ahead of `report` without a hole, across songs.
+    pub fn buffer_ms(&self, report: &Report) -> u32 {
+        let (Some(room), Some(song), Some(shared_ns)) = (&self.room, report.song, report.shared_ns)
+        else {
+            return 0;
+        };
+        let now_ns = report.mono_ns;
+        if !self.deck.library.has(&song.track, now_ns) {
             return 0;
         }
-        let left = song.length().0 as f64 - piece.due.frame_at(playhead) / song.frames_per_flick();
-        let following = room.next_after(playhead.time(), SONGS_AHEAD);
+        let left = song.frames.saturating_sub(report.frame) as f64 / song.frames_per_flick();
+        let now = SharedTime(Flicks::from_nanos(shared_ns - report.error_ns).0);
+        let following = room.next_after(now, SONGS_AHEAD);
         let following =
-            following.iter().take_while(|(_, entry)| self.library.has(&entry.track, now_ns));
+            following.iter().take_while(|(_, entry)| self.deck.library.has(&entry.track, now_ns));
         let flicks = left + following.map(|(_, entry)| entry.length().0 as f64).sum::<f64>();
         (flicks * 1e3 / FLICKS_PER_SECOND as f64).max(0.0) as u32
     }

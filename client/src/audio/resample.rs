@@ -1,7 +1,8 @@
 //! A resampler that knows exactly which moment of its input it outputs.
 //!
-//! Every song goes through it, also at the device's own rate, since it is what follows the device's clock. rubato does the
-//! sound; this keeps the books: the input position of each output frame, to a fraction of a frame.
+//! Every song goes through it, also at the device's own rate, since it is what follows the
+//! device's clock. rubato does the sound; this keeps the books: the input position of each output
+//! frame, to a fraction of a frame.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{
@@ -74,8 +75,9 @@ impl Resampler {
         2 * SINC_FRAMES as u64 + (64.0 * self.nominal_step).ceil() as u64
     }
 
-    /// Starts anew, so that the next output frame, at `step` input frames after the last discarded one, lies exactly
-    /// at `at`. Positions count from the input's first frame, which is [`Resampler::preroll`] frames before the whole part of `at`.
+    /// Starts anew, so that the next output frame, at `step` input frames after the last discarded
+    /// one, lies exactly at `at`. Positions count from the input's first frame, which is
+    /// [`Resampler::preroll`] frames before the whole part of `at`.
     pub fn begin(&mut self, at: f64, step: f64, input: &mut dyn Input) {
         self.inner.reset();
         self.last = CENTRE - (SINC_FRAMES as f64 - 1.0);

@@ -1,5 +1,5 @@
-//! `--trace FILE`: one JSON line at every change and at least every 100 ms, written by a thread of its own so that a slow disk
-//! never holds up the sound.
+//! `--trace FILE`: one JSON line at every change and at least every 100 ms, written by a thread of
+//! its own so that a slow disk never holds up the sound.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -48,6 +48,8 @@ pub struct Context<'a> {
     pub room: Option<&'a str>,
     /// The clock in use.
     pub view: Option<&'a ClockView>,
+    /// Playable sound ahead.
+    pub buffer_ms: u32,
     /// So far.
     pub underruns: u64,
     /// So far.
@@ -84,7 +86,7 @@ impl Trace {
             leader: context.view.map(|view| view.leader),
             term: context.view.map(|view| view.term),
             epoch: context.view.map(|view| view.epoch),
-            buffer_ms: report.buffer_ms,
+            buffer_ms: context.buffer_ms,
             underruns: context.underruns,
             jumps: context.jumps,
         };

@@ -1,4 +1,5 @@
-//! A voice: one song after another on one tape, through one resampler that is never reset between them.
+//! A voice: one song after another on one tape, through one resampler that is never reset between
+//! them.
 
 use std::collections::VecDeque;
 
@@ -35,8 +36,8 @@ struct Tape {
 const STEP_RANGE: f64 = 0.01;
 
 impl Voice {
-    /// Begins with `part`, so that the next output frame is its frame `at` (a fraction) at the speed of `step` song frames
-    /// for each output frame.
+    /// Begins with `part`, so that the next output frame is its frame `at` (a fraction) at the
+    /// speed of `step` song frames for each output frame.
     pub fn begin(mut resampler: Resampler, mut part: Part, at: f64, step: f64) -> Self {
         let preroll = resampler.preroll() as i64;
         let first = at.floor() as i64 - preroll;
@@ -62,8 +63,8 @@ impl Voice {
         self.resampler.in_rate()
     }
 
-    /// Whether the song's end is so near that what follows has to be spliced in now. Once the end is
-    /// on its way through the resampler, it is too late.
+    /// Whether the song's end is so near that what follows has to be spliced in now. Once the end
+    /// is on its way through the resampler, it is too late.
     pub fn wants_next(&self) -> bool {
         let (_, end) = self.end();
         let left = end - self.tape.fed;
@@ -83,7 +84,8 @@ impl Voice {
         self.tape.parts.pop_front().map(|(_, part)| part)
     }
 
-    /// Renders the block whose first frame is the song's frame `at`, at `step` song frames for each of its own.
+    /// Renders the block whose first frame is the song's frame `at`, at `step` song frames for
+    /// each of its own.
     pub fn render(&mut self, out: &mut [f32], at: f64, step: f64) {
         let frames = (out.len() / CHANNELS) as f64;
         let target = self.tape.parts[0].0 as f64 + at + (frames - 1.0) * step;

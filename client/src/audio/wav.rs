@@ -1,7 +1,9 @@
-//! The recording of a virtual device: every frame of its clock as 16-bit WAV, and an index of when frames sounded.
+//! The recording of a virtual device: every frame of its clock as 16-bit WAV, and an index of when
+//! frames sounded.
 //!
-//! A thread of its own writes, so that a slow disk does not make the device late. The header is put right after each write: a
-//! killed player leaves a readable file. The index never speaks of frames that are not in the file yet.
+//! A thread of its own writes, so that a slow disk does not make the device late. The header is
+//! put right after each write: a killed player leaves a readable file. The index never speaks of
+//! frames that are not in the file yet.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -62,7 +64,8 @@ impl Recorder {
     pub fn record(&mut self, sound: &[f32]) {
         let frames = (sound.len() / CHANNELS) as u64;
         if (self.frames.slots() as u64) < frames {
-            // The disk has stood still for many seconds. The recording keeps its time, with silence.
+            // The disk has stood still for many seconds. The recording keeps its time, with
+            // silence.
             return self.silence(frames);
         }
         for frame in sound.chunks_exact(CHANNELS) {

@@ -19,6 +19,8 @@ pub(super) struct LineView<'a> {
     pub now: Option<SharedTime>,
     pub bound_ns: Option<i64>,
     pub status: &'a PlayerStatus,
+    /// All of the current song is on this machine.
+    pub song_here: bool,
     pub here: &'a [wire::Listener],
     pub volume: u8,
     pub muted: bool,
@@ -36,7 +38,7 @@ impl LineView<'_> {
                 lines.push(format!("{}: waiting for the leader's clock", text::clean(room.name())))
             }
             (Some(room), Some(now)) => {
-                lines.push(sounding(room, now, self.status, width));
+                lines.push(self.sounding(room, now, width));
                 lines.push(next(room, now));
             }
         }
@@ -45,6 +47,34 @@ impl LineView<'_> {
             lines.push(format!("! {}", text::clean(trouble)));
         }
         lines.into_iter().map(|line| text::fit(&line, width)).collect()
+    }
+
+    fn sounding(&self, room: &Room, now: SharedTime, width: usize) -> String {
+        let sounding = room.at(now);
+        let why = match self.status.state {
+            PlayerState::Starved if !self.song_here => {
+                Some("the song is still on its way here".to_owned())
+            }
+            _ => text::silence(sounding.playing, sounding.entry.is_some(), room.stopped()),
+        };
+        let Some(entry) = sounding.entry else {
+            return format!("⏸ {}: {}", text::clean(room.name()), why.unwrap_or_default());
+        };
+        let mark = if sounding.playing { "▶" } else { "⏸" };
+        let length = entry.length();
+        let right = match why {
+            Some(why) => {
+                format!("{} / {}  {why}", text::clock(sounding.position), text::clock(length))
+            }
+            None => {
+                let bar = progress(sounding.position, length, BAR);
+                format!("{} {bar} {}", text::clock(sounding.position), text::clock(length))
+            }
+        };
+        let room_for_song = width.saturating_sub(right.chars().count() + 4);
+        let song =
+            format!("{} (added by {})", text::entry_song(entry), text::clean(&entry.added_by));
+        format!("{mark} {}  {right}", text::fit(&song, room_for_song.max(12)))
     }
 
     fn state(&self) -> String {
@@ -75,29 +105,6 @@ impl LineView<'_> {
         });
         format!("  {}   [+ − m q]", parts.join(" · "))
     }
-}
-
-fn sounding(room: &Room, now: SharedTime, status: &PlayerStatus, width: usize) -> String {
-    let sounding = room.at(now);
-    let why = match status.state {
-        PlayerState::Starved => Some("the song is still on its way here".to_owned()),
-        _ => text::silence(sounding.playing, sounding.entry.is_some(), room.stopped()),
-    };
-    let Some(entry) = sounding.entry else {
-        return format!("⏸ {}: {}", text::clean(room.name()), why.unwrap_or_default());
-    };
-    let mark = if sounding.playing { "▶" } else { "⏸" };
-    let length = entry.length();
-    let right = match why {
-        Some(why) => format!("{} / {}  {why}", text::clock(sounding.position), text::clock(length)),
-        None => {
-            let bar = progress(sounding.position, length, BAR);
-            format!("{} {bar} {}", text::clock(sounding.position), text::clock(length))
-        }
-    };
-    let room_for_song = width.saturating_sub(right.chars().count() + 4);
-    let song = format!("{} (added by {})", text::entry_song(entry), text::clean(&entry.added_by));
-    format!("{mark} {}  {right}", text::fit(&song, room_for_song.max(12)))
 }
 
 fn next(room: &Room, now: SharedTime) -> String {
@@ -168,6 +175,7 @@ mod tests {
             now,
             bound_ns: Some(85_000),
             status,
+            song_here: false,
             here: &here,
             volume: 80,
             muted: false,

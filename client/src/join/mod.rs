@@ -28,6 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::audio::{
     self, ClockView, OutputSpec, Player, PlayerConfig, PlayerInputs, PlayerState, PlayerStatus,
+    SongSource,
 };
 use crate::cli::{JoinArgs, Options};
 use crate::clock::{Clock, ClockConfig, raw_ns};
@@ -118,7 +119,7 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
         .map_err(|error| Failure::refused("audio", error.to_string()))?;
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(songs.run(wants));
+    tasks.spawn(songs.clone().run(wants));
     let here = presence::watch(nodes, args.room.clone(), &mut tasks);
     let screen = Screen::open(output, args.headless);
     let mut listening = Listening {
@@ -133,6 +134,7 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
         sounding,
         report,
         wanted,
+        songs,
         here,
         player,
         screen,
@@ -158,6 +160,7 @@ struct Listening {
     sounding: Arc<AtomicBool>,
     report: watch::Sender<Option<wire::ListenerReport>>,
     wanted: watch::Sender<Vec<TrackId>>,
+    songs: Arc<SongCache>,
     here: watch::Receiver<Vec<wire::Listener>>,
     player: Player,
     screen: Screen,
@@ -227,7 +230,9 @@ impl Listening {
         let bound_ns = view.as_ref().map(|view| view.bound_ns);
         self.summary.look(&status, bound_ns);
         self.report.send_replace(Some(self.own_report(&status, bound_ns)));
-        for line in self.notices.of_status(&status, room.as_deref()) {
+        let current = room.as_deref().zip(status.entry).and_then(|(room, entry)| room.entry(entry));
+        let song_here = current.is_some_and(|entry| self.songs.path(&entry.track).is_some());
+        for line in self.notices.of_status(&status, song_here, room.as_deref()) {
             self.screen.tell(line);
         }
         if self.screen.is_live() {
@@ -236,6 +241,7 @@ impl Listening {
                 now,
                 bound_ns,
                 status: &status,
+                song_here,
                 here: &self.here.borrow(),
                 volume: self.volume,
                 muted: self.muted,

@@ -9,12 +9,17 @@ use crate::audio::{PlayerState, PlayerStatus};
 use crate::news::News;
 use crate::text;
 
+/// Looks (five a second) between two lines about underruns.
+const QUIET_LOOKS: u32 = 25;
+
 /// Turns news into lines, and notices by itself what comes about without a message.
 pub(super) struct Notices {
     json: bool,
     state: PlayerState,
     entry: Option<EntryId>,
     underruns: u64,
+    /// Looks until the next underrun is worth a line: a busy machine has many.
+    quiet_looks: u32,
     trouble: Option<String>,
     lost_leader: bool,
 }
@@ -27,6 +32,7 @@ impl Notices {
             state: PlayerState::Joining,
             entry: None,
             underruns: 0,
+            quiet_looks: 0,
             trouble: None,
             lost_leader: false,
         }
@@ -53,7 +59,8 @@ impl Notices {
                 format!("connection lost ({}); playing on from what is here", text::clean(why)),
             )),
             News::SongReady(track) => {
-                return self.silent_text(json!({"event": "song_ready", "track": track.to_string()}));
+                return self
+                    .silent_text(json!({"event": "song_ready", "track": track.to_string()}));
             }
             News::Leader { node, term, epoch } => {
                 let value = json!({"event": "leader", "node": node, "term": term, "epoch": epoch});
@@ -77,13 +84,24 @@ impl Notices {
         said.map(|(value, words)| self.say(value, words)).into_iter().collect()
     }
 
-    /// The lines for what has changed at the player: songs begin and end without any message.
-    pub fn of_status(&mut self, status: &PlayerStatus, room: Option<&Room>) -> Vec<String> {
+    /// The lines for what has changed at the player: songs begin and end without any message. `song_here`: all of the
+    /// current song is on this machine.
+    pub fn of_status(
+        &mut self,
+        status: &PlayerStatus,
+        song_here: bool,
+        room: Option<&Room>,
+    ) -> Vec<String> {
         let mut lines = Vec::new();
-        if status.state != self.state || status.entry != self.entry {
+        // A song that is here and late all the same is an underrun, which is told below.
+        let state = match status.state {
+            PlayerState::Starved if song_here => PlayerState::Playing,
+            state => state,
+        };
+        if state != self.state || status.entry != self.entry {
             let song = status.entry.and_then(|entry| room.and_then(|room| room.entry(entry)));
             let song_text = song.map_or_else(|| "a song".to_owned(), text::entry_song);
-            let words = match status.state {
+            let words = match state {
                 PlayerState::Joining => None,
                 PlayerState::Playing => Some(format!("playing {song_text}")),
                 PlayerState::Paused => Some("paused".to_owned()),
@@ -94,12 +112,12 @@ impl Notices {
                     Some("the queue is dry; add a song and it starts at once".to_owned())
                 }
             };
-            self.state = status.state;
+            self.state = state;
             self.entry = status.entry;
             if let Some(words) = words {
                 let value = json!({
                     "event": "state",
-                    "state": status.state.as_str(),
+                    "state": state.as_str(),
                     "entry": status.entry.map(|entry| entry.0),
                     "title": song.map(|song| &song.title),
                     "artist": song.map(|song| &song.artist),
@@ -107,13 +125,14 @@ impl Notices {
                 lines.push(self.say(value, words));
             }
         }
-        if status.underruns > self.underruns {
+        self.quiet_looks = self.quiet_looks.saturating_sub(1);
+        if status.underruns > self.underruns && (self.json || self.quiet_looks == 0) {
             let value = json!({"event": "underrun", "underruns": status.underruns});
-            lines.push(self.say(
-                value,
-                "the output ran dry for a moment; this machine is too busy".to_owned(),
-            ));
+            let times = text::count((status.underruns - self.underruns) as usize, "time");
+            let words = format!("the output ran dry {times}: this machine is too busy");
+            lines.push(self.say(value, words));
             self.underruns = status.underruns;
+            self.quiet_looks = QUIET_LOOKS;
         }
         if status.trouble != self.trouble {
             self.trouble.clone_from(&status.trouble);
@@ -235,14 +254,25 @@ mod tests {
     #[test]
     fn a_song_that_begins_by_itself_is_told_once() {
         let mut notices = Notices::new(false);
-        let status = PlayerStatus {
-            state: PlayerState::Playing,
-            entry: Some(EntryId(1)),
-            ..PlayerStatus::default()
-        };
-        assert_eq!(notices.of_status(&status, None), ["playing a song"]);
-        assert_eq!(notices.of_status(&status, None), Vec::<String>::new());
-        let next = PlayerStatus { entry: Some(EntryId(2)), underruns: 1, ..status };
-        assert_eq!(notices.of_status(&next, None).len(), 2);
+        let entry = Some(EntryId(1));
+        let status = PlayerStatus { state: PlayerState::Playing, entry, ..PlayerStatus::default() };
+        assert_eq!(notices.of_status(&status, true, None), ["playing a song"]);
+        assert_eq!(notices.of_status(&status, true, None), Vec::<String>::new());
+        let next = PlayerStatus { entry: Some(EntryId(2)), ..status };
+        assert_eq!(notices.of_status(&next, true, None), ["playing a song"]);
+    }
+
+    #[test]
+    fn a_song_that_is_late_is_not_one_that_is_missing() {
+        let mut notices = Notices::new(false);
+        let playing = PlayerStatus { state: PlayerState::Playing, ..PlayerStatus::default() };
+        notices.of_status(&playing, true, None);
+        let starved = PlayerStatus { state: PlayerState::Starved, underruns: 2, ..playing.clone() };
+        let late = notices.of_status(&starved, true, None);
+        assert_eq!(late, ["the output ran dry 2 times: this machine is too busy"]);
+        let again = PlayerStatus { underruns: 3, ..playing };
+        assert_eq!(notices.of_status(&again, true, None), Vec::<String>::new());
+        let missing = notices.of_status(&starved, false, None);
+        assert_eq!(missing, ["a song is not here yet; silent until it is"]);
     }
 }

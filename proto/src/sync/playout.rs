@@ -1,15 +1,19 @@
 //! Playing out in step: when a device's frames sound, and how to steer towards when they are due.
 //!
-//! [`DeviceClock`] turns a device's time stamps into a line *frame → raw clock*. [`Controller`] turns the error (when a
-//! frame sounds minus when it is due) into a resampling rate that nobody hears, or into a jump where that is hopeless.
+//! [`DeviceClock`] turns a device's time stamps into a line *frame → raw clock*. [`Controller`]
+//! turns the error (when a frame sounds minus when it is due) into a resampling rate that nobody
+//! hears, or into a jump where that is hopeless.
 //!
-//! The controller sees the error at the frame that is rendered next, which it knows exactly but for the device clock's
-//! noise. So there is no delay in the loop, and its gains only have to be slow enough to be inaudible.
+//! The controller sees the error at the frame that is rendered next, which it knows exactly but
+//! for the device clock's noise. So there is no delay in the loop, and its gains only have to be
+//! slow enough to be inaudible.
 
-/// When the frames of an output device sound, by the raw clock: a line that follows its time stamps.
+/// When the frames of an output device sound, by the raw clock: a line that follows its time
+/// stamps.
 ///
-/// A two-state Kalman filter (offset, drift). Stamps are noisy by about ±12 µs on a real card and ±100 µs where the
-/// pointer moves in steps; the measured spread of the innovations is what weighs them.
+/// A two-state Kalman filter (offset, drift). Stamps are noisy by about ±12 µs on a real card and
+/// ±100 µs where the pointer moves in steps; the measured spread of the innovations is what weighs
+/// them.
 #[derive(Clone, Debug)]
 pub struct DeviceClock {
     nominal_ns: f64,
@@ -21,7 +25,8 @@ pub struct DeviceClock {
     last_frame: u64,
     /// Offset from the nominal line through the base, at `last_frame`, ns.
     offset_ns: f64,
-    /// How much longer than nominal a frame lasts, as a ratio. Survives a restart: it is the crystal's.
+    /// How much longer than nominal a frame lasts, as a ratio. Survives a restart: it is the
+    /// crystal's.
     drift: f64,
     /// Covariance of (offset, drift).
     p: [[f64; 2]; 2],
@@ -38,12 +43,14 @@ const DRIFT_SIGMA: f64 = 60e-6;
 /// How fast offset (ns/√s) and drift (1/√s) wander; the drift's is that of a crystal that warms up.
 const OFFSET_WANDER_NS: f64 = 200.0;
 const DRIFT_WANDER: f64 = 1e-8;
-/// Stamps this far off are no noise. So many in a row mean that the device moved: frames were lost, or it stood still.
+/// Stamps this far off are no noise. So many in a row mean that the device moved: frames were
+/// lost, or it stood still.
 const STRANGE_NS: f64 = 2e6;
 const STRANGE_IN_A_ROW: u32 = 4;
 
 impl DeviceClock {
-    /// For a device with `rate` frames a second whose first `settle` stamps after a start or an underrun are wrong.
+    /// For a device with `rate` frames a second whose first `settle` stamps after a start or an
+    /// underrun are wrong.
     pub fn new(rate: u32, settle: u32) -> Self {
         Self {
             nominal_ns: 1e9 / f64::from(rate),
@@ -68,7 +75,8 @@ impl DeviceClock {
         self.strange = 0;
     }
 
-    /// Whether there is a line. From exact stamps one is enough; noisy ones are averaged a little first.
+    /// Whether there is a line. From exact stamps one is enough; noisy ones are averaged a little
+    /// first.
     pub fn ready(&self) -> bool {
         self.taken > if self.settle == 0 { 0 } else { 1 }
     }
@@ -78,7 +86,8 @@ impl DeviceClock {
         -self.drift * 1e6
     }
 
-    /// Takes a stamp: `frame` sounds at `raw_ns`. Returns false if the device moved off its line, which begins anew.
+    /// Takes a stamp: `frame` sounds at `raw_ns`. Returns false if the device moved off its line,
+    /// which begins anew.
     pub fn observe(&mut self, frame: u64, raw_ns: i64) -> bool {
         if self.to_drop > 0 {
             self.to_drop -= 1;
@@ -172,10 +181,12 @@ pub enum Steering {
     Jump,
 }
 
-/// From the playout error to a rate: proportional and integral, bounded, and slow enough to be inaudible.
+/// From the playout error to a rate: proportional and integral, bounded, and slow enough to be
+/// inaudible.
 ///
-/// 500 ppm are 0.9 cents. A 1 ms error is under 0.25 ms after 4 s. An error that steering could only remove in many seconds
-/// jumps: one crossfade of 5 ms is better than being an audible echo of the others for long.
+/// 500 ppm are 0.9 cents. A 1 ms error is under 0.25 ms after 4 s. An error that steering could
+/// only remove in many seconds jumps: one crossfade of 5 ms is better than being an audible echo
+/// of the others for long.
 #[derive(Clone, Debug, Default)]
 pub struct Controller {
     rate_ppm: f64,
@@ -204,9 +215,9 @@ impl Controller {
         self.over_s = 0.0;
     }
 
-    /// The error `error_ns` of the next frame, positive if it sounds later than it is due; `estimated_ppm`, by how much faster
-    /// than nominal the device's frames have to be played by what is known of its clock and shared time;
-    /// and `dt_s`, how long the last rate held.
+    /// The error `error_ns` of the next frame, positive if it sounds later than it is due;
+    /// `estimated_ppm`, by how much faster than nominal the device's frames have to be played by
+    /// what is known of its clock and shared time; and `dt_s`, how long the last rate held.
     pub fn steer(&mut self, error_ns: f64, estimated_ppm: f64, dt_s: f64) -> Steering {
         self.over_s = if error_ns.abs() > JUMP_ERROR_NS { self.over_s + dt_s } else { 0.0 };
         if self.over_s >= JUMP_AFTER_S {

@@ -1,0 +1,187 @@
+//! The deck: the songs, the one voice that plays them, and the fades between what does not follow
+//! by itself.
+
+use jam_proto::event::Entry;
+use jam_proto::room::Room;
+use jam_proto::time::SharedTime;
+
+use super::fade::Fade;
+use super::library::Library;
+use super::plan::{Due, Playhead, Song};
+use super::resample::Resampler;
+use super::voice::{Part, Voice};
+
+/// Plays what is due.
+pub struct Deck {
+    /// The songs on this machine.
+    pub library: Library,
+    rate: u32,
+    fade: Fade,
+    voice: Option<Voice>,
+    /// When the song that the voice plays ends by itself.
+    ends: SharedTime,
+    spare: Vec<Resampler>,
+}
+
+/// Resamplers kept for the next song of their rate.
+const SPARE_MAX: usize = 2;
+
+impl Deck {
+    /// For a device of `rate` frames a second.
+    pub fn new(library: Library, rate: u32) -> Self {
+        Self {
+            library,
+            rate,
+            fade: Fade::new(rate),
+            voice: None,
+            ends: SharedTime(0),
+            spare: Vec::new(),
+        }
+    }
+
+    /// The device is another one.
+    pub fn set_rate(&mut self, rate: u32) {
+        self.stop();
+        self.spare.clear();
+        self.fade = Fade::new(rate);
+        self.rate = rate;
+    }
+
+    /// Makes the voice play what is due at the playhead, at about `step` flicks for each device
+    /// frame. Returns whether it does.
+    pub fn tune(
+        &mut self,
+        room: &Room,
+        due: &Due,
+        playhead: Playhead,
+        step: f64,
+        now_ns: i64,
+    ) -> bool {
+        let (Some(song), Some(entry)) = (due.sounding(), room.at(playhead.time()).entry) else {
+            self.fade_out();
+            return false;
+        };
+        let ends = due.origin + song.length();
+        let follows = self.ends == due.origin;
+        if let Some(voice) = &mut self.voice {
+            if voice.entry() == song.entry && self.ends == ends {
+                self.splice(room, now_ns);
+                return true;
+            }
+            if follows && voice.next_entry() == Some(song.entry) {
+                // The one that ended won't be needed soon.
+                drop(voice.promote());
+                self.ends = ends;
+                return true;
+            }
+        }
+        let seamless = follows && self.voice.is_some();
+        self.fade_out();
+        let Some(sound) = self.library.take(entry, now_ns) else { return false };
+        let Some(resampler) = self.resampler(song, now_ns) else { return false };
+        let at = due.frame_at(playhead);
+        let part = Part { entry: song.entry, frames: song.frames, sound };
+        self.voice = Some(Voice::begin(resampler, part, at, step * song.frames_per_flick()));
+        self.ends = ends;
+        // A song's own beginning is not softened.
+        if seamless || at < 1.0 {
+            self.fade.at_once();
+        } else {
+            self.fade.up();
+        }
+        true
+    }
+
+    /// Renders what is due at the playhead, at `step` flicks for each device frame, or silence,
+    /// and the fades.
+    pub fn render(&mut self, out: &mut [f32], due: &Due, playhead: Playhead, step: f64) {
+        match (&mut self.voice, due.sounding()) {
+            (Some(voice), Some(song)) => {
+                voice.render(out, due.frame_at(playhead), step * song.frames_per_flick())
+            }
+            _ => out.fill(0.0),
+        }
+        self.fade.apply(out);
+    }
+
+    /// The voice ends; what it would have gone on with fades out.
+    pub fn fade_out(&mut self) {
+        if let Some(voice) = &mut self.voice {
+            let step = f64::from(voice.rate()) / f64::from(self.rate);
+            self.fade.out(|tail| voice.render_on(tail, step));
+        }
+        self.end_voice();
+    }
+
+    /// The voice ends; what sounded instead of it fades out: `tail` fills in how that went on.
+    pub fn replace(&mut self, tail: impl FnOnce(&mut [f32])) {
+        self.end_voice();
+        self.fade.out(tail);
+    }
+
+    /// Silence at once.
+    pub fn stop(&mut self) {
+        self.end_voice();
+        self.fade.clear();
+    }
+
+    /// Opens what is current and what follows, since that may take a while.
+    pub fn prepare(&mut self, room: &Room, playhead: Playhead, now_ns: i64) {
+        let current = room.at(playhead.time()).entry;
+        let following = room.next_after(playhead.time(), 1).into_iter().map(|(_, entry)| entry);
+        for entry in current.into_iter().chain(following) {
+            if !self.plays(entry) {
+                self.library.prepare(entry, now_ns);
+            }
+        }
+    }
+
+    fn plays(&self, entry: &Entry) -> bool {
+        self.voice
+            .as_ref()
+            .is_some_and(|voice| voice.entry() == entry.id || voice.next_entry() == Some(entry.id))
+    }
+
+    /// Puts what follows by itself onto the voice's tape, if it can.
+    fn splice(&mut self, room: &Room, now_ns: i64) {
+        let Some(voice) = self.voice.as_mut().filter(|voice| voice.wants_next()) else { return };
+        let (next, _) = Due::at(room, self.ends);
+        let spliceable = |song: &Song| song.rate == voice.rate() && next.origin == self.ends;
+        let Some(song) = next.sounding().filter(spliceable) else { return };
+        if let Some(entry) = room.at(self.ends).entry
+            && let Some(sound) = self.library.take(entry, now_ns)
+        {
+            voice.chain(Part { entry: song.entry, frames: song.frames, sound });
+        }
+    }
+
+    fn resampler(&mut self, song: Song, now_ns: i64) -> Option<Resampler> {
+        if let Some(index) = self.spare.iter().position(|spare| spare.in_rate() == song.rate) {
+            return Some(self.spare.remove(index));
+        }
+        match Resampler::new(song.rate, self.rate) {
+            Ok(resampler) => Some(resampler),
+            Err(error) => {
+                tracing::warn!(
+                    "can't play {} Hz on a device of {} Hz: {error}",
+                    song.rate,
+                    self.rate
+                );
+                self.library.refuse(song.track, now_ns);
+                None
+            }
+        }
+    }
+
+    fn end_voice(&mut self) {
+        let Some(voice) = self.voice.take() else { return };
+        let (resampler, parts) = voice.end_it();
+        if self.spare.len() >= SPARE_MAX {
+            self.spare.remove(0);
+        }
+        self.spare.push(resampler);
+        for part in parts {
+            self.library.give_back(part.entry, part.sound);
+        }
+    }
+}
