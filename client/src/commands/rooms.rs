@@ -1,6 +1,6 @@
 //! Making rooms and looking at them.
 
-use jam_proto::ids::{EntryId, RoomCode, check_room_name};
+use jam_proto::ids::{RoomCode, check_room_name};
 use jam_proto::wire::v1 as wire;
 use serde_json::{Value, json};
 
