@@ -18,6 +18,9 @@ use serde_json::Value;
 /// machines that run tests are busy.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The exit code of `jam` if the outcome is not known.
+const UNKNOWN: i32 = 3;
+
 /// Nodes on this machine.
 pub struct Cluster {
     dir: PathBuf,
@@ -33,9 +36,11 @@ impl Cluster {
         // Held until all are known, so that no two get the same.
         let held: Vec<TcpListener> =
             (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
-        let ports = held.iter().map(|held| Ok(held.local_addr()?.port())).collect::<io::Result<_>>()?;
+        let ports =
+            held.iter().map(|held| Ok(held.local_addr()?.port())).collect::<io::Result<_>>()?;
         drop(held);
-        let mut cluster = Self { dir: dir.to_owned(), bin, ports, nodes: (0..count).map(|_| None).collect() };
+        let mut cluster =
+            Self { dir: dir.to_owned(), bin, ports, nodes: (0..count).map(|_| None).collect() };
         for node in 1..=count {
             cluster.start_node(node)?;
         }
@@ -45,11 +50,21 @@ impl Cluster {
 
     /// Starts a node (counted from 1) that is down.
     pub fn start_node(&mut self, node: usize) -> anyhow::Result<()> {
-        let address = |n: usize| format!("127.0.0.1:{}", self.ports[n]);
-        let peers: Vec<String> = (0..self.ports.len()).map(|n| format!("{}={}", n + 1, address(n))).collect();
-        let log = File::options().create(true).append(true).open(self.dir.join(format!("node{node}.log")))?;
+        let peers: Vec<String> =
+            (1..=self.ports.len()).map(|n| format!("{n}={}", self.address(n))).collect();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.join(format!("node{node}.log")))?;
         let child = Command::new(self.bin.join("jamd"))
-            .args(["--id", &node.to_string(), "--listen", &address(node - 1), "--peers", &peers.join(",")])
+            .args([
+                "--id",
+                &node.to_string(),
+                "--listen",
+                &self.address(node),
+                "--peers",
+                &peers.join(","),
+            ])
             .arg("--data")
             .arg(self.dir.join(format!("node{node}")))
             .stdin(Stdio::null())
@@ -79,54 +94,76 @@ impl Cluster {
         self.nodes.iter().flatten().map(Child::id)
     }
 
-    /// Where a node is reached.
+    /// The servers, as `--servers` takes them.
+    pub fn servers(&self) -> String {
+        let all: Vec<String> = (1..=self.ports.len()).map(|node| self.address(node)).collect();
+        all.join(",")
+    }
+
+    /// Where a node listens.
     pub fn address(&self, node: usize) -> String {
         format!("127.0.0.1:{}", self.ports[node - 1])
     }
 
-    /// Waits until every node runs, answers, and has applied what the leader has.
-    pub fn wait_until_caught_up(&mut self) -> anyhow::Result<()> {
-        self.wait_for_leader()?;
-        wait_until("the nodes to catch up", || {
-            let status = self.jam(&["cluster", "status"])?;
-            let Some(nodes) = status["nodes"].as_array() else { return Ok(None) };
-            let applied: Vec<_> = nodes.iter().map(|node| node["applied"].as_u64()).collect();
-            let alive = nodes.iter().all(|node| node["alive"] == true);
-            Ok((alive && applied.iter().all(|index| *index == applied[0])).then_some(()))
+    /// Waits until every node answers and has applied what the leader has.
+    pub fn wait_for_all(&self) -> anyhow::Result<()> {
+        wait_until("all nodes to be up to date", || {
+            let status = self.status()?;
+            let nodes = status["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+            let applied = |node: &Value| node["applied"].as_u64();
+            let level = nodes
+                .iter()
+                .all(|node| node["alive"] == true && applied(node) == applied(&nodes[0]));
+            Ok((level && nodes.len() == self.ports.len()).then_some(()))
         })
     }
 
-    /// The servers, as `--servers` takes them.
-    pub fn servers(&self) -> String {
-        let all: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-        all.join(",")
+    /// What `jam cluster status` says; null if nobody answers.
+    fn status(&self) -> anyhow::Result<Value> {
+        let output = self.command("host").args(["--json", "cluster", "status"]).output()?;
+        Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
     }
 
     /// The node that leads, as soon as one of those that run does.
     pub fn wait_for_leader(&mut self) -> anyhow::Result<usize> {
         wait_until("a leader", || {
             for node in 1..=self.nodes.len() {
-                let ended = self.nodes[node - 1].as_mut().map(Child::try_wait).transpose()?.flatten();
+                let ended =
+                    self.nodes[node - 1].as_mut().map(Child::try_wait).transpose()?.flatten();
                 if let Some(status) = ended {
-                    let log = fs::read_to_string(self.dir.join(format!("node{node}.log"))).unwrap_or_default();
+                    let log = fs::read_to_string(self.dir.join(format!("node{node}.log")))
+                        .unwrap_or_default();
                     let last: Vec<&str> = log.lines().rev().take(5).collect();
                     bail!("node {node} ended with {status}: {last:?}");
                 }
             }
-            let Ok(status) = self.jam(&["cluster", "status"]) else { return Ok(None) };
-            let leader = status["leader"].as_u64().unwrap_or(0) as usize;
+            let leader = self.status()?["leader"].as_u64().unwrap_or(0) as usize;
             // Until a new one is elected, nodes still name the one that is gone.
-            Ok((1..=self.nodes.len()).contains(&leader).then_some(leader).filter(|n| self.nodes[n - 1].is_some()))
+            Ok((1..=self.nodes.len())
+                .contains(&leader)
+                .then_some(leader)
+                .filter(|n| self.nodes[n - 1].is_some()))
         })
     }
 
-    /// Runs `jam` as user `host`; answers the last JSON line it printed.
+    /// Runs `jam` as user `host`; answers the last JSON line it printed. Repeats it as people would: while
+    /// there is no majority nothing was changed, and what is unknown is applied at most once.
     pub fn jam(&self, args: &[&str]) -> anyhow::Result<Value> {
-        let output = self.command("host").arg("--json").args(args).stdin(Stdio::null()).output()?;
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "jam {args:?} ended with {}: {out}{err}", output.status);
-        let last = out.lines().last().unwrap_or("null");
-        serde_json::from_str(last).with_context(|| format!("jam {args:?} printed no JSON: {out}"))
+        wait_until(&format!("jam {args:?} to be acknowledged"), || {
+            let output =
+                self.command("host").arg("--json").args(args).stdin(Stdio::null()).output()?;
+            let (out, err) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let last = serde_json::from_str(out.lines().last().unwrap_or("null"))
+                .with_context(|| format!("jam {args:?} printed no JSON: {out}{err}"))?;
+            if output.status.success() {
+                return Ok(Some(last));
+            }
+            let later =
+                out.contains(r#""code":"no_quorum""#) || output.status.code() == Some(UNKNOWN);
+            ensure!(later, "jam {args:?} ended with {}: {out}{err}", output.status);
+            Ok(None)
+        })
     }
 
     /// Somebody who joins `room`, on a sound card in software that is `drift_ppm` off.
@@ -179,7 +216,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Its process id.
+    /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -192,7 +229,11 @@ impl Listener {
     }
 
     /// Waits until the trace's last line is as wanted.
-    pub fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+    pub fn wait_for(
+        &mut self,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
         wait_until(&format!("{} {what}", self.user), || {
             if let Some(status) = self.child.try_wait()? {
                 let said = fs::read_to_string(self.wav.with_extension("err")).unwrap_or_default();
@@ -205,7 +246,8 @@ impl Listener {
     /// Waits until the listener has played for `secs` from now on.
     pub fn play_on(&mut self, secs: f64) -> anyhow::Result<()> {
         let until = monotonic_ns() + (secs * 1e9) as i64;
-        let played = |line: &Value| line["state"] == "playing" && line["mono_ns"].as_i64() >= Some(until);
+        let played =
+            |line: &Value| line["state"] == "playing" && line["mono_ns"].as_i64() >= Some(until);
         self.wait_for("playing on", played).map(drop)
     }
 
@@ -224,7 +266,10 @@ impl Drop for Listener {
 }
 
 /// Looks again and again until there is something to see, or [`PATIENCE`] is over.
-pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+pub fn wait_until<T>(
+    what: &str,
+    mut look: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
     let begun = Instant::now();
     loop {
         if let Some(found) = look()? {

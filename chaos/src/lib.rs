@@ -5,3 +5,4 @@ pub mod cluster;
 pub mod ear;
 pub mod promises;
 pub mod testsong;
+pub mod witness;

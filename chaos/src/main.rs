@@ -29,7 +29,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Judge what listeners heard.
-    #[command(after_help = "Example: jam-chaos sound --song docs/tunes/*.opus --heard ann.wav --heard bob.wav")]
+    #[command(
+        after_help = "Example: jam-chaos sound --song docs/tunes/*.opus --heard ann.wav --heard bob.wav"
+    )]
     Sound(Sound),
     /// Measure a cluster of three on this machine and print a table; `scripts/bench` calls it.
     #[command(after_help = "Example: jam-chaos bench --song docs/tunes/*.mp3 --secs 5 --trials 5")]
@@ -95,8 +97,11 @@ fn main() -> ExitCode {
 
 fn judge(sound: &Sound) -> anyhow::Result<u8> {
     let songs = sound.songs.iter().map(|path| read_song(path)).collect::<Result<Vec<_>, _>>()?;
-    let listeners =
-        sound.heard.iter().map(|path| listener(path, &songs)).collect::<anyhow::Result<Vec<_>>>()?;
+    let listeners = sound
+        .heard
+        .iter()
+        .map(|path| listener(path, &songs))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let report = report(&listeners, sound.leader_lost);
     if sound.json {
         println!("{}", serde_json::to_string(&report)?);
@@ -121,6 +126,7 @@ fn listener(path: &Path, songs: &[Song]) -> anyhow::Result<Listener> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(error.into()),
     };
-    let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let name =
+        path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     Ok(Listener { name, heard, trace })
 }

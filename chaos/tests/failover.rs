@@ -40,7 +40,8 @@ impl Jam {
     fn add(&mut self, name: &str, sample_rate: u32, secs: f64) {
         let path = self.dir.path().join(name);
         make_song(&path, self.songs.len() as u64 + 100, sample_rate, secs);
-        let added = self.cluster.jam(&["add", &self.room, &path.display().to_string()]).expect("added");
+        let added =
+            self.cluster.jam(&["add", &self.room, &path.display().to_string()]).expect("added");
         assert_eq!(added["sample_rate"], sample_rate, "{added}");
         self.entries.push(added["entry"].as_u64().expect("an entry"));
         self.songs.push(path);
@@ -65,9 +66,11 @@ impl Jam {
 
     /// Has the listeners leave and judges what they heard.
     fn judge(&self, listeners: [Listener; 2], leader_lost_ns: i64) -> [Heard; 2] {
-        let songs: Vec<_> = self.songs.iter().map(|path| read_song(path).expect("a song")).collect();
+        let songs: Vec<_> =
+            self.songs.iter().map(|path| read_song(path).expect("a song")).collect();
         let judged = listeners.map(|listener| {
-            let (user, wav, trace) = (listener.user.clone(), listener.wav.clone(), listener.trace.clone());
+            let (user, wav, trace) =
+                (listener.user.clone(), listener.wav.clone(), listener.trace.clone());
             assert!(listener.leave().expect("left").success());
             let recording = Recording::open(&wav).expect("a recording");
             let heard = listen(&Reference::new(songs.clone(), recording.sample_rate), recording);
@@ -78,9 +81,18 @@ impl Jam {
         let said = report(&judged, Some(leader_lost_ns));
         println!("{said}");
         for listener in &judged {
-            assert_eq!(broken(&listener.heard, 0), Vec::<String>::new(), "{}:\n{said}", listener.name);
+            assert_eq!(
+                broken(&listener.heard, 0),
+                Vec::<String>::new(),
+                "{}:\n{said}",
+                listener.name
+            );
             let trace = listener.trace.expect("set above");
-            assert!(trace.compared > 50 && trace.max_ns < trace::OFF_MAX_NS, "{}: {trace:?}", listener.name);
+            assert!(
+                trace.compared > 50 && trace.max_ns < trace::OFF_MAX_NS,
+                "{}: {trace:?}",
+                listener.name
+            );
         }
         let together = said.skews[0].all.as_ref().expect("heard together");
         assert!(together.max_ns < SKEW_MAX_NS && together.apart <= 2, "{said}");
@@ -90,7 +102,12 @@ impl Jam {
 
 fn make_song(path: &Path, seed: u64, sample_rate: u32, secs: f64) {
     let plain = path.with_extension("plain.wav");
-    let spec = hound::WavSpec { channels: 1, sample_rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
     let mut wav = hound::WavWriter::create(&plain, spec).expect("created");
     for sample in position_coded(seed, sample_rate, secs) {
         wav.write_sample((sample * 24_000.0) as i16).expect("written");
@@ -149,7 +166,10 @@ fn the_music_goes_on_without_leader_and_without_cluster() {
     let resumed = jam.command("status");
     assert_eq!(entries(&resumed["queue"]), jam.entries, "{resumed}");
     assert_eq!(resumed["playing"], true, "{resumed}");
-    assert!(resumed["revision"].as_u64() >= acknowledged["revision"].as_u64(), "{resumed} after {acknowledged}");
+    assert!(
+        resumed["revision"].as_u64() >= acknowledged["revision"].as_u64(),
+        "{resumed} after {acknowledged}"
+    );
     for listener in &mut listeners {
         listener.play_on(3.0).expect("playing");
     }
@@ -181,14 +201,16 @@ fn the_end_of_a_song_needs_no_leader() {
     }
     jam.command("play");
     let first = jam.entries[0];
-    let near_end = |line: &Value| line["entry"] == first && line["frame"].as_u64() > Some(44_100 * 12 + 4_410);
+    let near_end =
+        |line: &Value| line["entry"] == first && line["frame"].as_u64() > Some(44_100 * 12 + 4_410);
     for listener in &mut listeners {
         listener.wait_for("near the end of the first song", near_end).expect("playing");
     }
     let (_, lost_ns) = jam.kill_leader();
     let last = jam.entries[2];
     for listener in &mut listeners {
-        let there = |line: &Value| line["entry"] == last && line["frame"].as_u64() > Some(44_100 * 3);
+        let there =
+            |line: &Value| line["entry"] == last && line["frame"].as_u64() > Some(44_100 * 3);
         listener.wait_for("in the third song", there).expect("playing");
     }
     let status = jam.command("status");

@@ -41,7 +41,10 @@ fn skew_is_read_as_it_is() {
 fn a_phase_that_moves_is_seen_moving() {
     let one = song(22, 48_000, 30.0);
     let at_ns = BEGIN_NS + 5_000_000_000;
-    assert!(phase_change(&hear(&one, &steady(&one, 0.0, 0.0, 11.0)), at_ns).expect("played").max_ns < 2000);
+    assert!(
+        phase_change(&hear(&one, &steady(&one, 0.0, 0.0, 11.0)), at_ns).expect("played").max_ns
+            < 2000
+    );
 
     // 200 ppm slow for two seconds: 0.4 ms in all, and no jump.
     let mut stage = Stage::new(0.0);
@@ -71,7 +74,9 @@ fn a_trace_is_held_against_the_sound() {
             )
         };
         let mut text: Vec<String> = (0..40).map(line).collect();
-        text.push(r#"{"mono_ns":1,"entry":null,"track":null,"frame":null,"state":"joining"}"#.to_owned());
+        text.push(
+            r#"{"mono_ns":1,"entry":null,"track":null,"frame":null,"state":"joining"}"#.to_owned(),
+        );
         // Cut off by a kill.
         text.push(r#"{"mono_ns":17,"shar"#.to_owned());
         text.join("\n")
@@ -87,10 +92,17 @@ fn a_trace_is_held_against_the_sound() {
 #[test]
 fn a_report_says_what_broke() {
     let one = song(24, 48_000, 30.0);
-    let listener = |name: &str, stage: &Stage| Listener { name: name.to_owned(), heard: hear(&one, stage), trace: None };
+    let listener = |name: &str, stage: &Stage| Listener {
+        name: name.to_owned(),
+        heard: hear(&one, stage),
+        trace: None,
+    };
     let good = steady(&one, 80.0, 0.0, 11.0);
     let lost = Some(BEGIN_NS + 5_000_000_000);
-    let held = report(&[listener("ann", &good), listener("bob", &steady(&one, -60.0, 0.000_05, 11.0))], lost);
+    let held = report(
+        &[listener("ann", &good), listener("bob", &steady(&one, -60.0, 0.000_05, 11.0))],
+        lost,
+    );
     assert_eq!((held.broken, held.open), (vec![], vec![]));
 
     let mut bad = Stage::new(0.0);
@@ -99,9 +111,20 @@ fn a_report_says_what_broke() {
     let at = bad.now();
     bad.play(&one, at + 1.0 + 0.003, 6.0);
     let broken = report(&[listener("ann", &good), listener("bob", &bad)], lost).broken;
-    assert!(broken.iter().any(|what| what == "bob: a gap of 10.0 ms at 4.000 s, at 0:05.000 of song 24"), "{broken:?}");
-    assert!(broken.iter().any(|what| what.starts_with("bob: 3.000 ms were left out at 4.0")), "{broken:?}");
-    assert!(broken.iter().any(|what| what.starts_with("ann and bob were 3.000 ms apart at p99")), "{broken:?}");
+    assert!(
+        broken
+            .iter()
+            .any(|what| what == "bob: a gap of 10.0 ms at 4.000 s, at 0:05.000 of song 24"),
+        "{broken:?}"
+    );
+    assert!(
+        broken.iter().any(|what| what.starts_with("bob: 3.000 ms were left out at 4.0")),
+        "{broken:?}"
+    );
+    assert!(
+        broken.iter().any(|what| what.starts_with("ann and bob were 3.000 ms apart at p99")),
+        "{broken:?}"
+    );
 }
 
 #[test]
@@ -130,7 +153,10 @@ fn songs_of_every_format_are_recognised() {
             .expect("these tests need ffmpeg; scripts/test installs it");
         assert!(status.success());
         let song = jam_chaos::ear::read_song(&path).expect("a song");
-        assert_eq!(song.track, blake3::hash(&std::fs::read(&path).expect("there")).to_hex().to_string());
+        assert_eq!(
+            song.track,
+            blake3::hash(&std::fs::read(&path).expect("there")).to_hex().to_string()
+        );
         let heard = hear(&song, &steady(&song, 80.0, 0.0, 5.0));
         assert_eq!((heard.gaps.len(), heard.jumps.len(), heard.damage.len()), (0, 0, 0), "{name}");
         let (_, at) = heard.position_at(BEGIN_NS + 3_000_000_000).expect("something sounds");

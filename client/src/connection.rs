@@ -31,7 +31,7 @@ const STATUS_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The servers are asked this far apart, so that a healthy first one spares the others the work.
 const PROBE_STAGGER: Duration = Duration::from_millis(40);
 /// How long answers that name no leader wait for one that does.
-const LEADERLESS_PATIENCE: Duration = Duration::from_millis(300);
+const LEADERLESS_PATIENCE: Duration = Duration::from_millis(200);
 /// One attempt at a call. A node answers within this or says `unknown` itself; a stopped process does neither.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
 /// What a node gets less than we wait, so that its own `unknown` comes before we give up on it.

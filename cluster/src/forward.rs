@@ -26,9 +26,9 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::shard::{Group, ProposeError, Standing};
 
-/// How long a request waits for a leader. An election takes a third of it; and without a quorum
-/// every edit is to be refused within a second.
-const PATIENCE: Duration = Duration::from_millis(700);
+/// How long a request waits for a leader. An election takes half of it; and without a quorum every
+/// edit is to be refused within a second, a client's own look around for a leader included.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Between two attempts, if nothing else wakes.
 const RETRY_EVERY: Duration = Duration::from_millis(25);
 /// How long the leader's answer may travel after its own deadline.

@@ -51,7 +51,10 @@ impl Sound {
             let ping = 0.25 * (-t * 14.0).exp() * (TAU * 14.0 * hertz * t).sin();
             let bend = bright * (-t * 2.2).exp() * (TAU * hertz * t + ping).sin();
             let tremble = 1.0 - 0.06 * (TAU * 4.3 * t).sin();
-            0.5 * tremble * swell(t, 0.004, note.secs, 0.25) * (-t / decay).exp() * (TAU * hertz * t + bend).sin()
+            0.5 * tremble
+                * swell(t, 0.004, note.secs, 0.25)
+                * (-t / decay).exp()
+                * (TAU * hertz * t + bend).sin()
         });
     }
 
@@ -88,7 +91,9 @@ impl Sound {
         let hertz = note.hertz();
         self.add(note, note.secs + 2.5, |t| {
             let bend = (0.9 + note.force) * (-t * 3.5).exp() * (TAU * 3.51 * hertz * t).sin();
-            0.35 * swell(t, 0.003, note.secs + 2.0, 0.5) * (-t * 1.4).exp() * (TAU * hertz * t + bend).sin()
+            0.35 * swell(t, 0.003, note.secs + 2.0, 0.5)
+                * (-t * 1.4).exp()
+                * (TAU * hertz * t + bend).sin()
         });
     }
 
@@ -115,7 +120,8 @@ impl Sound {
     pub fn bass(&mut self, note: Note) {
         let hertz = note.hertz();
         self.add(note, note.secs + 0.2, |t| {
-            let tone = (TAU * hertz * t).sin() + 0.35 * (-t * 3.0).exp() * (2.0 * TAU * hertz * t).sin();
+            let tone =
+                (TAU * hertz * t).sin() + 0.35 * (-t * 3.0).exp() * (2.0 * TAU * hertz * t).sin();
             0.7 * (1.3 * tone).tanh() * swell(t, 0.008, note.secs, 0.12) * (-t * 0.7).exp()
         });
     }
@@ -137,7 +143,9 @@ impl Sound {
         self.add(note, note.secs * 4.0, |t| {
             bright += upper * (noise.next() - bright);
             dull += lower * (bright - dull);
-            0.8 * (bright - dull) * swell(t, 0.012, note.secs * 3.0, note.secs) * (-t / note.secs).exp()
+            0.8 * (bright - dull)
+                * swell(t, 0.012, note.secs * 3.0, note.secs)
+                * (-t / note.secs).exp()
         });
     }
 

@@ -23,7 +23,11 @@ use score::{Piece, lantern_street, slow_tide};
 
 fn main() -> anyhow::Result<()> {
     let folder = PathBuf::from(std::env::args_os().nth(1).context("name the folder to write to")?);
-    pack(&lantern_street(44_100), &folder.join("lantern-street.mp3"), &["-c:a", "libmp3lame", "-q:a", "5"])?;
+    pack(
+        &lantern_street(44_100),
+        &folder.join("lantern-street.mp3"),
+        &["-c:a", "libmp3lame", "-q:a", "5"],
+    )?;
     pack(&slow_tide(48_000), &folder.join("slow-tide.opus"), &["-c:a", "libopus", "-b:a", "96k"])
 }
 

@@ -60,7 +60,13 @@ impl Band {
     }
 
     fn piece(self, title: &'static str, number: &'static str) -> Piece {
-        Piece { title, number, sample_rate: self.near.rate as u32, dry: self.near.frames, wet: self.far.frames }
+        Piece {
+            title,
+            number,
+            sample_rate: self.near.rate as u32,
+            dry: self.near.frames,
+            wet: self.far.frames,
+        }
     }
 }
 
@@ -104,8 +110,11 @@ pub fn lantern_street(rate: u32) -> Piece {
     for bar in 0..bars {
         let (section, of_section) = (bar / 4, bar % 4);
         let chord = if matches!(section, 3 | 4) { &BRIDGE[of_section] } else { &VERSE[of_section] };
-        let strikes: &[(f32, f32, f32)] =
-            if bar % 2 == 0 { &[(0.0, 1.6, 0.3), (2.5, 1.2, 0.22)] } else { &[(0.0, 0.9, 0.28), (1.5, 1.9, 0.24)] };
+        let strikes: &[(f32, f32, f32)] = if bar % 2 == 0 {
+            &[(0.0, 1.6, 0.3), (2.5, 1.2, 0.22)]
+        } else {
+            &[(0.0, 0.9, 0.28), (1.5, 1.9, 0.24)]
+        };
         for (beat, beats, force) in strikes {
             for (voice, key) in chord[1..].iter().enumerate() {
                 // Chords are rolled a little, from below.
@@ -115,7 +124,9 @@ pub fn lantern_street(rate: u32) -> Piece {
             }
         }
         if bar >= 2 {
-            for (beat, key, beats) in [(0.0, chord[0], 1.4), (1.5, chord[0] + 12.0, 0.4), (2.5, chord[0], 1.2)] {
+            for (beat, key, beats) in
+                [(0.0, chord[0], 1.4), (1.5, chord[0] + 12.0, 0.4), (2.5, chord[0], 1.2)]
+            {
                 let note = band.note(bar, (beat, key, beats), 0.34, 0.0);
                 band.near.bass(note);
             }
@@ -129,7 +140,8 @@ pub fn lantern_street(rate: u32) -> Piece {
         let shuffle = 0.16;
         for eighth in 0..8 {
             let late = if eighth % 2 == 1 { shuffle } else { 0.0 };
-            let (force, bright, beats) = if eighth % 4 == 2 { (0.24, 0.25, 0.16) } else { (0.09, 0.9, 0.05) };
+            let (force, bright, beats) =
+                if eighth % 4 == 2 { (0.24, 0.25, 0.16) } else { (0.09, 0.9, 0.05) };
             let note = band.note(bar, (eighth as f32 / 2.0 + late, bright, beats), force, 0.3);
             band.both(note, 0.3, |sound, note, noise| sound.brush(note, noise));
         }
@@ -199,7 +211,8 @@ pub fn slow_tide(rate: u32) -> Piece {
             let accent = if eighth == 0 { 0.46 } else { 0.32 };
             let pan = 0.6 * (*step as f32 / 5.0 - 0.5);
             let up = if bar >= 16 && eighth % 3 == 2 { 12.0 } else { 0.0 };
-            let note = band.note(bar, (eighth as f32 / 2.0, chord[*step] + up, 1.6), accent * tide, pan);
+            let note =
+                band.note(bar, (eighth as f32 / 2.0, chord[*step] + up, 1.6), accent * tide, pan);
             band.both(note, 0.5, |sound, note, noise| sound.string(note, noise));
         }
         if bar >= 4 && bar < bars - 2 {

@@ -6,7 +6,9 @@ use anyhow::Context;
 use jam_proto::ids::RoomCode;
 use jam_proto::wire::v1::command::Kind;
 use jam_proto::wire::v1::rooms_client::RoomsClient;
-use jam_proto::wire::v1::{Command, CreateRoom, OpenSessionRequest, Pause, Play, SubmitReply, SubmitRequest};
+use jam_proto::wire::v1::{
+    Command, CreateRoom, OpenSessionRequest, Pause, Play, SubmitReply, SubmitRequest,
+};
 use tonic::transport::{Channel, Endpoint};
 
 use super::{Effort, row};
@@ -24,7 +26,8 @@ impl Client {
     /// Connects to `address`, opens a session, and makes a room of its own.
     pub async fn open(address: &str, seed: u64) -> anyhow::Result<Self> {
         let rooms = dial(address).await?;
-        let room = RoomCode::from_random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)).as_str().to_owned();
+        let room =
+            RoomCode::from_random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)).as_str().to_owned();
         let session = u128::from(seed).to_be_bytes().to_vec();
         let mut client = Self { rooms, session: session.clone(), room, number: 0 };
         let open = OpenSessionRequest { session, user: "bench".into(), deadline_ms: 0 };
@@ -87,7 +90,9 @@ pub async fn measure(cluster: &mut Cluster, effort: &Effort) -> anyhow::Result<(
         for trial in 0..effort.trials as u64 {
             let run = (0..clients).map(|client| {
                 let (address, secs) = (address.clone(), effort.secs);
-                tokio::spawn(async move { closed_loop(&address, seed(clients, trial, client), secs).await })
+                tokio::spawn(async move {
+                    closed_loop(&address, seed(clients, trial, client), secs).await
+                })
             });
             let mut each = vec![];
             for task in run.collect::<Vec<_>>() {
@@ -99,8 +104,14 @@ pub async fn measure(cluster: &mut Cluster, effort: &Effort) -> anyhow::Result<(
         }
         let plural = if clients == 1 { "client" } else { "clients" };
         row(&format!("acknowledged commands/s, {clients} {plural}"), &rates);
-        row(&format!("their p50, ms, {clients} {plural}"), &latencies.iter().map(|l| l.0).collect::<Vec<_>>());
-        row(&format!("their p99, ms, {clients} {plural}"), &latencies.iter().map(|l| l.1).collect::<Vec<_>>());
+        row(
+            &format!("their p50, ms, {clients} {plural}"),
+            &latencies.iter().map(|l| l.0).collect::<Vec<_>>(),
+        );
+        row(
+            &format!("their p99, ms, {clients} {plural}"),
+            &latencies.iter().map(|l| l.1).collect::<Vec<_>>(),
+        );
     }
     Ok(())
 }

@@ -22,13 +22,23 @@ pub async fn measure(cluster: &mut Cluster, effort: &Effort) -> anyhow::Result<(
         acknowledged(&mut client, cluster, &others).await?;
         gaps.push(killed.elapsed().as_secs_f64() * 1e3);
         cluster.start_node(leader)?;
-        cluster.wait_until_caught_up()?;
+        cluster.wait_for_all()?;
     }
-    row(&format!("kill -9 of the leader to the next acknowledged command, ms, {} times", effort.trials), &gaps);
+    row(
+        &format!(
+            "kill -9 of the leader to the next acknowledged command, ms, {} times",
+            effort.trials
+        ),
+        &gaps,
+    );
     Ok(())
 }
 
-async fn acknowledged(client: &mut Client, cluster: &Cluster, nodes: &[usize]) -> anyhow::Result<()> {
+async fn acknowledged(
+    client: &mut Client,
+    cluster: &Cluster,
+    nodes: &[usize],
+) -> anyhow::Result<()> {
     let give_up = Instant::now() + crate::cluster::PATIENCE;
     let mut fresh = true;
     for node in nodes.iter().cycle() {

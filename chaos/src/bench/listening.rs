@@ -48,7 +48,10 @@ fn together(cluster: &Cluster, room: &str, songs: &[PathBuf]) -> anyhow::Result<
     // A tick is 10 ms: ticks per second are per cent.
     let spent = (cpu_ticks(ann.pid())? - cpu.0) / ((monotonic_ns() - cpu.1) as f64 / 1e9);
     row("one listener's CPU, % of a core", &[spent]);
-    row("one listener's memory, MB", &[resident_kib(ann.pid())? / 1024.0, resident_kib(bob.pid())? / 1024.0]);
+    row(
+        "one listener's memory, MB",
+        &[resident_kib(ann.pid())? / 1024.0, resident_kib(bob.pid())? / 1024.0],
+    );
     let mut heard = Vec::new();
     for listener in [ann, bob] {
         let wav = listener.wav.clone();

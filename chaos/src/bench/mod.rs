@@ -23,7 +23,8 @@ pub struct Effort {
 
 /// Measures everything and prints it as Markdown tables.
 pub fn run(songs: &[std::path::PathBuf], effort: &Effort) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let dir = tempfile::tempdir().context("can't make a temporary folder")?;
     let mut cluster = Cluster::start(dir.path(), 3)?;
     println!("| what | median | lowest | highest |\n| --- | --- | --- | --- |");
@@ -44,7 +45,9 @@ fn memory(what: &str, cluster: &Cluster) -> anyhow::Result<()> {
 
 /// Resident memory of a process, KiB.
 fn resident_kib(pid: u32) -> anyhow::Result<f64> {
-    proc_field(pid, "status", |line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
+    proc_field(pid, "status", |line| {
+        line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok()
+    })
 }
 
 fn proc_field(pid: u32, file: &str, find: impl Fn(&str) -> Option<f64>) -> anyhow::Result<f64> {

@@ -2,7 +2,7 @@
 
 use super::recording::{Index, Recording};
 use super::reference::{Reference, emphasise};
-use super::walk::{QUIET_RMS, Run, SEAM_SECS, STEP_SECS, CELL, rms, walk};
+use super::walk::{CELL, QUIET_RMS, Run, SEAM_SECS, STEP_SECS, rms, walk};
 
 /// Silence from this length on is looked at, in seconds. A hole is heard from about 2 ms.
 const HOLE_SECS: f64 = 500e-6;
@@ -200,7 +200,7 @@ impl Heard {
         let (Some(first), Some(last)) = (self.runs.first(), self.runs.last()) else { return };
         let (from, to) = (first.from, last.to);
         let mut gaps = Vec::new();
-        let mut expected = vec![0.0; BLOCK];
+        let mut expected = [0.0; BLOCK];
         for (begin, end) in holes.iter().copied().filter(|hole| hole.0 > from && hole.1 < to) {
             let mut missed = 0;
             for block in (begin..end).step_by(BLOCK) {
@@ -260,7 +260,13 @@ impl Heard {
             .collect();
     }
 
-    fn damage_in_cell(&self, reference: &Reference, cell: &[f32], at: usize, found: &mut Vec<Wrong>) {
+    fn damage_in_cell(
+        &self,
+        reference: &Reference,
+        cell: &[f32],
+        at: usize,
+        found: &mut Vec<Wrong>,
+    ) {
         let mut expected = vec![0.0; cell.len()];
         for (n, block) in expected.chunks_mut(BLOCK).enumerate() {
             let frame = at + n * BLOCK;

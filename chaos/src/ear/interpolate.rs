@@ -68,7 +68,9 @@ impl Sinc {
         WEIGHTS
             .iter()
             .enumerate()
-            .map(|(k, weight)| weight * (around[Self::SLOPE_REACH + k + 1] - around[Self::SLOPE_REACH - k - 1]))
+            .map(|(k, weight)| {
+                weight * (around[Self::SLOPE_REACH + k + 1] - around[Self::SLOPE_REACH - k - 1])
+            })
             .sum()
     }
 }

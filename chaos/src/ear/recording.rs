@@ -48,8 +48,8 @@ impl Recording {
             fs::read(path).map_err(|source| RecordingError::Read { path: path.to_owned(), source })
         };
         let bytes = read(wav)?;
-        let (sample_rate, samples) =
-            parse_wav(&bytes).map_err(|what| RecordingError::NotWav { path: wav.to_owned(), what })?;
+        let (sample_rate, samples) = parse_wav(&bytes)
+            .map_err(|what| RecordingError::NotWav { path: wav.to_owned(), what })?;
         let mut idx = wav.as_os_str().to_owned();
         idx.push(".idx");
         let idx = PathBuf::from(idx);
@@ -98,8 +98,10 @@ fn parse_wav(bytes: &[u8]) -> Result<(u32, Vec<f32>), &'static str> {
             b"data" => {
                 let (rate, channels) = format.ok_or("its sound comes before its format")?;
                 let frames = body.chunks_exact(2 * channels).map(|frame| {
-                    let sum: i32 =
-                        frame.chunks_exact(2).map(|s| i32::from(i16::from_le_bytes([s[0], s[1]]))).sum();
+                    let sum: i32 = frame
+                        .chunks_exact(2)
+                        .map(|s| i32::from(i16::from_le_bytes([s[0], s[1]])))
+                        .sum();
                     sum as f32 / channels as f32
                 });
                 return Ok((rate, frames.collect()));
@@ -119,7 +121,8 @@ impl Index {
         // A kill may leave half a pair at the end; what is whole is good.
         let pairs = bytes.chunks_exact(16).map(|pair| {
             let (frame, instant) = pair.split_at(8);
-            let number = |b: &[u8]| u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+            let number =
+                |b: &[u8]| u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
             (number(frame), number(instant))
         });
         Self::new(pairs.collect())
@@ -181,7 +184,13 @@ mod tests {
 
     #[test]
     fn rubbish_is_refused() {
-        for bytes in [&b""[..], b"RIFF", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEdata\0\0\0\0ab", b"hello, this is text"] {
+        for bytes in [
+            &b""[..],
+            b"RIFF",
+            b"RIFF\0\0\0\0WAVE",
+            b"RIFF\0\0\0\0WAVEdata\0\0\0\0ab",
+            b"hello, this is text",
+        ] {
             assert!(parse_wav(bytes).is_err());
         }
         assert!(Index::parse(&[0; 40]).is_err());

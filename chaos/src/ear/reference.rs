@@ -77,7 +77,8 @@ impl Reference {
                 sum += f64::from(*s).powi(2);
                 sum
             }));
-            let frames = song.samples.len() as f64 * f64::from(sample_rate) / f64::from(song.sample_rate);
+            let frames =
+                song.samples.len() as f64 * f64::from(sample_rate) / f64::from(song.sample_rate);
             Track { song, frames, samples, energy, spectra: OnceCell::new() }
         });
         Self {
@@ -111,7 +112,8 @@ impl Reference {
             let (mut xx, mut ee, mut xe) = (0.0f64, 0.0f64, 0.0f64);
             let (mut xd, mut ed, mut dd) = (0.0f64, 0.0f64, 0.0f64);
             for (x, around) in sound.iter().zip(expected.windows(2 * EDGE + 1)) {
-                let (x, e, d) = (f64::from(*x), f64::from(around[EDGE]), f64::from(Sinc::slope(around)));
+                let (x, e, d) =
+                    (f64::from(*x), f64::from(around[EDGE]), f64::from(Sinc::slope(around)));
                 xx += x * x;
                 ee += e * e;
                 xe += x * e;
@@ -139,7 +141,13 @@ impl Reference {
     }
 
     /// Finds `sound` in song `track` within `reach` frames of `position`.
-    pub(super) fn search_near(&self, sound: &[f32], track: usize, position: f64, reach: usize) -> Option<Fit> {
+    pub(super) fn search_near(
+        &self,
+        sound: &[f32],
+        track: usize,
+        position: f64,
+        reach: usize,
+    ) -> Option<Fit> {
         let sound = &sound[..sound.len().min(SEARCH_LEN)];
         let lags = 2 * reach + 1;
         assert!(lags + sound.len() <= SEARCH_BLOCK, "the search fits into one transform");
@@ -180,7 +188,9 @@ impl Reference {
         let mut time = self.forward.make_input_vec();
         time[..samples.len()].copy_from_slice(samples);
         let mut spectrum = self.forward.make_output_vec();
-        self.forward.process(&mut time, &mut spectrum).expect("the buffers were made for this plan");
+        self.forward
+            .process(&mut time, &mut spectrum)
+            .expect("the buffers were made for this plan");
         spectrum
     }
 
@@ -198,7 +208,9 @@ impl Reference {
         product[0].im = 0.0;
         product[SEARCH_BLOCK / 2].im = 0.0;
         let mut correlation = self.backward.make_output_vec();
-        self.backward.process(&mut product, &mut correlation).expect("the buffers were made for this plan");
+        self.backward
+            .process(&mut product, &mut correlation)
+            .expect("the buffers were made for this plan");
         let track = &self.tracks[track];
         let own = sound.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>();
         // Nearly silent places would look like anything.
@@ -224,7 +236,8 @@ impl Track {
         let to = (first + len as i64).clamp(from, self.samples.len() as i64);
         if to > from {
             let at = (from - first) as usize;
-            out[at..at + (to - from) as usize].copy_from_slice(&self.samples[from as usize..to as usize]);
+            out[at..at + (to - from) as usize]
+                .copy_from_slice(&self.samples[from as usize..to as usize]);
         }
         out
     }

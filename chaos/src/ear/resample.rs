@@ -81,7 +81,10 @@ mod tests {
             let out = resample(&source, from, to);
             assert_eq!(out.len(), to as usize);
             for (n, sample) in out.iter().enumerate() {
-                assert!((f64::from(*sample) - tone(n, to)).abs() < 1e-4, "{from} -> {to}, frame {n}");
+                assert!(
+                    (f64::from(*sample) - tone(n, to)).abs() < 1e-4,
+                    "{from} -> {to}, frame {n}"
+                );
             }
         }
     }

@@ -31,7 +31,9 @@ pub fn read_song(path: &Path) -> Result<Song, SongError> {
         if frames == 0 {
             break;
         }
-        samples.extend(stereo[..2 * frames].chunks_exact(2).map(|frame| (frame[0] + frame[1]) * 16_384.0));
+        samples.extend(
+            stereo[..2 * frames].chunks_exact(2).map(|frame| (frame[0] + frame[1]) * 16_384.0),
+        );
     }
     Ok(Song {
         name: path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),

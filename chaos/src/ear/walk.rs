@@ -59,7 +59,8 @@ impl Run {
         match self.points.get(at) {
             Some(next) => {
                 known.position
-                    + (frame - known.frame) * (next.position - known.position) / (next.frame - known.frame)
+                    + (frame - known.frame) * (next.position - known.position)
+                        / (next.frame - known.frame)
             }
             None => known.position + (frame - known.frame) * self.rate(self.points.len() - 1),
         }
@@ -73,7 +74,8 @@ impl Run {
 
     /// Song frames per output frame around point `at`: 1 and a few ppm.
     fn rate(&self, at: usize) -> f64 {
-        let (a, b) = (self.points[at.saturating_sub(8)], self.points[(at + 8).min(self.points.len() - 1)]);
+        let (a, b) =
+            (self.points[at.saturating_sub(8)], self.points[(at + 8).min(self.points.len() - 1)]);
         // Over a short span the measuring error is larger than any real clock's.
         if b.frame - a.frame < 4.0 * CELL as f64 {
             return 1.0;
@@ -138,7 +140,8 @@ impl Walker<'_> {
         }
         self.misses += 1;
         if (self.misses >= 2 || self.runs.is_empty()) && at >= self.search_again {
-            let found = self.reference.search(&self.sound[at..end.min(at + super::reference::SEARCH_LEN)]);
+            let found =
+                self.reference.search(&self.sound[at..end.min(at + super::reference::SEARCH_LEN)]);
             if let Some((track, fit)) = found
                 && fit.likeness >= LIKENESS_MIN
             {
@@ -153,7 +156,15 @@ impl Walker<'_> {
     }
 
     /// The song goes on where it should, or not far from there.
-    fn follow(&mut self, at: usize, len: usize, end: usize, track: usize, position: f64, rate: f64) -> bool {
+    fn follow(
+        &mut self,
+        at: usize,
+        len: usize,
+        end: usize,
+        track: usize,
+        position: f64,
+        rate: f64,
+    ) -> bool {
         let cell = &self.sound[at..at + len];
         let fit = self.reference.fit(cell, track, position, rate);
         let usual = self.runs.last().map_or(1.0, |run| run.likeness);
@@ -179,7 +190,8 @@ impl Walker<'_> {
     /// After a song's end: any song may begin here, `late` frames ago.
     fn next_song(&mut self, at: usize, len: usize, late: f64) -> bool {
         let cell = &self.sound[at..at + len];
-        let exact = (0..self.reference.tracks.len()).map(|t| (t, self.reference.fit(cell, t, late, 1.0)));
+        let exact =
+            (0..self.reference.tracks.len()).map(|t| (t, self.reference.fit(cell, t, late, 1.0)));
         let best = exact.max_by(|a, b| a.1.likeness.total_cmp(&b.1.likeness));
         let best = best.filter(|(_, fit)| fit.likeness >= LIKENESS_MIN).or_else(|| {
             (0..self.reference.tracks.len())
@@ -196,15 +208,25 @@ impl Walker<'_> {
     }
 
     /// Notes a place: in the run at hand if it goes on there, else in a new one.
-    fn accept(&mut self, at: usize, len: usize, track: usize, fit: Fit, expected: Option<(f64, f64)>) {
+    fn accept(
+        &mut self,
+        at: usize,
+        len: usize,
+        track: usize,
+        fit: Fit,
+        expected: Option<(f64, f64)>,
+    ) {
         if fit.likeness < LIKENESS_MIN {
             return;
         }
         (self.misses, self.search_pause, self.search_again) = (0, 1, 0);
         let rate = expected.map_or(1.0, |(_, rate)| rate);
         let middle = len as f64 / 2.0;
-        let point =
-            Point { frame: at as f64 + middle, position: fit.position + rate * middle, gain: fit.gain };
+        let point = Point {
+            frame: at as f64 + middle,
+            position: fit.position + rate * middle,
+            gain: fit.gain,
+        };
         let step_max = STEP_SECS * f64::from(self.reference.sample_rate);
         match (self.runs.last_mut(), expected) {
             (Some(run), Some((position, _))) if (fit.position - position).abs() < step_max => {
@@ -235,8 +257,11 @@ impl Walker<'_> {
             }
             from -= CELL;
             let middle = CELL as f64 / 2.0;
-            let point =
-                Point { frame: from as f64 + middle, position: fit.position + middle, gain: fit.gain };
+            let point = Point {
+                frame: from as f64 + middle,
+                position: fit.position + middle,
+                gain: fit.gain,
+            };
             run.points.insert(0, point);
         }
         run.from = from;

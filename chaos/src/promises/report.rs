@@ -87,17 +87,23 @@ impl Report {
         if heard.span_ns().is_none() {
             self.open.push(format!("{name} heard no song"));
         }
-        self.broken.extend(broken(heard, since_ns).into_iter().map(|what| format!("{name}: {what}")));
+        self.broken
+            .extend(broken(heard, since_ns).into_iter().map(|what| format!("{name}: {what}")));
         let change = change_ns.and_then(|at| phase_change(heard, at));
         if change_ns.is_some() && change.is_none() {
-            self.open.push(format!("{name} did not play one song long enough around the leader's loss"));
+            self.open
+                .push(format!("{name} did not play one song long enough around the leader's loss"));
         }
         if let Some(change) = change.filter(|change| change.max_ns > skew::CHANGE_MAX_NS) {
-            self.broken.push(format!("{name}: the phase moved by {} at the leader's loss", millis(change.max_ns)));
+            self.broken.push(format!(
+                "{name}: the phase moved by {} at the leader's loss",
+                millis(change.max_ns)
+            ));
         }
         match trace {
             Some(trace) if trace.compared == 0 => {
-                self.open.push(format!("{name}: no line of its trace could be compared with the sound"));
+                self.open
+                    .push(format!("{name}: no line of its trace could be compared with the sound"));
             }
             Some(trace) if trace.max_ns > trace::OFF_MAX_NS || trace.other_song > 1 => {
                 let (off, others) = (millis(trace.max_ns), trace.other_song);
@@ -121,8 +127,9 @@ impl Report {
     fn pair(&mut self, a: &Listener, b: &Listener, change_ns: Option<i64>) {
         let span = common_span(&[&a.heard, &b.heard]);
         let all = span.and_then(|(from, to)| skew(&a.heard, &b.heard, from, to));
-        let change =
-            change_ns.and_then(|at| skew(&a.heard, &b.heard, at, at + CHANGE_NS)).filter(|_| all.is_some());
+        let change = change_ns
+            .and_then(|at| skew(&a.heard, &b.heard, at, at + CHANGE_NS))
+            .filter(|_| all.is_some());
         let names = (a.name.clone(), b.name.clone());
         let pair = format!("{} and {}", names.0, names.1);
         match &all {
@@ -137,7 +144,10 @@ impl Report {
             Some(_) => {}
         }
         if let Some(change) = change.as_ref().filter(|change| change.max_ns > skew::CHANGE_MAX_NS) {
-            self.broken.push(format!("{pair} were {} apart after the leader's loss", millis(change.max_ns)));
+            self.broken.push(format!(
+                "{pair} were {} apart after the leader's loss",
+                millis(change.max_ns)
+            ));
         }
         self.skews.push(PairReport { names, all, change });
     }
@@ -161,7 +171,11 @@ impl fmt::Display for Report {
                 plural(one.damage, "wrong sound"),
             )?;
             if let Some(change) = one.phase_change {
-                writeln!(out, "  phase change at the leader's loss: {} at most", millis(change.max_ns))?;
+                writeln!(
+                    out,
+                    "  phase change at the leader's loss: {} at most",
+                    millis(change.max_ns)
+                )?;
             }
             if let Some(trace) = one.trace.filter(|trace| trace.compared > 0) {
                 let (half, most) = (millis(trace.p50_ns), millis(trace.max_ns));
@@ -176,11 +190,16 @@ impl fmt::Display for Report {
         for pair in &self.skews {
             let names = format!("{} and {}", pair.names.0, pair.names.1);
             if let Some(skew) = &pair.all {
-                let (p50, p99, max) = (millis(skew.p50_ns), millis(skew.p99_ns), millis(skew.max_ns));
+                let (p50, p99, max) =
+                    (millis(skew.p50_ns), millis(skew.p99_ns), millis(skew.max_ns));
                 writeln!(out, "{names}: {p50} apart at p50, {p99} at p99, {max} at most")?;
             }
             if let Some(skew) = &pair.change {
-                writeln!(out, "  in the seconds after the leader's loss: {} at most", millis(skew.max_ns))?;
+                writeln!(
+                    out,
+                    "  in the seconds after the leader's loss: {} at most",
+                    millis(skew.max_ns)
+                )?;
             }
         }
         for what in &self.broken {

@@ -38,7 +38,9 @@ pub fn skew(a: &Heard, b: &Heard, from_ns: i64, to_ns: i64) -> Option<Skew> {
     let mut largest = (0, from_ns);
     let mut looks = Vec::new();
     for at in (from_ns..to_ns).step_by(STEP_NS as usize) {
-        let (Some((song_a, a)), Some((song_b, b))) = (a.position_at(at), b.position_at(at)) else { continue };
+        let (Some((song_a, a)), Some((song_b, b))) = (a.position_at(at), b.position_at(at)) else {
+            continue;
+        };
         if song_a != song_b {
             // At a seam one may be a moment ahead; far apart is another matter.
             apart += 1;

@@ -6,9 +6,8 @@ use crate::ear::{Heard, Place};
 /// `since_ns` (CLOCK_MONOTONIC) is what the sentences count their seconds from.
 pub fn broken(heard: &Heard, since_ns: i64) -> Vec<String> {
     let secs = |at_ns: i64| (at_ns - since_ns) as f64 * 1e-9;
-    let place = |place: &Place| {
-        format!("{} of {}", minutes(place.position_ns), heard.songs[place.song].0)
-    };
+    let place =
+        |place: &Place| format!("{} of {}", minutes(place.position_ns), heard.songs[place.song].0);
     let gaps = heard.gaps.iter().map(|gap| {
         let text = format!(
             "a gap of {} at {:.3} s, at {}",

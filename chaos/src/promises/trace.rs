@@ -59,7 +59,10 @@ pub fn agreement(heard: &Heard, trace: &str) -> Result<Agreement, TraceError> {
             Err(source) => return Err(TraceError { line: number + 1, source }),
         };
         found.underruns = found.underruns.max(line.underruns);
-        let (Some(track), Some(frame), Some(rate)) = (line.track, line.frame, line.sample_rate) else { continue };
+        let (Some(track), Some(frame), Some(rate)) = (line.track, line.frame, line.sample_rate)
+        else {
+            continue;
+        };
         if line.state != "playing" || rate == 0 {
             continue;
         }

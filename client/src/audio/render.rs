@@ -26,7 +26,7 @@ use super::{ClockView, PlayerState};
 
 /// How far ahead of the device sound is rendered. With a device's own buffer it stays below the
 /// 400 ms by which commands are announced; it is what a busy machine may keep the player waiting.
-const LEAD_MS: u64 = 160;
+const LEAD_MS: u64 = 240;
 /// What is taken back begins this much after what the device may be fetching just now.
 const GUARD_MS: u64 = 3;
 /// Pieces are remembered until they have surely sounded.
@@ -60,6 +60,8 @@ pub struct Renderer {
     /// The first frame that the device has not asked for yet, and how many it asks for at a time.
     device_next: u64,
     period: u64,
+    /// The frame that sounds now; the device may not have said yet that it took it.
+    sounding: u64,
     /// Whether rendering goes on from `written`.
     started: bool,
     /// The first frame since the start that was rendered.
@@ -99,6 +101,7 @@ impl Renderer {
             last_ppm: 0.0,
             device_next: 0,
             period: 0,
+            sounding: 0,
             started: false,
             first: 0,
             cut_at: 0,
@@ -121,7 +124,8 @@ impl Renderer {
         self.history.clear();
         self.clock = DeviceClock::new(rate, settle);
         (self.line, self.rate) = (line, rate);
-        (self.device_next, self.period, self.cut_at, self.xruns, self.missing) = (0, 0, 0, 0, 0);
+        (self.device_next, self.sounding, self.period) = (0, 0, 0);
+        (self.cut_at, self.xruns, self.missing) = (0, 0, 0);
         (self.started, self.aligned, self.since_hole) = (false, false, WHOLE_AFTER);
     }
 
@@ -157,7 +161,14 @@ impl Renderer {
     }
 
     /// Renders as far ahead as it should be, from what is known now.
-    pub fn advance(&mut self, room: Option<Arc<Room>>, view: Option<Arc<ClockView>>, now_ns: i64) {
+    /// `now_ns` and `raw_ns` are CLOCK_MONOTONIC and the raw clock.
+    pub fn advance(
+        &mut self,
+        room: Option<Arc<Room>>,
+        view: Option<Arc<ClockView>>,
+        now_ns: i64,
+        raw_ns: i64,
+    ) {
         self.room_changed |=
             matches!((&self.room, &room), (Some(old), Some(new)) if !Arc::ptr_eq(old, new));
         self.new_epoch |=
@@ -169,9 +180,10 @@ impl Renderer {
         if !self.clock.ready() || self.period == 0 {
             return;
         }
+        self.sounding = u64::try_from(self.clock.frame_at(raw_ns)).unwrap_or(0);
         self.start_or_catch_up();
         let cut = self.revise(&room, now_ns);
-        let goal = self.device_next + self.frames_in(LEAD_MS);
+        let goal = self.taken() + self.frames_in(LEAD_MS);
         while self.written < goal && self.line.has_room() {
             self.render_piece(&room, &view, now_ns);
         }
@@ -206,9 +218,14 @@ impl Renderer {
         u64::from(self.rate) * ms / 1000
     }
 
-    /// The first frame that the device can't have asked for before we are done.
+    /// The first frame that the device may still take.
+    fn taken(&self) -> u64 {
+        self.device_next.max(self.sounding)
+    }
+
+    /// The first frame that it can't have taken before we are done.
     fn reachable(&self) -> u64 {
-        self.device_next + self.period + self.frames_in(GUARD_MS)
+        self.taken() + self.period + self.frames_in(GUARD_MS)
     }
 
     fn note_hole(&mut self, whole: bool) {
@@ -235,7 +252,7 @@ impl Renderer {
 
     /// At the start, and when the device has overtaken us, rendering goes on a little ahead of it.
     fn start_or_catch_up(&mut self) {
-        if self.started && self.written >= self.device_next {
+        if self.started && self.written >= self.taken() {
             return;
         }
         self.deck.stop();

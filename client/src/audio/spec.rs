@@ -82,7 +82,7 @@ fn parse_virtual(options: &str) -> Result<VirtualSpec, String> {
         };
         spec.drift_ppm =
             f64::from_str(ppm).map_err(|_| format!("'{ppm}' is not a number of ppm"))?;
-        if !(spec.drift_ppm.abs() <= DRIFT_PPM_MAX) {
+        if !(-DRIFT_PPM_MAX..=DRIFT_PPM_MAX).contains(&spec.drift_ppm) {
             return Err(format!("the drift must lie within ±{DRIFT_PPM_MAX} ppm"));
         }
         rest = after;

@@ -1,8 +1,9 @@
 //! The virtual device: a sound card in software, paced by a clock of its own.
 //!
-//! It has what a card has: a clock, a buffer that the clock drains whether or not anybody refills
-//! it, and underruns. When the process was stopped or starved for longer than the buffer lasts,
-//! what is missing is silence, and the clock has gone on.
+//! Its clock takes frames when they are due, as a card's DMA does: what was not there by then is
+//! silence, and an underrun. A thread does it, so it may come late; but then it takes what has
+//! become due meanwhile, which is what the player had put there before. When the whole process was
+//! stopped, what is missing is silence, and the clock has gone on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +18,10 @@ use super::{AudioError, priority};
 
 /// As most cards.
 pub const RATE: u32 = 48_000;
-/// Frames that it asks for at a time: 10.7 ms.
+/// Frames that it takes at a time: 10.7 ms.
 const PERIOD: u64 = 512;
-/// Its buffer: 85 ms, so that a busy machine does not make it underrun where a card would not.
-const BUFFER: u64 = 8 * PERIOD;
+/// After a longer standstill than this, all that the player had put there has sounded.
+const STANDSTILL: u64 = RATE as u64;
 
 /// A running virtual device. Stops when dropped.
 pub struct VirtualDevice {
@@ -97,25 +98,29 @@ impl Card {
     fn run(&mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             self.turn(mono_ns());
-            let due = self.time.ns_at(
-                self.feed.next_frame() + PERIOD - BUFFER.min(self.feed.next_frame() + PERIOD),
-            );
-            let wait = u64::try_from(due - mono_ns()).unwrap_or(0);
+            let wait = self.time.ns_at(self.feed.next_frame() + PERIOD) - mono_ns();
+            let wait = u64::try_from(wait).unwrap_or(0);
             std::thread::park_timeout(Duration::from_nanos(wait.max(1)));
         }
     }
 
-    /// Refills the buffer to what is free of it at `now_ns`.
+    /// Takes what has become due until `now_ns`.
     fn turn(&mut self, now_ns: i64) {
-        let sounding = self.time.frame_at(now_ns);
-        let missed = sounding.saturating_sub(self.feed.next_frame());
-        if missed > 0 {
-            self.feed.skip_to(sounding);
+        let due = self.time.frame_at(now_ns);
+        let stood = due.saturating_sub(self.feed.next_frame()) > STANDSTILL;
+        let until = if stood { self.feed.next_frame() + STANDSTILL } else { due };
+        self.take_until(until);
+        if stood {
+            let missed = due - self.feed.next_frame();
+            self.feed.skip_to(due);
             if let Some(recorder) = &mut self.recorder {
                 recorder.silence(missed);
             }
         }
-        while self.feed.next_frame() + PERIOD <= sounding + BUFFER {
+    }
+
+    fn take_until(&mut self, frame: u64) {
+        while self.feed.next_frame() + PERIOD <= frame {
             self.feed.stamp(PERIOD as usize, self.time.ns_at(self.feed.next_frame()));
             self.feed.fill(&mut self.sound);
             if let Some(recorder) = &mut self.recorder {
@@ -137,17 +142,15 @@ mod tests {
         let time = DeviceTime { start_ns: 1_000, rate: RATE, drift_ppm: 100.0 };
         let mut card =
             Card { time, feed, recorder: None, sound: [0.0; PERIOD as usize * CHANNELS] };
-        card.turn(1_000);
-        assert_eq!(card.feed.next_frame(), BUFFER);
-        card.turn(time.ns_at(PERIOD - 1));
-        assert_eq!(card.feed.next_frame(), BUFFER);
-        card.turn(time.ns_at(PERIOD) + 1);
-        assert_eq!(card.feed.next_frame(), BUFFER + PERIOD);
-        assert_eq!(line.missing(), BUFFER + PERIOD);
+        card.turn(time.ns_at(PERIOD) - 1);
+        assert_eq!(card.feed.next_frame(), 0);
+        card.turn(time.ns_at(3 * PERIOD) + 1);
+        assert_eq!(card.feed.next_frame(), 3 * PERIOD);
+        assert_eq!(line.missing(), 3 * PERIOD);
         // Stopped for ten seconds: its clock went on.
-        let later = 480_048;
-        card.turn(time.ns_at(later) + 1);
-        assert!(card.feed.next_frame() > later);
+        card.turn(time.ns_at(480_000) + 1);
+        assert_eq!(card.feed.next_frame(), 480_000);
+        assert_eq!(line.missing(), 480_000);
         let stamps: Vec<_> = std::iter::from_fn(|| line.stamp()).collect();
         assert!(stamps.iter().all(|stamp| stamp.at_ns == time.ns_at(stamp.frame)));
     }

@@ -89,13 +89,7 @@ async fn replace(cluster: &mut Cluster, node: u64, output: Output) -> Result<(),
         .await?;
     output.show(
         || json!({"node": node, "replacement": reply.replacement, "state": reply.state}),
-        || {
-            format!(
-                "node {node} becomes node {}: {}\nstart jamd in its place with an empty data folder; it votes once it holds every song",
-                reply.replacement,
-                text::clean(&reply.state)
-            )
-        },
+        || text::clean(&reply.state),
     );
     Ok(())
 }

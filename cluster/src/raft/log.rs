@@ -247,9 +247,13 @@ impl RaftLogReader<Types> for Log {
 }
 
 impl Log {
-    /// What the log holds of `first..=last`; from the disk, it stops once `budget` bytes are read.
+    /// What the log holds of `first..=last`, without a hole; from the disk, it stops once `budget`
+    /// bytes are read.
+    ///
+    /// The newest entries may be in memory only: they are on their way to the disk. So what the
+    /// tail has is taken from there, and only what lies before it from the disk.
     async fn read(&self, first: u64, last: u64, budget: usize) -> io::Result<Vec<Entry>> {
-        let (first, last) = {
+        let (first, disk_last, tail) = {
             let memory = self.memory();
             let Some((start, end)) = memory.bounds() else { return Ok(Vec::new()) };
             let (first, last) = (first.max(start), last.min(end));
@@ -259,19 +263,37 @@ impl Log {
             if let Some(entries) = memory.read(first, last) {
                 return Ok(entries);
             }
-            (first, last)
+            match memory.tail.front().map(|oldest| oldest.log_id.index) {
+                Some(tail) if tail <= last => {
+                    let tail_entries = memory.read(tail, last).unwrap_or_default();
+                    (first, tail - 1, tail_entries)
+                }
+                _ => (first, last, Vec::new()),
+            }
         };
         let shared = self.shared.clone();
         let read =
-            tokio::task::spawn_blocking(move || shared.read_entries(first, last, budget)).await;
-        let entries = read.map_err(io::Error::other)??;
-        // What was purged while it was read may be missing at the start; nothing else may.
-        let start = self.memory().bounds().map_or(last + 1, |(start, _)| start);
+            tokio::task::spawn_blocking(move || shared.read_entries(first, disk_last, budget));
+        let (mut entries, cut) = read.await.map_err(io::Error::other)??;
+        // What was purged or truncated while it was read may be missing at the ends; nothing else
+        // may: a hole here would be a committed entry that is never applied.
+        let Some((start, end)) = self.memory().bounds() else { return Ok(Vec::new()) };
+        let index = |entry: &Entry| entry.log_id.index;
         let expected = first.max(start);
-        match entries.first() {
-            None if expected > last => Ok(entries),
-            Some(entry) if entry.log_id.index <= expected => Ok(entries),
-            _ => Err(layout::damaged(&format!("log entry {expected}"))),
+        let upto = disk_last.min(end);
+        let begins = entries.first().map_or(expected > upto, |entry| index(entry) <= expected);
+        if !begins {
+            return Err(layout::damaged(&format!("log entry {expected}")));
         }
+        if cut {
+            return Ok(entries);
+        }
+        if let Some(newest) = entries.last().map(index)
+            && newest < upto
+        {
+            return Err(layout::damaged(&format!("log entry {}", newest + 1)));
+        }
+        entries.extend(tail);
+        Ok(entries)
     }
 }

@@ -197,8 +197,13 @@ impl Shared {
         look(self.db.load_full().ok_or_else(stopped)?.as_ref())
     }
 
-    /// Reads entries from sled until `budget` bytes are read. Blocks.
-    pub fn read_entries(&self, first: u64, last: u64, budget: usize) -> io::Result<Vec<Entry>> {
+    /// Reads entries from sled until `budget` bytes are read; says whether that cut it short. Blocks.
+    pub fn read_entries(
+        &self,
+        first: u64,
+        last: u64,
+        budget: usize,
+    ) -> io::Result<(Vec<Entry>, bool)> {
         self.with_db(|db| {
             let mut entries = Vec::new();
             let mut bytes = 0;
@@ -207,10 +212,10 @@ impl Shared {
                 entries.push(entry);
                 bytes += size;
                 if bytes >= budget {
-                    break;
+                    return Ok((entries, true));
                 }
             }
-            Ok(entries)
+            Ok((entries, false))
         })
     }
 }

@@ -10,6 +10,7 @@ use jam_proto::ids::{RoomCode, SessionId};
 use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_proto::wire::v1::rooms_client::RoomsClient;
 use jam_proto::wire::v1::{ClusterStatusReply, ClusterStatusRequest, OpenSessionRequest};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tonic::Status;
@@ -30,9 +31,32 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `size` nodes and waits until they have a leader that takes edits.
     pub async fn start(size: usize, flags: &[&str]) -> Self {
-        let cluster = Self::start_without_waiting(size, flags);
-        cluster.leader().await;
-        cluster
+        loop {
+            let mut cluster = Self::start_without_waiting(size, flags);
+            let formed = tokio::select! {
+                _ = cluster.leader() => true,
+                () = cluster.one_lost_its_port() => false,
+            };
+            if formed {
+                return cluster;
+            }
+            cluster.up().into_iter().for_each(|node| cluster.kill(node));
+        }
+    }
+
+    /// A port that the system gave out is not ours until the node listens on it.
+    async fn one_lost_its_port(&self) {
+        wait("a lost port", async || {
+            let lost =
+                self.up().into_iter().any(|node| self.log(node).contains("Address already in use"));
+            lost.then_some(())
+        })
+        .await;
+    }
+
+    fn log(&self, node: usize) -> String {
+        let log = std::fs::read_to_string(self.folder.path().join(format!("n{node}.log")));
+        log.unwrap_or_default()
     }
 
     pub fn start_without_waiting(size: usize, flags: &[&str]) -> Self {
@@ -82,11 +106,16 @@ impl Cluster {
         }
     }
 
+    /// SIGSTOP, SIGCONT, …
+    pub fn signal(&self, node: usize, signal: Signal) {
+        let child = self.running[node - 1].as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), signal).expect("it runs");
+    }
+
     /// SIGTERM; answers whether it ended well.
     pub fn stop(&mut self, node: usize) -> bool {
+        self.signal(node, Signal::TERM);
         let mut child = self.running[node - 1].take().expect("it runs");
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
         child.wait().expect("it ends").success()
     }
 
@@ -169,8 +198,7 @@ impl Drop for Cluster {
         running.into_iter().for_each(|node| self.kill(node));
         if std::thread::panicking() {
             for node in 1..=self.ports.len() {
-                let log = std::fs::read_to_string(self.folder.path().join(format!("n{node}.log")));
-                eprintln!("--- node {node}\n{}", log.unwrap_or_default());
+                eprintln!("--- node {node}\n{}", self.log(node));
             }
         }
     }

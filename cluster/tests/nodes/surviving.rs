@@ -2,6 +2,7 @@
 
 use jam_proto::command::Command;
 use jam_proto::wire::v1::StatusRequest;
+use rustix::process::Signal;
 use tonic::Code;
 
 use crate::cluster::{Cluster, Session, create, wait};
@@ -33,6 +34,36 @@ async fn a_killed_leader_loses_nothing_and_time_goes_on() {
     let mut resumed = watch(&cluster, leader, &room, known).await;
     let reply = session.surely(&cluster, &room, Command::Play { entry: None }).await;
     read(&mut resumed, &mut known, reply.revision.0).await;
+}
+
+#[tokio::test]
+async fn a_frozen_leader_is_passed_by_and_does_not_lie_when_it_thaws() {
+    let cluster = Cluster::start(3, &[]).await;
+    let mut session = Session::open(&cluster, 1, 1).await;
+    let room = create(&cluster, &mut session, 1).await;
+    cluster.in_step().await;
+    let (leader, epoch) = cluster.leader().await;
+    let other = leader % 3 + 1;
+    cluster.signal(leader, Signal::STOP);
+    // Passed on to the frozen one, lost there, and done by the next leader: all in one call.
+    let reply = session.once(&cluster, other, &room, Command::Play { entry: None }).await;
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(_) => {
+            wait("an outcome", async || {
+                session.again(&cluster, other, &room, Command::Play { entry: None }).await.ok()
+            })
+            .await
+        }
+    };
+    assert_eq!((reply.revision.0, reply.rejection), (2, None));
+    cluster.signal(leader, Signal::CONT);
+    let request = StatusRequest { room: room.as_str().to_owned() };
+    let thawed =
+        wait("an answer", async || cluster.rooms(leader).status(request.clone()).await.ok());
+    let thawed = thawed.await.into_inner();
+    assert_eq!(thawed.room.expect("the room").revision, 2, "nothing older than what is known");
+    assert_eq!(cluster.leader().await.1, epoch);
 }
 
 #[tokio::test]

@@ -87,7 +87,10 @@ mod tests {
         for tick in 1..=150 {
             last = holdover.steer(tick * TICK_NS, &map(1_000_000, 10e-6), false);
             if tick == 20 {
-                assert!((600_000..700_000).contains(&last.left_ns), "200 ppm for two seconds: {last:?}");
+                assert!(
+                    (600_000..700_000).contains(&last.left_ns),
+                    "200 ppm for two seconds: {last:?}"
+                );
             }
         }
         assert!(last.left_ns.abs() < 1_000, "{last:?}");

@@ -141,7 +141,7 @@ impl Sim {
         while let Some(stamp) = self.renderer.next_stamp() {
             self.renderer.observe(stamp, stamp.at_ns);
         }
-        self.renderer.advance(self.published.clone(), Some(Arc::new(self.view)), at_ns);
+        self.renderer.advance(self.published.clone(), Some(Arc::new(self.view)), at_ns, at_ns);
     }
 
     /// What the room says is due at a shared second.
