@@ -7,61 +7,22 @@
 //! *slot* (a file, one session), since a session has one command in flight; a slot with an unfinished
 //! intent is left to that intent.
 
+mod saved;
+
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jam_proto::ids::{RoomCode, SessionId};
 use jam_proto::wire::v1 as wire;
 use prost::Message;
-use serde::{Deserialize, Serialize};
+use saved::{Done, Saved, Sending, Unfinished, hex, unhex, unix_now};
 
 use crate::connection::Cluster;
 use crate::error::Failure;
 
-/// How long an unfinished command line can be taken up again. Afterwards the same words are a new wish: who
-/// types `jam skip` an hour after one failed means the song that plays now.
-const INTENT_KEPT: Duration = Duration::from_secs(15 * 60);
 /// More processes of one user at once than this is a mistake in a script.
 const SLOTS_MAX: u32 = 256;
-
-/// What a slot's file holds.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    session: String,
-    user: String,
-    /// Whether the cluster has acknowledged the session.
-    opened: bool,
-    /// The last number that was used.
-    number: u64,
-    /// The command line that has not ended yet.
-    unfinished: Option<Unfinished>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Unfinished {
-    intent: String,
-    started_unix_secs: u64,
-    /// The steps of it that have their reply: a folder is added one song at a time.
-    done: Vec<Done>,
-    /// The step that has a number and no reply.
-    sending: Option<Sending>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Done {
-    step: String,
-    reply: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Sending {
-    step: String,
-    number: u64,
-    room: String,
-    command: String,
-}
 
 /// A locked slot: one session, one command line.
 pub struct Session {
@@ -136,12 +97,7 @@ impl Session {
             Err(fs::TryLockError::WouldBlock) => return Ok(None),
             Err(fs::TryLockError::Error(error)) => return Err(error),
         }
-        let saved = match fs::read(path) {
-            // A slot that can't be read is as good as a new one: its session is simply not used again.
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|_| Saved::fresh(user)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Saved::fresh(user),
-            Err(error) => return Err(error),
-        };
+        let saved = Saved::read(path, user)?;
         Ok(Some(Self { path: path.to_owned(), _lock: lock, saved }))
     }
 
@@ -364,38 +320,10 @@ impl Session {
         )
     }
 
-    /// Replaces the slot's file in one piece.
     fn save(&self, durable: bool) -> Result<(), Failure> {
-        let write = || -> io::Result<()> {
-            let temporary = self.path.with_extension("tmp");
-            let mut file = private_file(&temporary)?;
-            file.write_all(&serde_json::to_vec(&self.saved)?)?;
-            if durable {
-                file.sync_all()?;
-            }
-            fs::rename(&temporary, &self.path)?;
-            if durable && let Some(folder) = self.path.parent() {
-                File::open(folder)?.sync_all()?;
-            }
-            Ok(())
-        };
-        write().map_err(|error| {
+        self.saved.write(&self.path, durable).map_err(|error| {
             Failure::local(format!("can't write the session file {}", self.path.display()), error)
         })
-    }
-}
-
-impl Saved {
-    fn fresh(user: &str) -> Self {
-        let session = hex(&rand::random::<[u8; 16]>());
-        Self { session, user: user.to_owned(), opened: false, number: 0, unfinished: None }
-    }
-}
-
-impl Unfinished {
-    fn is_fresh(&self, now: u64) -> bool {
-        let worth_it = self.sending.is_some() || !self.done.is_empty();
-        worth_it && now.saturating_sub(self.started_unix_secs) < INTENT_KEPT.as_secs()
     }
 }
 
@@ -415,25 +343,4 @@ fn describe(command: &wire::Command) -> &'static str {
         Some(Kind::Back(_)) => "back",
         None => "the command",
     }
-}
-
-/// Whoever can read a session's id can speak in its user's name.
-fn private_file(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }

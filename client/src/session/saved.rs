@@ -1,0 +1,112 @@
+//! What a slot's file holds, and how it is read and replaced.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// How long an unfinished command line can be taken up again. Afterwards the same words are a new wish: who
+/// types `jam skip` an hour after one failed means the song that plays now.
+const INTENT_KEPT: Duration = Duration::from_secs(15 * 60);
+
+/// What a slot's file holds.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Saved {
+    pub session: String,
+    pub user: String,
+    /// Whether the cluster has acknowledged the session.
+    pub opened: bool,
+    /// The last number that was used.
+    pub number: u64,
+    /// The command line that has not ended yet.
+    pub unfinished: Option<Unfinished>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Unfinished {
+    pub intent: String,
+    pub started_unix_secs: u64,
+    /// The steps of it that have their reply: a folder is added one song at a time.
+    pub done: Vec<Done>,
+    /// The step that has a number and no reply.
+    pub sending: Option<Sending>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Done {
+    pub step: String,
+    pub reply: String,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Sending {
+    pub step: String,
+    pub number: u64,
+    pub room: String,
+    pub command: String,
+}
+
+impl Saved {
+    pub fn fresh(user: &str) -> Self {
+        let session = hex(&rand::random::<[u8; 16]>());
+        Self { session, user: user.to_owned(), opened: false, number: 0, unfinished: None }
+    }
+
+    /// What is there, or a new session if nothing is.
+    pub fn read(path: &Path, user: &str) -> io::Result<Self> {
+        match fs::read(path) {
+            // A slot that can't be read is as good as a new one: its session is simply not used again.
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_else(|_| Self::fresh(user))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::fresh(user)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the slot's file in one piece.
+    pub fn write(&self, path: &Path, durable: bool) -> io::Result<()> {
+        let temporary = path.with_extension("tmp");
+        let mut file = private_file(&temporary)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        if durable {
+            file.sync_all()?;
+        }
+        fs::rename(&temporary, path)?;
+        if durable && let Some(folder) = path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+impl Unfinished {
+    pub fn is_fresh(&self, now: u64) -> bool {
+        let worth_it = self.sending.is_some() || !self.done.is_empty();
+        worth_it && now.saturating_sub(self.started_unix_secs) < INTENT_KEPT.as_secs()
+    }
+}
+
+/// Whoever can read a session's id can speak in its user's name.
+fn private_file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
+}
+
+/// Seconds since 1970.
+pub(super) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of [`hex`].
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
