@@ -96,7 +96,7 @@ impl Deck {
     /// and the fades.
     pub fn render(&mut self, out: &mut [f32], due: &Due, playhead: Playhead, step: f64) {
         match (&mut self.voice, due.sounding()) {
-            (Some(voice), Some(song)) => {
+            (Some(voice), Some(song)) if self.library.audible() => {
                 voice.render(out, due.frame_at(playhead), step * song.frames_per_flick())
             }
             _ => out.fill(0.0),

@@ -68,6 +68,11 @@ impl Library {
         Self { songs, audible, open: Vec::new(), not_before: Vec::new() }
     }
 
+    /// Whether anything is to be heard.
+    pub fn audible(&self) -> bool {
+        self.audible
+    }
+
     /// Whether the song's file is here and can be opened, by what is known.
     pub fn has(&self, track: &TrackId, now_ns: i64) -> bool {
         let refused = self

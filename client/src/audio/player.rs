@@ -33,6 +33,9 @@ struct Shared {
 const TURN_EVERY: Duration = Duration::from_millis(20);
 /// The contract says 100 ms; this leaves a busy machine some.
 const TRACE_EVERY_NS: i64 = 70_000_000;
+const LATE_NS: i64 = 95_000_000;
+/// What the renderer remembers of what sounded.
+const REMEMBERED_NS: i64 = 500_000_000;
 const CLOCKS_EVERY_NS: i64 = 50_000_000;
 /// A device that has not asked for sound for so long hangs.
 const HANGS_AFTER_NS: i64 = 2_000_000_000;
@@ -243,13 +246,21 @@ impl<'a> Playing<'a> {
     /// Publishes what sounds now, and traces it if it is time or has changed.
     fn tell(&mut self) {
         let now = mono_ns();
+        // On a machine that stood still, what sounded meanwhile is told belatedly.
+        while (LATE_NS..REMEMBERED_NS).contains(&(now - self.traced_ns)) {
+            let then = self.traced_ns + TRACE_EVERY_NS;
+            self.tell_of(self.renderer.report(then, &self.clocks), then);
+        }
         let due = now - self.traced_ns >= TRACE_EVERY_NS;
         let report = self.renderer.report(now, &self.clocks);
-        let changed = (report.state, report.song, report.origin)
-            != (self.traced.state, self.traced.song, self.traced.origin);
-        if !due && !changed {
-            return;
+        let last = &self.traced;
+        if due || (report.state, report.song, report.origin) != (last.state, last.song, last.origin)
+        {
+            self.tell_of(report, now);
         }
+    }
+
+    fn tell_of(&mut self, report: Report, at: i64) {
         let buffer_ms = self.renderer.buffer_ms(&report);
         if let Some(trace) = &mut self.trace {
             let context = Context {
@@ -275,6 +286,6 @@ impl<'a> Playing<'a> {
             trouble: self.trouble.clone(),
         };
         self.traced = report;
-        self.traced_ns = now;
+        self.traced_ns = at;
     }
 }

@@ -7,7 +7,7 @@ mod rooms;
 
 use jam_proto::event::Entry;
 use jam_proto::ids::{EntryId, RoomCode};
-use jam_proto::room::Room;
+use jam_proto::room::{Room, Sounding};
 use jam_proto::time::SharedTime;
 use jam_proto::wire::v1 as wire;
 use serde_json::{Value, json};
@@ -61,8 +61,21 @@ impl View {
         SharedTime(self.reply.shared_time)
     }
 
+    /// Now, or the moment ahead at which all that was acknowledged will have taken effect: a song that was
+    /// added just now is in the queue, and `play` names it.
+    fn settled(&self) -> SharedTime {
+        self.now().max(self.room.last_effective())
+    }
+
+    /// What sounds now or, if nothing does, what will once all that was acknowledged has taken effect.
+    fn sounding(&self) -> Sounding<'_> {
+        let now = self.room.at(self.now());
+        if now.playing && now.entry.is_some() { now } else { self.room.at(self.settled()) }
+    }
+
+    /// The song that an edit sent now is about.
     fn current(&self) -> Option<&Entry> {
-        self.room.at(self.now()).entry
+        self.room.at(self.settled()).entry
     }
 }
 

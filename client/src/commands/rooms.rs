@@ -1,6 +1,6 @@
 //! Making rooms and looking at them.
 
-use jam_proto::ids::{EntryId, RoomCode, check_room_name};
+use jam_proto::ids::{RoomCode, check_room_name};
 use jam_proto::wire::v1 as wire;
 use serde_json::{Value, json};
 
@@ -98,7 +98,7 @@ pub(super) async fn queue(
     output: Output,
 ) -> Result<(), Failure> {
     let view = View::of(&mut options.find().await?, room).await?;
-    let entries = view.room.queue_at(view.now());
+    let entries = view.room.queue_at(view.settled());
     if output.is_json() {
         for entry in entries {
             output.show(|| entry_json(entry), String::new);
@@ -109,7 +109,7 @@ pub(super) async fn queue(
         output.remark("the queue is empty; `jam add` puts songs into it");
         return Ok(());
     }
-    let sounding = view.room.at(view.now());
+    let sounding = view.room.at(view.settled());
     output.show(
         || Value::Null,
         || text::queue(&entries, sounding.entry.map(|entry| entry.id), sounding.playing),
@@ -128,9 +128,10 @@ pub(super) async fn status(
 }
 
 fn status_json(view: &View) -> Value {
-    let sounding = view.room.at(view.now());
+    let sounding = view.sounding();
     let entry = sounding.entry;
-    let queue: Vec<Value> = view.room.queue_at(view.now()).into_iter().map(entry_json).collect();
+    let queue: Vec<Value> =
+        view.room.queue_at(view.settled()).into_iter().map(entry_json).collect();
     let listeners: Vec<Value> = view.reply.listeners.iter().map(listener_json).collect();
     json!({
         "room": view.room.code().as_str(),
@@ -167,12 +168,12 @@ fn listener_json(listener: &wire::Listener) -> Value {
 }
 
 fn why_silent(view: &View) -> Option<String> {
-    let sounding = view.room.at(view.now());
+    let sounding = view.sounding();
     text::silence(sounding.playing, sounding.entry.is_some(), view.room.stopped())
 }
 
 fn status_text(view: &View) -> String {
-    let sounding = view.room.at(view.now());
+    let sounding = view.sounding();
     let mut out = format!("{}  {}\n", text::clean(view.room.name()), view.room.code());
     match (sounding.entry, why_silent(view)) {
         (Some(entry), why) => {
@@ -189,9 +190,11 @@ fn status_text(view: &View) -> String {
         }
         (None, why) => out += &format!("  silent: {}\n", why.unwrap_or_default()),
     }
-    let queue = view.room.queue_at(view.now());
-    let upcoming: Vec<_> =
-        queue.into_iter().filter(|entry| Some(entry.id) != current_id(view)).collect();
+    let queue = view.room.queue_at(view.settled());
+    let upcoming: Vec<_> = queue
+        .into_iter()
+        .filter(|entry| Some(entry.id) != sounding.entry.map(|entry| entry.id))
+        .collect();
     if upcoming.is_empty() {
         out += "\nNothing comes after it.\n";
     } else {
@@ -209,10 +212,6 @@ fn status_text(view: &View) -> String {
         out += &format!("Here ({}):\n{}", view.reply.listeners.len(), text::table(&rows));
     }
     out
-}
-
-fn current_id(view: &View) -> Option<EntryId> {
-    view.current().map(|entry| entry.id)
 }
 
 fn listener_row(listener: &wire::Listener) -> Vec<String> {

@@ -331,9 +331,9 @@ mod tests {
         for (name, clock, raw_ns, floor_s) in [
             (
                 "rest",
-                NodeClock::resume(Some(&saved), "boot", awake(400 * SECOND)),
-                400 * SECOND,
-                3999,
+                NodeClock::resume(Some(&saved), "boot", awake(4001 * SECOND)),
+                4001 * SECOND,
+                7600,
             ),
             (
                 "reboot",
