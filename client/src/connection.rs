@@ -1,31 +1,25 @@
-//! Connections to nodes: addresses, dialling, and finding the node to talk to.
+//! Finding the node to talk to, and staying with the cluster when that node falls silent.
 //!
 //! A command knows several servers and needs one answer. [`Cluster::find`] asks them all, a little apart,
-//! and settles on the node that leads, since every edit ends there; [`Cluster::call`] asks it, and when it
-//! falls silent asks the next, until the deadline.
+//! and settles on the node that leads, since every edit ends there; [`Cluster::ask`] and [`Cluster::edit`]
+//! ask it, and when it falls silent the next, until the deadline.
 
-use std::fmt;
+mod backoff;
+mod door;
+
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use jam_proto::wire::v1::cluster_client::ClusterClient;
-use jam_proto::wire::v1::rooms_client::RoomsClient;
-use jam_proto::wire::v1::songs_client::SongsClient;
-use jam_proto::wire::v1::time_client::TimeClient;
 use jam_proto::wire::v1::{ClusterStatusReply, ClusterStatusRequest};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::Interceptor;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Response, Status};
 
+pub use self::backoff::Backoff;
+pub use self::door::{Address, Bearer, Dialer, Door};
 use crate::error::Failure;
 use crate::refusal::Refusal;
 
-/// How long one node may take to accept a connection: far above any sane round trip, far below patience.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long a node may take to say where the cluster stands: it needs nobody else for that.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The servers are asked this far apart, so that a healthy first one spares the others the work.
@@ -36,118 +30,8 @@ const LEADERLESS_PATIENCE: Duration = Duration::from_millis(200);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
 /// What a node gets less than we wait, so that its own `unknown` comes before we give up on it.
 const ANSWER_MARGIN: Duration = Duration::from_millis(200);
-const BACKOFF_FIRST: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_millis(600);
-
-/// Where a node listens: `host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(String);
-
-impl Address {
-    /// Parses `host:port`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let shown: String = text.chars().take(80).collect();
-        let wrong = || format!("'{}' is not a server: write HOST:PORT", shown.escape_default());
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let bare = host.chars().all(|c| c.is_alphanumeric() || "-._[]:".contains(c));
-        if host.is_empty() || !bare || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-            return Err(wrong());
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-/// Puts the bearer token on every request.
-#[derive(Clone, Debug, Default)]
-pub struct Bearer(Option<MetadataValue<Ascii>>);
-
-impl Bearer {
-    /// From the token as the operator handed it out.
-    pub fn new(token: Option<&str>) -> Result<Self, Failure> {
-        let Some(token) = token else { return Ok(Self(None)) };
-        let mut value: MetadataValue<Ascii> =
-            format!("Bearer {}", token.trim()).parse().map_err(|_| {
-                Failure::Usage(
-                    "the token must be plain ASCII; pass it with --token or JAM_TOKEN".into(),
-                )
-            })?;
-        value.set_sensitive(true);
-        Ok(Self(Some(value)))
-    }
-}
-
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(value) = &self.0 {
-            request.metadata_mut().insert("authorization", value.clone());
-        }
-        Ok(request)
-    }
-}
-
-/// An open connection to a node, and the services behind it.
-#[derive(Clone)]
-pub struct Door(InterceptedService<Channel, Bearer>);
-
-impl Door {
-    /// Commands, status, watching.
-    pub fn rooms(&self) -> RoomsClient<InterceptedService<Channel, Bearer>> {
-        // A snapshot of a room holds its whole queue, 10,000 entries of up to 1 KiB.
-        RoomsClient::new(self.0.clone()).max_decoding_message_size(64 << 20)
-    }
-    /// Uploads and fetches.
-    pub fn songs(&self) -> SongsClient<InterceptedService<Channel, Bearer>> {
-        SongsClient::new(self.0.clone())
-    }
-    /// Clock probes.
-    pub fn time(&self) -> TimeClient<InterceptedService<Channel, Bearer>> {
-        TimeClient::new(self.0.clone())
-    }
-    /// For operators.
-    pub fn cluster(&self) -> ClusterClient<InterceptedService<Channel, Bearer>> {
-        ClusterClient::new(self.0.clone())
-    }
-}
-
-/// Opens connections, all with the same token.
-#[derive(Clone, Debug, Default)]
-pub struct Dialer {
-    bearer: Bearer,
-}
 
 impl Dialer {
-    /// With the token that every request carries.
-    pub fn new(bearer: Bearer) -> Self {
-        Self { bearer }
-    }
-
-    /// Opens a connection of its own to one node.
-    pub async fn dial(&self, address: &Address) -> Result<Door, String> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| format!("{address}: {error}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            // Finds out that a node is gone without a word (power, cable) in a few seconds.
-            .http2_keep_alive_interval(Duration::from_secs(2))
-            .keep_alive_timeout(Duration::from_secs(4))
-            .keep_alive_while_idle(true)
-            // Songs come over the same kind of connection: 64 KiB windows would cap a long line.
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(2 << 20);
-        match timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
-            Ok(Ok(channel)) => Ok(Door(InterceptedService::new(channel, self.bearer.clone()))),
-            Ok(Err(error)) => Err(format!("{address}: {}", deepest(&error))),
-            Err(_) => Err(format!("{address}: no answer")),
-        }
-    }
-
     /// Dials a node and asks it where the cluster stands.
     async fn probe(&self, address: &Address) -> Result<(Door, ClusterStatusReply), ProbeError> {
         let door = self.dial(address).await.map_err(ProbeError::Silent)?;
@@ -428,68 +312,4 @@ async fn to_leader(
 
 fn list(servers: &[Address]) -> String {
     servers.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// The last cause: "Connection refused" rather than "transport error".
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-/// Pauses that double, with jitter, so that a crowd of clients doesn't come back in step.
-#[derive(Debug, Default)]
-pub struct Backoff {
-    attempt: u32,
-}
-
-impl Backoff {
-    /// The next pause.
-    pub fn next_pause(&mut self, longest: Duration) -> Duration {
-        let pause = BACKOFF_FIRST.saturating_mul(1 << self.attempt.min(10)).min(longest);
-        self.attempt += 1;
-        pause.mul_f64(rand::random_range(0.5..1.0))
-    }
-
-    /// Begins again with short pauses.
-    pub fn reset(&mut self) {
-        self.attempt = 0;
-    }
-
-    /// Pauses; false if `deadline` comes first (then it returns at once).
-    async fn pause_before(&mut self, deadline: Instant) -> bool {
-        let pause = self.next_pause(BACKOFF_MAX);
-        if Instant::now() + pause >= deadline {
-            return false;
-        }
-        sleep(pause).await;
-        true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_host_and_port() {
-        for good in ["127.0.0.1:7000", "jam.example.org:80", "[::1]:7000", " a-b.c:1 "] {
-            assert!(Address::parse(good).is_ok(), "{good}");
-        }
-        for bad in ["", "host", "host:", ":80", "host:0", "host:70000", "http://x:80", "a b:1"] {
-            assert!(Address::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn backoff_doubles_up_to_its_bound() {
-        let mut backoff = Backoff::default();
-        let bound = Duration::from_secs(1);
-        let pauses: Vec<Duration> = (0..40).map(|_| backoff.next_pause(bound)).collect();
-        assert!(pauses[0] <= BACKOFF_FIRST);
-        assert!(pauses.iter().all(|pause| *pause <= bound));
-        assert!(pauses[39] >= bound / 2);
-    }
 }

@@ -1,0 +1,154 @@
+//! One connection to one node: its address, the token on every request, and the services behind it.
+
+use std::fmt;
+use std::time::Duration;
+
+use jam_proto::wire::v1::cluster_client::ClusterClient;
+use jam_proto::wire::v1::rooms_client::RoomsClient;
+use jam_proto::wire::v1::songs_client::SongsClient;
+use jam_proto::wire::v1::time_client::TimeClient;
+use tokio::time::timeout;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use crate::error::Failure;
+
+/// How long one node may take to accept a connection: far above any sane round trip, far below patience.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Where a node listens: `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(String);
+
+impl Address {
+    /// Parses `host:port`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let shown: String = text.chars().take(80).collect();
+        let wrong = || format!("'{}' is not a server: write HOST:PORT", shown.escape_default());
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let bare = host.chars().all(|c| c.is_alphanumeric() || "-._[]:".contains(c));
+        if host.is_empty() || !bare || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            return Err(wrong());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// Puts the bearer token on every request.
+#[derive(Clone, Debug, Default)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    /// From the token as the operator handed it out.
+    pub fn new(token: Option<&str>) -> Result<Self, Failure> {
+        let Some(token) = token else { return Ok(Self(None)) };
+        let mut value: MetadataValue<Ascii> =
+            format!("Bearer {}", token.trim()).parse().map_err(|_| {
+                Failure::Usage(
+                    "the token must be plain ASCII; pass it with --token or JAM_TOKEN".into(),
+                )
+            })?;
+        value.set_sensitive(true);
+        Ok(Self(Some(value)))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// An open connection to a node, and the services behind it.
+#[derive(Clone)]
+pub struct Door(InterceptedService<Channel, Bearer>);
+
+impl Door {
+    /// Commands, status, watching.
+    pub fn rooms(&self) -> RoomsClient<InterceptedService<Channel, Bearer>> {
+        // A snapshot of a room holds its whole queue, 10,000 entries of up to 1 KiB.
+        RoomsClient::new(self.0.clone()).max_decoding_message_size(64 << 20)
+    }
+    /// Uploads and fetches.
+    pub fn songs(&self) -> SongsClient<InterceptedService<Channel, Bearer>> {
+        SongsClient::new(self.0.clone())
+    }
+    /// Clock probes.
+    pub fn time(&self) -> TimeClient<InterceptedService<Channel, Bearer>> {
+        TimeClient::new(self.0.clone())
+    }
+    /// For operators.
+    pub fn cluster(&self) -> ClusterClient<InterceptedService<Channel, Bearer>> {
+        ClusterClient::new(self.0.clone())
+    }
+}
+
+/// Opens connections, all with the same token.
+#[derive(Clone, Debug, Default)]
+pub struct Dialer {
+    bearer: Bearer,
+}
+
+impl Dialer {
+    /// With the token that every request carries.
+    pub fn new(bearer: Bearer) -> Self {
+        Self { bearer }
+    }
+
+    /// Opens a connection of its own to one node.
+    pub async fn dial(&self, address: &Address) -> Result<Door, String> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| format!("{address}: {error}"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            // Finds out that a node is gone without a word (power, cable) in a few seconds.
+            .http2_keep_alive_interval(Duration::from_secs(2))
+            .keep_alive_timeout(Duration::from_secs(4))
+            .keep_alive_while_idle(true)
+            // Songs come over the same kind of connection: 64 KiB windows would cap a long line.
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(2 << 20);
+        match timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
+            Ok(Ok(channel)) => Ok(Door(InterceptedService::new(channel, self.bearer.clone()))),
+            Ok(Err(error)) => Err(format!("{address}: {}", deepest(&error))),
+            Err(_) => Err(format!("{address}: no answer")),
+        }
+    }
+}
+
+/// The last cause: "Connection refused" rather than "transport error".
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_host_and_port() {
+        for good in ["127.0.0.1:7000", "jam.example.org:80", "[::1]:7000", " a-b.c:1 "] {
+            assert!(Address::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "host", "host:", ":80", "host:0", "host:70000", "http://x:80", "a b:1"] {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
