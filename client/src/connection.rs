@@ -1,10 +1,11 @@
-//! Connections to nodes: addresses, dialling, and finding the node to talk to.
+//! Finding the node to talk to, and staying with the cluster when that node falls silent.
 //!
 //! A command knows several servers and needs one answer. [`Cluster::find`] asks them all, a little apart,
-//! and settles on the node that leads, since every edit ends there; [`Cluster::call`] asks it, and when it
-//! falls silent asks the next, until the deadline.
+//! and settles on the node that leads, since every edit ends there; [`Cluster::ask`] and [`Cluster::edit`]
+//! ask it, and when it falls silent the next, until the deadline.
 
-mod dial;
+mod backoff;
+mod door;
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use jam_proto::wire::v1::{ClusterStatusReply, ClusterStatusRequest};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::{Response, Status};
 
-pub use dial::{Address, Bearer, Dialer, Door};
-
+pub use self::backoff::Backoff;
+pub use self::door::{Address, Bearer, Dialer, Door};
 use crate::error::Failure;
 use crate::refusal::Refusal;
 
@@ -29,8 +30,6 @@ const LEADERLESS_PATIENCE: Duration = Duration::from_millis(200);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
 /// What a node gets less than we wait, so that its own `unknown` comes before we give up on it.
 const ANSWER_MARGIN: Duration = Duration::from_millis(200);
-const BACKOFF_FIRST: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_millis(600);
 
 impl Dialer {
     /// Dials a node and asks it where the cluster stands.
@@ -313,49 +312,4 @@ async fn to_leader(
 
 fn list(servers: &[Address]) -> String {
     servers.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Pauses that double, with jitter, so that a crowd of clients doesn't come back in step.
-#[derive(Debug, Default)]
-pub struct Backoff {
-    attempt: u32,
-}
-
-impl Backoff {
-    /// The next pause.
-    pub fn next_pause(&mut self, longest: Duration) -> Duration {
-        let pause = BACKOFF_FIRST.saturating_mul(1 << self.attempt.min(10)).min(longest);
-        self.attempt += 1;
-        pause.mul_f64(rand::random_range(0.5..1.0))
-    }
-
-    /// Begins again with short pauses.
-    pub fn reset(&mut self) {
-        self.attempt = 0;
-    }
-
-    /// Pauses; false if `deadline` comes first (then it returns at once).
-    async fn pause_before(&mut self, deadline: Instant) -> bool {
-        let pause = self.next_pause(BACKOFF_MAX);
-        if Instant::now() + pause >= deadline {
-            return false;
-        }
-        sleep(pause).await;
-        true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_doubles_up_to_its_bound() {
-        let mut backoff = Backoff::default();
-        let bound = Duration::from_secs(1);
-        let pauses: Vec<Duration> = (0..40).map(|_| backoff.next_pause(bound)).collect();
-        assert!(pauses[0] <= BACKOFF_FIRST);
-        assert!(pauses.iter().all(|pause| *pause <= bound));
-        assert!(pauses[39] >= bound / 2);
-    }
 }

@@ -87,8 +87,9 @@ impl Report {
         if heard.span_ns().is_none() {
             self.open.push(format!("{name} heard no song"));
         }
-        self.broken
-            .extend(broken(heard, since_ns).into_iter().map(|what| format!("{name}: {what}")));
+        self.broken.extend(
+            broken(heard, since_ns).into_iter().map(|fault| format!("{name}: {}", fault.what)),
+        );
         let change = change_ns.and_then(|at| phase_change(heard, at));
         if change_ns.is_some() && change.is_none() {
             self.open

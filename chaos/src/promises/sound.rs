@@ -2,20 +2,27 @@
 
 use crate::ear::{Heard, Place};
 
-/// Everything in `heard` that breaks the promise, in the order in which it was heard, one sentence each.
-/// `since_ns` (CLOCK_MONOTONIC) is what the sentences count their seconds from.
-pub fn broken(heard: &Heard, since_ns: i64) -> Vec<String> {
+/// Something that breaks the promise.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// CLOCK_MONOTONIC when it was heard.
+    pub at_ns: i64,
+    /// One sentence, with the instant in seconds.
+    pub what: String,
+}
+
+/// Everything in `heard` that breaks the promise, in the order in which it was heard. `since_ns`
+/// (CLOCK_MONOTONIC) is what the sentences count their seconds from.
+pub fn broken(heard: &Heard, since_ns: i64) -> Vec<Fault> {
     let secs = |at_ns: i64| (at_ns - since_ns) as f64 * 1e-9;
     let place =
         |place: &Place| format!("{} of {}", minutes(place.position_ns), heard.songs[place.song].0);
     let gaps = heard.gaps.iter().map(|gap| {
-        let text = format!(
-            "a gap of {} at {:.3} s, at {}",
-            millis(gap.length_ns),
-            secs(gap.at_ns),
-            place(&gap.place)
-        );
-        (gap.at_ns, text)
+        let (length, place) = (millis(gap.length_ns), place(&gap.place));
+        Fault {
+            at_ns: gap.at_ns,
+            what: format!("a gap of {length} at {:.3} s, at {place}", secs(gap.at_ns)),
+        }
     });
     let jumps = heard.jumps.iter().map(|jump| {
         let what = match jump.size_ns {
@@ -24,16 +31,21 @@ pub fn broken(heard: &Heard, since_ns: i64) -> Vec<String> {
             None => "the song broke off".to_owned(),
         };
         let (from, to) = (place(&jump.from), place(&jump.to));
-        (jump.at_ns, format!("{what} at {:.3} s, from {from} to {to}", secs(jump.at_ns)))
+        Fault {
+            at_ns: jump.at_ns,
+            what: format!("{what} at {:.3} s, from {from} to {to}", secs(jump.at_ns)),
+        }
     });
     let damage = heard.damage.iter().map(|damage| {
-        let length = (damage.frames as f64 * 1e9 / f64::from(heard.sample_rate())) as i64;
-        let text = format!("{} of wrong sound at {:.3} s", millis(length), secs(damage.at_ns));
-        (damage.at_ns, text)
+        let length = millis((damage.frames as f64 * 1e9 / f64::from(heard.sample_rate())) as i64);
+        Fault {
+            at_ns: damage.at_ns,
+            what: format!("{length} of wrong sound at {:.3} s", secs(damage.at_ns)),
+        }
     });
     let mut found: Vec<_> = gaps.chain(jumps).chain(damage).collect();
     found.sort();
-    found.into_iter().map(|(_, text)| text).collect()
+    found
 }
 
 /// A length of time in milliseconds, with as many digits as help.

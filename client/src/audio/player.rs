@@ -39,6 +39,7 @@ const REMEMBERED_NS: i64 = 500_000_000;
 const CLOCKS_EVERY_NS: i64 = 50_000_000;
 /// A device that has not asked for sound for so long hangs.
 const HANGS_AFTER_NS: i64 = 2_000_000_000;
+const STOOD_STILL_NS: i64 = 500_000_000;
 const REOPEN_EVERY_NS: i64 = 1_000_000_000;
 
 impl Player {
@@ -191,12 +192,18 @@ impl<'a> Playing<'a> {
     }
 
     fn run(&mut self) {
+        let mut turned_ns = mono_ns();
         while !self.shared.stop.load(Ordering::Relaxed) {
             let now = mono_ns();
             if now - self.clocks_read_ns >= CLOCKS_EVERY_NS {
                 self.clocks.update(raw_ns);
                 self.clocks_read_ns = now;
             }
+            if now - turned_ns > STOOD_STILL_NS {
+                // It was us who hung: the device gets its time anew.
+                self.stamped_ns = now;
+            }
+            turned_ns = now;
             self.mind_device(now);
             self.renderer.set_gain(self.shared.gain());
             let (room, view) = (self.inputs.room.load_full(), self.inputs.clock.load_full());

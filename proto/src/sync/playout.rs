@@ -52,9 +52,8 @@ const DRIFT_SIGMA: f64 = 60e-6;
 /// How fast offset (ns/√s) and drift (1/√s) wander; the drift's is that of a crystal that warms up.
 const OFFSET_WANDER_NS: f64 = 200.0;
 const DRIFT_WANDER: f64 = 1e-8;
-/// Of a few stamps the earliest but one is least likely to be wrong.
-const ANCHOR_STAMPS: usize = 5;
-const ANCHOR_RANK: usize = 1;
+/// Of a few stamps the earliest is least likely to be wrong.
+const ANCHOR_STAMPS: usize = 3;
 /// If all but one of eight stamps lie this far off, the device moved: frames were lost, or it stood
 /// still.
 const STRANGE_NS: f64 = 2e6;
@@ -154,9 +153,8 @@ impl DeviceClock {
             let due_ns = (*frame as i64 - from_frame as i64) as f64 * self.nominal_ns;
             ns - from_ns - due_ns.round() as i64
         };
-        let mut first = self.first;
-        first[..stamps].sort_by_key(lateness);
-        (self.base_frame, self.base_ns) = first[ANCHOR_RANK.min(stamps - 1)];
+        let earliest = self.first[..stamps].iter().min_by_key(|stamp| lateness(stamp));
+        (self.base_frame, self.base_ns) = *earliest.expect("it is anchored from stamps");
         self.last_frame = self.base_frame;
         self.offset_ns = 0.0;
         self.p = [[self.noise(), 0.0], [0.0, self.p[1][1]]];

@@ -1,4 +1,4 @@
-//! Addresses, and opening connections to them.
+//! One connection to one node: its address, the token on every request, and the services behind it.
 
 use std::fmt;
 use std::time::Duration;
