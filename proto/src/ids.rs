@@ -29,7 +29,7 @@ pub struct Revision(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// A room code of the wrong shape.
-    #[error("'{0}' is not a room code: codes look like ABCD-EFGH-JKLM (see `jam rooms`)")]
+    #[error("'{0}' is not a room code: codes look like ABCD-EFGH-JKMN (see `jam rooms`)")]
     RoomCode(String),
     /// Empty, too long, or with control characters.
     #[error("{what} must have 1 to {limit} bytes and no control characters")]
