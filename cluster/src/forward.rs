@@ -5,16 +5,18 @@
 //! (every proposal may be repeated: sessions number their commands, and the other operations say
 //! the same thing twice), and is then *unknown*, never failed.
 
+mod answer;
+mod courier;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use jam_proto::command::Reply;
+use courier::Couriers;
+use futures_util::future::join_all;
 use jam_proto::shard::Outcome;
-use jam_proto::wire::log::v1::LogEntry;
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::peer::v1::forward_client::ForwardClient;
 use jam_proto::wire::peer::v1::forward_server::Forward;
-use jam_proto::wire::peer::v1::propose_reply::Outcome as WireOutcome;
 use jam_proto::wire::peer::v1::{BarrierReply, BarrierRequest, ProposeReply, ProposeRequest};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -31,8 +33,6 @@ use crate::shard::{Group, ProposeError, Standing};
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Between two attempts, if nothing else wakes.
 const RETRY_EVERY: Duration = Duration::from_millis(25);
-/// How long the leader's answer may travel after its own deadline.
-const WAY_BACK: Duration = Duration::from_millis(100);
 /// Between two looks at how far this node has come.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -42,6 +42,7 @@ pub struct Forwarder {
     group: Group,
     links: Arc<Links>,
     metrics: Arc<Metrics>,
+    couriers: Arc<Couriers>,
     cluster_id: Vec<u8>,
 }
 
@@ -58,8 +59,16 @@ pub enum Kind {
 pub enum Leader {
     /// Here.
     Here,
-    /// Behind this channel.
-    There(Channel),
+    /// There.
+    There(Way),
+}
+
+/// The way to a leader elsewhere.
+pub struct Way {
+    /// Its address.
+    pub address: String,
+    /// The shared channel to it.
+    pub channel: Channel,
 }
 
 impl Forwarder {
@@ -70,7 +79,8 @@ impl Forwarder {
         metrics: Arc<Metrics>,
         cluster_id: Vec<u8>,
     ) -> Self {
-        Self { group, links, metrics, cluster_id }
+        let couriers = Arc::new(Couriers::new(links.clone(), cluster_id.clone()));
+        Self { group, links, metrics, couriers, cluster_id }
     }
 
     /// Channels to the other nodes.
@@ -88,7 +98,7 @@ impl Forwarder {
                 async move {
                     match leader {
                         Leader::Here => self.propose_here(op, deadline).await,
-                        Leader::There(channel) => self.propose_there(channel, op, deadline).await,
+                        Leader::There(way) => self.couriers.propose(way, op, deadline).await,
                     }
                 }
             })
@@ -109,26 +119,6 @@ impl Forwarder {
         })
     }
 
-    async fn propose_there(
-        &self,
-        channel: Channel,
-        op: Op,
-        deadline: Instant,
-    ) -> Result<Outcome, Failed> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let request = self.links.request(ProposeRequest {
-            cluster_id: self.cluster_id.clone().into(),
-            timeout_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
-            entry: Some(LogEntry { op: Some(op), ..Default::default() }),
-        });
-        let mut client = ForwardClient::new(channel);
-        match timeout_at(deadline + WAY_BACK, client.propose(request)).await {
-            Ok(Ok(reply)) => outcome_from_wire(reply.into_inner()).ok_or(Failed::Lost),
-            Ok(Err(status)) => Err(judge(&status)),
-            Err(_) => Err(Failed::Lost),
-        }
-    }
-
     /// Returns when this node has applied all that was acknowledged anywhere before the call.
     pub async fn catch_up(&self, timeout: Duration) -> Result<(), Refusal> {
         let deadline = Instant::now() + timeout;
@@ -136,7 +126,7 @@ impl Forwarder {
             .at_leader(Kind::Read, deadline, |leader| async {
                 match leader {
                     Leader::Here => self.barrier_here(deadline).await,
-                    Leader::There(channel) => {
+                    Leader::There(Way { channel, .. }) => {
                         let cluster_id = self.cluster_id.clone().into();
                         let request = self.links.request(BarrierRequest { cluster_id });
                         let mut client = ForwardClient::new(channel);
@@ -230,7 +220,8 @@ impl Forwarder {
         }
         let member = standing.members.iter().find(|member| member.id == leader);
         let address = &member.ok_or(Refusal::NoQuorum)?.address;
-        self.links.to(address).map(Leader::There)
+        let channel = self.links.to(address)?;
+        Ok(Leader::There(Way { address: address.clone(), channel }))
     }
 }
 
@@ -261,13 +252,17 @@ impl Forward for ForwardService {
     ) -> Result<Response<ProposeReply>, Status> {
         let request = request.into_inner();
         self.check(&request.cluster_id)?;
-        let op = request.entry.and_then(|entry| entry.op);
-        let op = op.ok_or_else(|| Refusal::Invalid("the operation is missing".to_owned()))?;
-        let deadline = Instant::now() + Duration::from_millis(request.timeout_ms.into());
-        match self.forwarder.propose_here(op, deadline).await {
-            Ok(outcome) => Ok(Response::new(outcome_to_wire(outcome))),
-            Err(failed) => Err(failed.into()),
-        }
+        let answers = request.proposals.into_iter().map(|proposal| async move {
+            let deadline = Instant::now() + Duration::from_millis(proposal.timeout_ms.into());
+            let proposed = match proposal.entry.and_then(|entry| entry.op) {
+                Some(op) => self.forwarder.propose_here(op, deadline).await,
+                None => {
+                    Err(Failed::Refused(Refusal::Invalid("the operation is missing".to_owned())))
+                }
+            };
+            answer::to_wire(proposed)
+        });
+        Ok(Response::new(ProposeReply { answers: join_all(answers).await }))
     }
 
     async fn barrier(
@@ -284,64 +279,5 @@ impl Forward for ForwardService {
 impl ForwardService {
     fn check(&self, cluster_id: &[u8]) -> Result<(), Refusal> {
         if cluster_id == self.forwarder.cluster_id { Ok(()) } else { Err(Refusal::OtherCluster) }
-    }
-}
-
-fn outcome_to_wire(outcome: Outcome) -> ProposeReply {
-    let outcome = match outcome {
-        Outcome::SessionOpened => WireOutcome::SessionOpened(true),
-        Outcome::Command(reply) => WireOutcome::Command(reply.to_wire()),
-        Outcome::Track(track) => WireOutcome::Track(track),
-        Outcome::TracksFull(limit) => WireOutcome::TracksFull(limit as u64),
-        Outcome::Forgotten => WireOutcome::Forgotten(true),
-        Outcome::Epoch => WireOutcome::Epoch(true),
-        Outcome::Node(node) => WireOutcome::Node(node),
-        Outcome::Nothing => WireOutcome::Nothing(true),
-    };
-    ProposeReply { outcome: Some(outcome) }
-}
-
-/// `None`: an answer that can't be read, so that the outcome is unknown.
-fn outcome_from_wire(reply: ProposeReply) -> Option<Outcome> {
-    Some(match reply.outcome? {
-        WireOutcome::SessionOpened(_) => Outcome::SessionOpened,
-        WireOutcome::Command(reply) => Outcome::Command(Reply::from_wire(&reply).ok()?),
-        WireOutcome::Track(track) => Outcome::Track(track),
-        WireOutcome::TracksFull(limit) => Outcome::TracksFull(usize::try_from(limit).ok()?),
-        WireOutcome::Forgotten(_) => Outcome::Forgotten,
-        WireOutcome::Epoch(_) => Outcome::Epoch,
-        WireOutcome::Node(node) => Outcome::Node(node),
-        WireOutcome::Nothing(_) => Outcome::Nothing,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use jam_proto::command::Rejection;
-    use jam_proto::ids::{EntryId, Revision};
-    use jam_proto::time::SharedTime;
-
-    #[test]
-    fn outcomes_come_back() {
-        let reply = Reply {
-            revision: Revision(7),
-            effective_at: SharedTime(9),
-            entry: Some(EntryId(3)),
-            rejection: Some(Rejection::NoHistory),
-        };
-        for outcome in [
-            Outcome::SessionOpened,
-            Outcome::Command(reply),
-            Outcome::Track(Default::default()),
-            Outcome::TracksFull(3),
-            Outcome::Forgotten,
-            Outcome::Epoch,
-            Outcome::Node(4),
-            Outcome::Nothing,
-        ] {
-            assert_eq!(outcome_from_wire(outcome_to_wire(outcome.clone())), Some(outcome));
-        }
-        assert_eq!(outcome_from_wire(ProposeReply { outcome: None }), None);
     }
 }

@@ -1,6 +1,7 @@
 //! A Jam node.
 
 pub mod api;
+pub mod batches;
 pub mod blobs;
 pub mod config;
 pub mod formation;

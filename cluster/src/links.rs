@@ -107,21 +107,28 @@ impl From<Failed> for Status {
 /// Judges a failed call to a peer.
 pub fn judge(status: &Status) -> Failed {
     match code_of(status) {
-        Some("not_leader") => Failed::NotTaken(Refusal::NotLeader),
-        Some("no_quorum") => Failed::NotTaken(Refusal::NoQuorum),
-        Some("unavailable") => Failed::NotTaken(Refusal::Unavailable(status.message().to_owned())),
-        Some("unknown") => Failed::Lost,
-        Some(code) => Failed::Refused(Refusal::Relayed {
-            grpc: status.code(),
-            code: code.to_owned(),
-            message: status.message().to_owned(),
-        }),
+        Some(code) => judge_code(status.code(), code, status.message()),
         None if never_sent(status) => Failed::NotTaken(Refusal::NoQuorum),
         // The peer speaks another language: no use in asking again.
         None if status.code() == Code::Unimplemented => Failed::Refused(Refusal::Unavailable(
             "the leader runs another version of jamd".to_owned(),
         )),
         None => Failed::Lost,
+    }
+}
+
+/// Judges a refusal by its stable code.
+pub fn judge_code(grpc: Code, code: &str, message: &str) -> Failed {
+    match code {
+        "not_leader" => Failed::NotTaken(Refusal::NotLeader),
+        "no_quorum" => Failed::NotTaken(Refusal::NoQuorum),
+        "unavailable" => Failed::NotTaken(Refusal::Unavailable(message.to_owned())),
+        "unknown" => Failed::Lost,
+        code => Failed::Refused(Refusal::Relayed {
+            grpc,
+            code: code.to_owned(),
+            message: message.to_owned(),
+        }),
     }
 }
 

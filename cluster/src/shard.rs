@@ -1,6 +1,7 @@
 //! One Raft group and its rooms, as the rest of a node sees it. Openraft's own types stay behind it.
 
-use std::collections::BTreeSet;
+mod propose;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,17 +10,13 @@ use jam_proto::event::Event;
 use jam_proto::ids::RoomCode;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::time::{Flicks, SharedTime};
-use jam_proto::wire::log::v1::LogEntry;
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::v1::Track;
-use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{
-    ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError,
-};
-use openraft::impls::ProgressResponder;
+use openraft::errors::{ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::raft::linearizable_read::LinearizerOption;
-use tokio::sync::{Mutex, watch};
+use propose::{Leading, Proposals};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
@@ -27,11 +24,9 @@ use tonic::metadata::MetadataMap;
 use crate::identity::{Folder, Id, Stage};
 use crate::raft::handle::Handle;
 use crate::raft::link;
-use crate::raft::members::{follow_standing, heard_within, standing};
-use crate::raft::types::{Proposal, Types};
+use crate::raft::members::{follow_standing, standing};
+use crate::raft::types::Types;
 
-/// A leader that heard no majority for this many leases refuses: what it takes could not be committed.
-const LEASES_UNTIL_REFUSED: u32 = 2;
 /// A read waits this many leases for a majority to confirm the leader.
 const LEASES_PER_READ: u32 = 4;
 /// For building and storing a snapshot.
@@ -120,12 +115,10 @@ pub struct Group {
 
 struct Inner {
     handle: Arc<Handle>,
+    leading: Arc<Leading>,
+    proposals: Proposals,
     folder: Arc<Folder>,
-    stamper: Arc<dyn Stamper>,
-    /// Held while a proposal is stamped and handed to Raft: the log's order is the stamps' order.
-    order: Mutex<()>,
     standings: watch::Receiver<Standing>,
-    stopping: AtomicBool,
 }
 
 impl Group {
@@ -134,8 +127,10 @@ impl Group {
         let first = standing(&handle.raft.metrics().borrow_watched(), handle.timing.lease());
         let (changes, standings) = watch::channel(first);
         tokio::spawn(follow_standing(handle.clone(), folder.clone(), changes));
-        let (order, stopping) = (Mutex::default(), AtomicBool::new(false));
-        Self { inner: Arc::new(Inner { handle, folder, stamper, order, standings, stopping }) }
+        let leading =
+            Arc::new(Leading { handle: handle.clone(), stopping: AtomicBool::new(false) });
+        let proposals = Proposals::start(leading.clone(), stamper);
+        Self { inner: Arc::new(Inner { handle, leading, proposals, folder, standings }) }
     }
 
     /// The cluster's id.
@@ -146,79 +141,12 @@ impl Group {
     /// Stamps, replicates and applies `op`. Only the leader can, and only once its `ClockEpoch` of
     /// this term is applied (until then it answers `NotLeader { leader: None }`, as in an election).
     pub async fn propose(&self, op: Op, timeout: Duration) -> Result<Outcome, ProposeError> {
-        self.submit(op, timeout, false).await
+        self.inner.proposals.submit(op, timeout, false, self.standing_changes()).await
     }
 
     /// As `propose`, for the `ClockEpoch` that opens a leadership.
     pub async fn propose_epoch(&self, op: Op, timeout: Duration) -> Result<Outcome, ProposeError> {
-        self.submit(op, timeout, true).await
-    }
-
-    async fn submit(
-        &self,
-        op: Op,
-        timeout: Duration,
-        opening: bool,
-    ) -> Result<Outcome, ProposeError> {
-        let deadline = Instant::now() + timeout;
-        let (responder, answer) = ProgressResponder::complete_only();
-        {
-            // Nothing was handed over yet, so a deadline that passes here means "never applied".
-            let in_order = timeout_at(deadline, self.inner.order.lock()).await;
-            let _in_order = in_order.map_err(|_| ProposeError::NoQuorum)?;
-            let term = self.leading_term(opening)?;
-            let proposal = self.stamp(op);
-            let write =
-                self.inner.handle.raft.write(proposal).responder(responder).with_leader(term);
-            // Raft's queue is long. If it is full, whether this got in is not known.
-            let written = timeout_at(deadline, write.into_future()).await;
-            written.map_err(|_| ProposeError::Unknown)?.map_err(|fatal| self.stopped(&fatal))?;
-        }
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(Ok(written))) => Ok(written.data.0.unwrap_or(Outcome::Nothing)),
-            Ok(Ok(Err(ClientWriteError::ForwardToLeader(forward)))) => Err(not_leader(forward)),
-            // Everything else happened to an entry that was in the log already.
-            Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(ProposeError::Unknown),
-        }
-    }
-
-    /// The term that this node leads in, if it may take proposals now.
-    fn leading_term(&self, opening: bool) -> Result<u64, ProposeError> {
-        let metrics = self.inner.handle.raft.metrics().borrow_watched().clone();
-        self.check_running(&metrics)?;
-        if metrics.current_leader != Some(metrics.id) || !metrics.state.is_leader() {
-            let leader = metrics.current_leader.filter(|&leader| leader != metrics.id);
-            let address = |id| Some((id, metrics.membership_config.get_node(&id)?.address.clone()));
-            return Err(ProposeError::NotLeader { leader: leader.and_then(address) });
-        }
-        if opening {
-            return Ok(metrics.current_term);
-        }
-        let opened = self.inner.handle.state.read().shard.epoch().term == metrics.current_term;
-        if !opened {
-            return Err(ProposeError::NotLeader { leader: None });
-        }
-        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-        if !heard_within(&metrics, &voters, self.inner.handle.timing.lease() * LEASES_UNTIL_REFUSED)
-        {
-            return Err(ProposeError::NoQuorum);
-        }
-        Ok(metrics.current_term)
-    }
-
-    fn stamp(&self, op: Op) -> Proposal {
-        let room = match &op {
-            Op::Command(command) => RoomCode::parse(&command.room).ok(),
-            Op::PauseUnheard(pause) => RoomCode::parse(&pause.room).ok(),
-            _ => None,
-        };
-        let now = self.inner.stamper.now();
-        let effective = now + self.inner.stamper.lead(room.as_ref());
-        Proposal::new(&LogEntry {
-            proposed_stamp: now.0,
-            proposed_effective: effective.0,
-            op: Some(op),
-        })
+        self.inner.proposals.submit(op, timeout, true, self.standing_changes()).await
     }
 
     /// Returns when this node's state is at least as new as all that was acknowledged anywhere before
@@ -226,13 +154,13 @@ impl Group {
     pub async fn read_barrier(&self, timeout: Duration) -> Result<(), ProposeError> {
         let deadline = Instant::now() + timeout;
         let handle = &self.inner.handle;
-        self.check_running(&handle.raft.metrics().borrow_watched().clone())?;
+        self.inner.leading.check_running(&handle.raft.metrics().borrow_watched())?;
         let wait = timeout.min(handle.timing.lease() * LEASES_PER_READ);
         let option = LinearizerOption::new(Some(Duration::ZERO), true).with_wait_timeout(wait);
         let confirmed = timeout_at(deadline, handle.raft.get_read_linearizer(option)).await;
         let linearizer = match confirmed.map_err(|_| ProposeError::NoQuorum)? {
             Ok(linearizer) => linearizer,
-            Err(RaftError::Fatal(fatal)) => return Err(self.stopped(&fatal)),
+            Err(RaftError::Fatal(fatal)) => return Err(self.inner.leading.stopped(&fatal)),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 return Err(not_leader(forward));
             }
@@ -244,7 +172,7 @@ impl Group {
         match linearizer.try_await_ready(&handle.raft, Some(rest)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(ProposeError::NoQuorum),
-            Err(fatal) => Err(self.stopped(&fatal)),
+            Err(fatal) => Err(self.inner.leading.stopped(&fatal)),
         }
     }
 
@@ -281,7 +209,7 @@ impl Group {
                 .trigger()
                 .transfer_leader(to)
                 .await
-                .map_err(|fatal| self.stopped(&fatal))?;
+                .map_err(|fatal| self.inner.leading.stopped(&fatal))?;
             let taken_over = async {
                 while metrics.borrow_watched().current_leader.is_none_or(|leader| leader == own) {
                     if metrics.changed().await.is_err() {
@@ -302,7 +230,7 @@ impl Group {
         let goal = raft.metrics().borrow_watched().last_applied;
         let index = goal.map_or(0, |goal| goal.index);
         if raft.metrics().borrow_watched().snapshot < goal {
-            raft.trigger().snapshot().await.map_err(|fatal| self.stopped(&fatal))?;
+            raft.trigger().snapshot().await.map_err(|fatal| self.inner.leading.stopped(&fatal))?;
             let built = raft
                 .wait(Some(SNAPSHOT_TTL))
                 .metrics(|metrics| metrics.snapshot >= goal, "a snapshot")
@@ -336,7 +264,7 @@ impl Group {
 
     /// Whether `shutdown` was called.
     pub fn is_stopped(&self) -> bool {
-        self.inner.stopping.load(Ordering::Acquire)
+        self.inner.leading.stopping.load(Ordering::Acquire)
     }
 
     /// Hands leadership over, if this node has it and there is somebody.
@@ -358,7 +286,7 @@ impl Group {
 
     /// Hands leadership over if it still must be, stops Raft and closes the store.
     pub async fn shutdown(&self) {
-        if self.inner.stopping.swap(true, Ordering::AcqRel) {
+        if self.inner.leading.stopping.swap(true, Ordering::AcqRel) {
             return;
         }
         self.hand_over().await;
@@ -384,21 +312,6 @@ impl Group {
     pub fn admit(&self, metadata: &MetadataMap) -> Result<(), Status> {
         let handle = &self.inner.handle;
         link::check(metadata, &handle.own, |id| handle.node(id)).map(|_| ())
-    }
-
-    fn check_running(&self, metrics: &RaftMetrics<Types>) -> Result<(), ProposeError> {
-        if self.is_stopped() {
-            return Err(ProposeError::Stopped("it was told to".to_owned()));
-        }
-        match &metrics.running_state {
-            Ok(()) => Ok(()),
-            Err(fatal) => Err(self.stopped(fatal)),
-        }
-    }
-
-    fn stopped(&self, fatal: &Fatal<Types>) -> ProposeError {
-        let fault = self.inner.handle.store.fault().borrow().clone();
-        ProposeError::Stopped(fault.unwrap_or_else(|| fatal.to_string()))
     }
 
     /// The data folder's own place and stage, for status.

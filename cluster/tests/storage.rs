@@ -56,7 +56,10 @@ fn entry(term: u64, index: u64, bytes: usize) -> Entry {
         proposed_effective: 0,
         op: Some(Op::OpenSession(open)),
     };
-    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Proposal::new(&logged)) }
+    Entry {
+        log_id: log_id(term, index),
+        payload: EntryPayload::Normal(Proposal::new(vec![logged])),
+    }
 }
 
 async fn append(log: &mut Log, entries: Vec<Entry>) -> io::Result<()> {

@@ -15,7 +15,7 @@ use jam_proto::wire::v1::{
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
 
-use crate::forward::{Forwarder, Kind, Leader};
+use crate::forward::{Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
 use crate::refusal::Refusal;
 use crate::shard::{Group, Member};
@@ -65,7 +65,7 @@ impl Cluster for ClusterService {
         let transferred = self.forwarder.at_leader(Kind::Read, deadline, |leader| async {
             match leader {
                 Leader::Here => self.transfer_here(to).await,
-                Leader::There(channel) => {
+                Leader::There(Way { channel, .. }) => {
                     let request = self.forwarder.links().request(TransferRequest { to });
                     let reply = ClusterClient::new(channel).transfer(request).await;
                     reply.map(|reply| reply.into_inner().leader).map_err(|status| judge(&status))

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 
 use super::deadline;
 use super::watching::{WatchStream, Watcher};
-use crate::forward::{Forwarder, Kind, Leader};
+use crate::forward::{Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
@@ -101,7 +101,7 @@ impl Rooms for RoomsService {
             self.forwarder.at_leader(Kind::Read, Instant::now() + READ_TIMEOUT, |leader| async {
                 match leader {
                     Leader::Here => self.list_here().await,
-                    Leader::There(channel) => {
+                    Leader::There(Way { channel, .. }) => {
                         let request = self.forwarder.links().request(ListRoomsRequest {});
                         read(RoomsClient::new(channel).list_rooms(request)).await
                     }
@@ -151,7 +151,7 @@ impl RoomsService {
         let attempt = |leader| async {
             match leader {
                 Leader::Here => self.status_here(room).await,
-                Leader::There(channel) => {
+                Leader::There(Way { channel, .. }) => {
                     let request = StatusRequest { room: room.as_str().to_owned() };
                     let request = self.forwarder.links().request(request);
                     let mut client = RoomsClient::new(channel)

@@ -71,18 +71,14 @@ pub fn chunk_generation(key: &[u8]) -> io::Result<u64> {
     generation.map(|bytes| u64::from_be_bytes(*bytes)).ok_or_else(|| damaged("a snapshot key"))
 }
 
-/// An entry as values, in order of their parts. An entry can't have more than 65,536 parts:
-/// requests are a thousand times smaller.
-pub fn encode_entry(entry: &Entry) -> io::Result<Vec<Vec<u8>>> {
+/// An entry's encoding; cut into parts of [`VALUE_BYTES_MAX`] it lies in sled.
+pub fn encode_entry(entry: &Entry) -> io::Result<Vec<u8>> {
     let bytes = postcard::to_stdvec(entry).map_err(io::Error::other)?;
-    let parts: Vec<_> = bytes.chunks(VALUE_BYTES_MAX).map(<[u8]>::to_vec).collect();
-    if parts.len() > usize::from(u16::MAX) {
-        return Err(io::Error::other(format!(
-            "a log entry of {} bytes is too large to store",
-            bytes.len()
-        )));
+    if bytes.len() > usize::from(u16::MAX) * VALUE_BYTES_MAX {
+        let size = bytes.len();
+        return Err(io::Error::other(format!("a log entry of {size} bytes is too large to store")));
     }
-    Ok(parts)
+    Ok(bytes)
 }
 
 /// An entry from its parts, joined. A missing part shows as an error.

@@ -81,7 +81,7 @@ impl RaftStateMachine<Types> for Machine {
             let mut state = self.state.write();
             let state = &mut *state;
             state.applied = Some(entry.log_id());
-            let mut answer = Answer(None);
+            let mut answer = Answer::default();
             match &entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Membership(membership) => {
@@ -92,12 +92,16 @@ impl RaftStateMachine<Types> for Machine {
                     // Skipping an entry that this version can't read would make this node's rooms
                     // differ from the others': stop instead.
                     let decoded = proposal.decode().map_err(io::Error::other)?;
-                    let applied = state.shard.apply(&decoded);
-                    self.sink.applied(entry.log_id.index, &applied.events, &state.shard);
-                    if let Outcome::Track(track) = &applied.outcome {
-                        self.sink.registered(track);
+                    let mut events = Vec::new();
+                    for entry in &decoded {
+                        let applied = state.shard.apply(entry);
+                        if let Outcome::Track(track) = &applied.outcome {
+                            self.sink.registered(track);
+                        }
+                        events.extend(applied.events);
+                        answer.0.push(applied.outcome);
                     }
-                    answer = Answer(Some(applied.outcome));
+                    self.sink.applied(entry.log_id.index, &events, &state.shard);
                 }
             }
             if let Some(responder) = responder {

@@ -1,13 +1,16 @@
 //! Openraft's adapters: log store, state machine, network. Its types stay in here and behind
 //! [`crate::shard::Group`]; the modules are public for the tests' sake.
 
+pub mod checkpoint;
 pub mod handle;
+pub mod journal;
 pub mod layout;
 pub mod link;
 pub mod log;
 pub mod machine;
 pub mod members;
 pub mod network;
+pub mod pending;
 pub mod snapshots;
 pub mod store;
 pub mod types;

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::layout::{self, VALUE_BYTES_MAX};
+use super::pending::encode;
 use super::store::{Shared, meta};
 use super::types::SnapshotMeta;
-use super::writer::{Op, encode};
 
 /// Chunks in one write: small enough that log entries never wait long for it.
 const CHUNKS_PER_WRITE: usize = 64;
@@ -135,7 +135,7 @@ impl Snapshots {
     }
 
     async fn put(&self, pairs: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> io::Result<()> {
-        self.shared.durable(|done| Op::Put { pairs, done }).await
+        self.shared.put(pairs).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The store of one Raft group: sled, the vote file, and the thread that writes both.
+//! The store of one Raft group: sled, the journal, the vote file, and the threads that write them.
 
 use std::fs::File;
 use std::io;
@@ -11,12 +11,15 @@ use arc_swap::ArcSwapOption;
 use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};
 
+use super::checkpoint::{Checkpointer, Job};
+use super::journal::{self, Journal, JournalError};
 use super::layout;
 use super::log::{Log, Memory};
+use super::pending::Pending;
 use super::snapshots::Snapshots;
 use super::types::{Entry, LogId};
 use super::vote_file::{Promise, VoteFile, VoteFileError};
-use super::writer::{Op, Writer};
+use super::writer::{Fault, Op, Writer};
 
 /// sled's page cache. Its default is a gigabyte; what is hot is in our own tail.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -64,11 +67,12 @@ pub struct Shared {
     /// Gone once the store is closed.
     db: ArcSwapOption<sled::Db>,
     queue: Sender<Op>,
+    jobs: Sender<Job>,
     /// The log as known without the disk.
     pub memory: Mutex<Memory>,
-    /// sled has every entry of the log below this index.
+    /// sled knows every entry of the log below this index.
     pub written: Arc<AtomicU64>,
-    fault: watch::Receiver<Option<String>>,
+    fault: Arc<Fault>,
 }
 
 /// An open store.
@@ -90,56 +94,75 @@ impl Store {
             other => untrusted(format!("sled says: {other}")),
         })?;
         let db_file = File::open(sled_folder.join("db")).map_err(io)?;
+        let unreadable = |error| match error {
+            JournalError::Io(source) => io(source),
+            JournalError::Damaged(why) => untrusted(why),
+        };
 
         let path = folder.join("vote");
-        let vote_file = if !path.exists() {
+        if !path.exists() {
             // The vote file is made last. Without it, sled may hold nothing yet.
             if db.iter().next().is_some() {
                 return Err(untrusted(format!("{} is missing", path.display())));
             }
             db.flush().map_err(|error| io(error.into()))?;
             sync_new(&sled_folder, folder).map_err(io)?;
-            let made = VoteFile::create(&path).map_err(io)?;
+            Journal::create(folder).map_err(io)?;
             sync_path(folder).map_err(io)?;
-            made
-        } else {
-            VoteFile::open(&path).map_err(|error| match error {
-                VoteFileError::Io(source) => io(source),
-                damaged => untrusted(format!("{}: {damaged}", path.display())),
-            })?
-        };
-
-        let memory = recover(&db).map_err(|error| untrusted(error.to_string()))?;
-        let found = Promise { vote: memory.vote, last: memory.last };
-        let promised = vote_file.promise();
+            VoteFile::create(&path).map_err(io)?;
+            sync_path(folder).map_err(io)?;
+        }
+        let mut vote_file = VoteFile::open(&path).map_err(|error| match error {
+            VoteFileError::Io(source) => io(source),
+            damaged => untrusted(format!("{}: {damaged}", path.display())),
+        })?;
+        let promised = vote_file.promise().clone();
+        let found = stands(&db).map_err(|error| untrusted(error.to_string()))?;
         if found.vote < promised.vote || found.last < promised.last {
-            let (found, promised) = (describe(&found), describe(promised));
+            let (found, promised) = (describe(&found), describe(&promised));
             return Err(StoreError::Behind { place, found, promised });
         }
-        Self::start(db, db_file, vote_file, memory, found).map_err(io)
+
+        let left = journal::read(folder, promised.journal).map_err(unreadable)?;
+        replay(&left, &db).map_err(|error| untrusted(error.to_string()))?;
+        db.flush().map_err(|error| io(error.into()))?;
+        db_file.sync_data().map_err(io)?;
+        let memory = recover(&db).map_err(|error| untrusted(error.to_string()))?;
+        let promise = |journal| Promise { vote: memory.vote, last: memory.last, journal };
+        // The other file's generation is done with before it is overwritten; this one's is once it has a successor.
+        vote_file.save(promise(left.generation - 1)).map_err(io)?;
+        let journal = Journal::go_on(folder, left.generation, left.records).map_err(io)?;
+        let promise = promise(left.generation);
+        vote_file.save(promise.clone()).map_err(io)?;
+
+        let fault = Arc::<Fault>::default();
+        let checkpointer =
+            Checkpointer { db: db.clone(), db_file, vote_file, fault: fault.clone() };
+        Self::start(db, journal, checkpointer, memory, promise).map_err(io)
     }
 
     fn start(
         db: sled::Db,
-        db_file: File,
-        vote_file: VoteFile,
+        journal: Journal,
+        checkpointer: Checkpointer,
         memory: Memory,
         promise: Promise,
     ) -> io::Result<Self> {
         let (queue, ops) = channel();
-        let (fault, fault_seen) = watch::channel(None);
+        let (jobs, todo) = channel();
+        let fault = checkpointer.fault.clone();
         let written = Arc::new(AtomicU64::new(promise.last.map_or(0, |last| last.index + 1)));
         let shared = Shared {
             db: ArcSwapOption::from_pointee(db.clone()),
             queue,
+            jobs: jobs.clone(),
             memory: Mutex::new(memory),
             written: written.clone(),
-            fault: fault_seen,
+            fault: fault.clone(),
         };
-        let writer = Writer { db, db_file, vote_file, fault, promise, written };
-        std::thread::Builder::new()
-            .name("raft-store".to_owned())
-            .spawn(move || writer.run(&ops))?;
+        let writer = Writer { db, journal, jobs, fault, promise, written, checkpoint: None };
+        spawn("raft-store", move || writer.run(&ops))?;
+        spawn("raft-checkpoint", move || checkpointer.run(&todo))?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -161,7 +184,7 @@ impl Store {
 
     /// Set for ever by the first error. Nothing is acknowledged after it.
     pub fn fault(&self) -> watch::Receiver<Option<String>> {
-        self.shared.fault.clone()
+        self.shared.fault.subscribe()
     }
 
     /// Writes what waits and lets go of the files.
@@ -176,9 +199,7 @@ impl Store {
 impl Shared {
     /// Queues an operation.
     pub fn send(&self, op: Op) -> io::Result<()> {
-        if let Some(fault) = self.fault.borrow().as_deref() {
-            return Err(io::Error::other(fault.to_owned()));
-        }
+        self.fault.check()?;
         self.queue.send(op).map_err(|_| stopped())
     }
 
@@ -189,6 +210,14 @@ impl Shared {
     ) -> io::Result<()> {
         let (done, durable) = oneshot::channel();
         self.send(op(done))?;
+        durable.await.map_err(|_| stopped())?
+    }
+
+    /// Sets and removes keys that are not the log's, and waits until that is durable.
+    pub async fn put(&self, pairs: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> io::Result<()> {
+        self.fault.check()?;
+        let (done, durable) = oneshot::channel();
+        self.jobs.send(Job::Put { pairs, done }).map_err(|_| stopped())?;
         durable.await.map_err(|_| stopped())?
     }
 
@@ -224,6 +253,30 @@ fn stopped() -> io::Error {
     io::Error::other("the Raft store is closed")
 }
 
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}
+
+/// How far sled goes, at a glance.
+fn stands(db: &sled::Db) -> io::Result<Promise> {
+    let keys = layout::entry_keys(0..=u64::MAX);
+    let last = db.range(keys).next_back().transpose()?;
+    let index = last.map(|(key, _)| layout::parse_entry_key(&key)).transpose()?;
+    let last = match index {
+        Some((index, _)) => walk(db, index, index).next().transpose()?.map(|(last, _)| last.log_id),
+        None => None,
+    };
+    let purged = meta(db, layout::PURGED)?;
+    Ok(Promise { vote: meta(db, layout::VOTE)?, last: last.max(purged), journal: 0 })
+}
+
+/// Tells sled what only the journal has.
+fn replay(left: &journal::Found, db: &sled::Db) -> io::Result<()> {
+    let mut batch = Pending::default();
+    left.replay(|step| batch.step(&step, db))?;
+    batch.apply(db)
+}
+
 /// What sled holds, checked for holes.
 fn recover(db: &sled::Db) -> io::Result<Memory> {
     let purged: Option<LogId> = meta(db, layout::PURGED)?;
@@ -232,7 +285,8 @@ fn recover(db: &sled::Db) -> io::Result<Memory> {
     memory.purged = purged;
     memory.last = purged;
     let mut expected = purged.map_or(0, |purged| purged.index + 1);
-    for entry in walk(db, 0, u64::MAX) {
+    // What was purged may still be there: it is removed later than it is forgotten.
+    for entry in walk(db, expected, u64::MAX) {
         let (entry, _) = entry?;
         let index = entry.log_id.index;
         if index != expected {

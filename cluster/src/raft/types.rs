@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use jam_proto::shard::Outcome;
-use jam_proto::wire::log::v1::LogEntry;
+use jam_proto::wire::log::v1::{LogBatch, LogEntry};
 use prost::Message;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -34,15 +34,15 @@ pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
 /// A snapshot: what it covers and its bytes.
 pub type Snapshot = openraft::type_config::alias::SnapshotOf<Types, Bytes>;
 
-/// An encoded [`LogEntry`]. Encoded once, where it is proposed; the log, the network and the
+/// An encoded [`LogBatch`]. Encoded once, where it is proposed; the log, the network and the
 /// disk pass the bytes on.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal(Bytes);
 
 impl Proposal {
-    /// Encodes an entry.
-    pub fn new(entry: &LogEntry) -> Self {
-        Self(Bytes::from(entry.encode_to_vec()))
+    /// Encodes entries that go into the log together.
+    pub fn new(entries: Vec<LogEntry>) -> Self {
+        Self(Bytes::from(LogBatch { entries }.encode_to_vec()))
     }
 
     /// Its size in bytes.
@@ -50,9 +50,9 @@ impl Proposal {
         self.0.len()
     }
 
-    /// The entry. An error means that another version wrote it, or a bug.
-    pub fn decode(&self) -> Result<LogEntry, prost::DecodeError> {
-        LogEntry::decode(self.0.clone())
+    /// The entries. An error means that another version wrote it, or a bug.
+    pub fn decode(&self) -> Result<Vec<LogEntry>, prost::DecodeError> {
+        LogBatch::decode(self.0.clone()).map(|batch| batch.entries)
     }
 }
 
@@ -68,9 +68,9 @@ impl fmt::Display for Proposal {
     }
 }
 
-/// What an applied entry answers to the one who proposed it; `None` for Raft's own entries.
-#[derive(Clone, Debug)]
-pub struct Answer(pub Option<Outcome>);
+/// What an applied proposal answers, entry by entry; nothing for Raft's own.
+#[derive(Clone, Debug, Default)]
+pub struct Answer(pub Vec<Outcome>);
 
 // Openraft asks for serde on every type, but an answer never leaves the process that applied
 // the entry: a client's node asks the leader over the public API instead.

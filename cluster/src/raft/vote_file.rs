@@ -1,4 +1,5 @@
-//! The small file beside sled that says how far this node's promises went.
+//! The small file beside sled that says how far this node's promises went, as of the last
+//! checkpoint; the journal says what came after it.
 //!
 //! sled silently drops the end of its log when a byte in the middle has flipped, and comes back
 //! as an older, consistent database. A node that forgot a vote or an entry that it acknowledged
@@ -30,6 +31,8 @@ pub struct Promise {
     pub vote: Option<Vote>,
     /// The last log entry it stored.
     pub last: Option<LogId>,
+    /// All that the journal held up to this generation is in sled.
+    pub journal: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,12 +103,6 @@ impl VoteFile {
         self.file.sync_data()
     }
 
-    /// One that can't be written, as on a disk that failed.
-    #[cfg(test)]
-    pub fn broken(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, sequence: 0, promise: Promise::default() })
-    }
-
     fn write(&mut self, promise: Promise) -> io::Result<()> {
         let slot = Slot { sequence: self.sequence + 1, promise };
         let body = postcard::to_stdvec(&slot).map_err(io::Error::other)?;
@@ -143,7 +140,11 @@ mod tests {
     use super::*;
 
     fn promise(term: u64, index: u64) -> Promise {
-        Promise { vote: Some(Vote::new(term, 1)), last: Some(LogId::new(term.into(), index)) }
+        Promise {
+            vote: Some(Vote::new(term, 1)),
+            last: Some(LogId::new(term.into(), index)),
+            journal: term,
+        }
     }
 
     #[test]

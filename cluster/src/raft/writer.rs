@@ -1,29 +1,32 @@
-//! The one thread that writes to the store.
+//! The one thread that writes the log.
 //!
-//! It drains what waits into one batch, makes that durable, and only then completes the callbacks:
-//! sled's batch → sled's flush → `fdatasync` of sled's file through a handle of our own (sled's
-//! flush ends in `sync_file_range`, which survives no power cut) → the vote file and its sync →
-//! callbacks. Cutting the log lowers the vote file *first*, so that a power cut at any moment
-//! leaves sled at or ahead of the vote file, never behind it.
+//! It drains what waits into one record of the journal, makes that durable with one write and one
+//! `fdatasync`, and only then completes the callbacks. After that it tells sled, which nobody waits for: a
+//! full generation of the journal is brought to sled's file by the checkpoint thread, while this one
+//! goes on in the next generation.
 //!
-//! One thread, since sled's own asynchronous flush deadlocks under a handful of callers, and since
-//! a group commit is what makes many writers cheap.
+//! One thread, since a group commit is what makes many writers cheap.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use openraft::entry::RaftEntry;
 use tokio::sync::{oneshot, watch};
 
+use super::checkpoint::Job;
+use super::journal::{Journal, Step};
 use super::layout;
+use super::pending::{Pending, encode};
 use super::types::{Entry, LogId, Types, Vote};
-use super::vote_file::{Promise, VoteFile};
+use super::vote_file::Promise;
 
 /// Operations in one batch at most: bounds how long the first one waits for the rest.
 const BATCH_OPS_MAX: usize = 4096;
+/// With nothing to write for this long, the journal's last record is sealed.
+const SEAL_AFTER: Duration = Duration::from_millis(20);
 
 /// Told when an operation is durable, or that it never will be known to be.
 pub type Done = oneshot::Sender<io::Result<()>>;
@@ -60,15 +63,40 @@ pub enum Op {
     },
     /// Keeps how far the log is committed. Nobody waits: it saves work after a restart, no more.
     Committed(LogId),
-    /// Sets and removes keys that are not the log's.
-    Put {
-        /// Keys with their new values; `None` removes.
-        pairs: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-        /// When it is durable.
-        done: Done,
-    },
     /// Ends the thread once all before it is durable.
     Close(Done),
+}
+
+/// The first error of a store, for ever: nothing is acknowledged after it.
+#[derive(Debug, Default)]
+pub struct Fault(watch::Sender<Option<String>>);
+
+impl Fault {
+    /// Hears of it.
+    pub fn subscribe(&self) -> watch::Receiver<Option<String>> {
+        self.0.subscribe()
+    }
+
+    /// The error, once there was one.
+    pub fn check(&self) -> io::Result<()> {
+        match self.0.borrow().as_deref() {
+            None => Ok(()),
+            Some(fault) => Err(io::Error::other(fault.to_owned())),
+        }
+    }
+
+    /// Keeps the first error.
+    pub fn latch(&self, result: &io::Result<()>) {
+        let Err(error) = result else { return };
+        self.0.send_if_modified(|fault| {
+            let first = fault.is_none();
+            if first {
+                tracing::error!(%error, "writing the Raft store failed; nothing is acknowledged from here on");
+                *fault = Some(format!("writing the Raft store failed: {error}"));
+            }
+            first
+        });
+    }
 }
 
 enum Waiting {
@@ -90,184 +118,207 @@ impl Waiting {
 pub struct Writer {
     /// The database.
     pub db: sled::Db,
-    /// sled's file, opened by us.
-    pub db_file: File,
-    /// The small file beside it.
-    pub vote_file: VoteFile,
+    /// What makes a write durable.
+    pub journal: Journal,
+    /// To the checkpoint thread.
+    pub jobs: Sender<Job>,
     /// The first error, for ever.
-    pub fault: watch::Sender<Option<String>>,
-    /// What the vote file will say after this batch.
+    pub fault: Arc<Fault>,
+    /// What the next checkpoint will promise.
     pub promise: Promise,
-    /// sled has every entry of the log below this index.
+    /// sled knows every entry of the log below this index.
     pub written: Arc<AtomicU64>,
+    /// Of the generation before this one.
+    pub checkpoint: Option<Receiver<()>>,
 }
 
 impl Writer {
     /// Runs until the store is closed or dropped.
     pub fn run(mut self, queue: &Receiver<Op>) {
-        while let Ok(first) = queue.recv() {
+        loop {
+            let first = if self.journal.is_unsealed() {
+                match queue.recv_timeout(SEAL_AFTER) {
+                    Ok(op) => op,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.attempt(|this| this.journal.seal());
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            } else {
+                match queue.recv() {
+                    Ok(op) => op,
+                    Err(_) => return,
+                }
+            };
             let mut ops = vec![first];
             ops.extend(queue.try_iter().take(BATCH_OPS_MAX - 1));
-            let (waiting, closing) = self.write(ops);
-            let result = match self.fault.borrow().as_deref() {
-                None => Ok(()),
-                Some(fault) => Err(fault.to_owned()),
-            };
-            waiting.complete_all(&result);
-            if let Some(done) = closing {
-                // Let go of the files before saying so: the folder may be opened again at once.
+            if let Some(done) = self.write(ops) {
+                self.attempt(Self::next_generation);
+                self.attempt(Self::await_checkpoint);
+                let result = self.fault.check();
+                // All files are let go of before saying so: the folder may be opened again at once.
+                let (closing, closed) = channel();
+                if self.send(Job::Close { done: closing }).is_ok() {
+                    // An error means that the thread has ended already.
+                    let _ = closed.recv();
+                }
                 drop(self);
-                drop(done.send(result.map_err(io::Error::other)));
+                drop(done.send(result));
                 return;
             }
         }
     }
 
-    /// Writes a batch. After the first error nothing is written any more.
-    fn write(&mut self, ops: Vec<Op>) -> (WaitingList, Option<Done>) {
-        let mut waiting = WaitingList::default();
+    /// After the first error nothing is written any more.
+    fn attempt(&mut self, work: impl FnOnce(&mut Self) -> io::Result<()>) {
+        if self.fault.check().is_ok() {
+            let result = work(self);
+            self.fault.latch(&result);
+        }
+    }
+
+    /// Writes a batch, and says so; returns who waits for the end.
+    fn write(&mut self, ops: Vec<Op>) -> Option<Done> {
+        let mut waiting = Vec::new();
         let mut closing = None;
-        let mut batch = Pending::default();
+        let mut changes = Vec::new();
+        self.attempt(Self::make_room);
         for op in ops {
-            let added =
-                if self.fault.borrow().is_some() { Ok(()) } else { self.add(&op, &mut batch) };
             match op {
-                Op::Append { done, .. } => waiting.0.push(Waiting::Append(done)),
-                Op::SaveVote { done, .. } | Op::Truncate { done, .. } | Op::Put { done, .. } => {
-                    waiting.0.push(Waiting::Other(done));
+                Op::Append { entries, done } => {
+                    self.attempt(|this| this.add_entries(&entries, &mut changes));
+                    waiting.push(Waiting::Append(done));
                 }
+                Op::SaveVote { vote, done } => {
+                    self.attempt(|this| this.add(Change::Vote(vote), &mut changes));
+                    waiting.push(Waiting::Other(done));
+                }
+                Op::Truncate { from, last, done } => {
+                    self.attempt(|this| this.add(Change::Truncate { from, last }, &mut changes));
+                    waiting.push(Waiting::Other(done));
+                }
+                Op::Purge { upto } => {
+                    self.attempt(|this| this.add(Change::Purge(upto), &mut changes));
+                }
+                Op::Committed(committed) => changes.push(Change::Committed(committed)),
                 Op::Close(done) => closing = Some(done),
-                Op::Purge { .. } | Op::Committed(_) => {}
             }
-            self.latch(added);
         }
-        if self.fault.borrow().is_none() {
-            let settled = self.settle(batch, !waiting.0.is_empty() || closing.is_some());
-            self.latch(settled);
+        self.attempt(|this| this.journal.sync());
+        for waiting in waiting {
+            waiting.complete(self.fault.check());
         }
-        (waiting, closing)
+        self.attempt(|this| this.tell_sled(changes));
+        closing
     }
 
-    fn add(&mut self, op: &Op, batch: &mut Pending) -> io::Result<()> {
-        match op {
-            Op::Append { entries, .. } => {
-                for entry in entries {
-                    let index = entry.log_id.index;
-                    for (part, value) in layout::encode_entry(entry)?.into_iter().enumerate() {
-                        batch.set(layout::entry_key(index, part as u16), value);
-                    }
-                    self.promise.last = Some(entry.log_id());
-                }
-            }
-            Op::SaveVote { vote, .. } => {
-                batch.set(layout::VOTE.to_vec(), encode(vote)?);
-                self.promise.vote = Some(*vote);
-            }
-            Op::Truncate { from, last, .. } => {
-                self.apply(std::mem::take(batch))?;
-                self.promise.last = *last;
-                let standing = self.vote_file.promise().clone();
-                if standing.last > *last {
-                    self.vote_file.save(Promise { last: *last, ..standing })?;
-                }
-                self.remove_entries(*from, u64::MAX, batch)?;
-                self.written.fetch_min(*from, Ordering::AcqRel);
-            }
-            Op::Purge { upto } => {
-                self.apply(std::mem::take(batch))?;
-                self.remove_entries(0, upto.index, batch)?;
-                batch.set(layout::PURGED.to_vec(), encode(upto)?);
-                self.promise.last = self.promise.last.max(Some(*upto));
-            }
-            Op::Committed(committed) => batch.set(layout::COMMITTED.to_vec(), encode(committed)?),
-            Op::Put { pairs, .. } => {
-                for (key, value) in pairs {
-                    match value {
-                        Some(value) => batch.set(key.clone(), value.clone()),
-                        None => batch.remove(key.clone()),
-                    }
-                }
-            }
-            Op::Close(_) => {}
+    fn add_entries(&mut self, entries: &[Entry], changes: &mut Vec<Change>) -> io::Result<()> {
+        for entry in entries {
+            let change = Change::Append(entry.log_id(), layout::encode_entry(entry)?);
+            self.add(change, changes)?;
         }
         Ok(())
     }
 
-    fn remove_entries(&self, from: u64, upto: u64, batch: &mut Pending) -> io::Result<()> {
-        for key in self.db.range(layout::entry_keys(from..=upto)).keys() {
-            batch.remove(key?.to_vec());
+    fn add(&mut self, change: Change, changes: &mut Vec<Change>) -> io::Result<()> {
+        if let Some(step) = change.step() {
+            self.journal.push(&step)?;
         }
+        match &change {
+            Change::Append(id, _) => self.promise.last = Some(*id),
+            Change::Vote(vote) => self.promise.vote = Some(*vote),
+            Change::Truncate { last, .. } => self.promise.last = *last,
+            Change::Purge(upto) => self.promise.last = self.promise.last.max(Some(*upto)),
+            Change::Committed(_) => {}
+        }
+        changes.push(change);
         Ok(())
     }
 
-    fn apply(&self, batch: Pending) -> io::Result<()> {
-        if batch.changes > 0 {
-            self.db.apply_batch(batch.batch)?;
+    fn tell_sled(&mut self, changes: Vec<Change>) -> io::Result<()> {
+        let mut batch = Pending::default();
+        for change in changes {
+            match &change {
+                Change::Truncate { from, last } => {
+                    // The promise falls first, so that sled is never behind it.
+                    self.await_checkpoint()?;
+                    let (done, lowered) = channel();
+                    self.send(Job::Lower { last: *last, done })?;
+                    self.wait(&lowered)?;
+                    self.written.fetch_min(*from, Ordering::AcqRel);
+                }
+                Change::Purge(upto) => self.send(Job::Purge(*upto))?,
+                Change::Committed(id) => batch.set(layout::COMMITTED.to_vec(), encode(id)?),
+                Change::Append(..) | Change::Vote(_) => {}
+            }
+            if let Some(step) = change.step() {
+                batch.step(&step, &self.db)?;
+            }
         }
-        Ok(())
-    }
-
-    /// Applies what is left and, if somebody waits for it, makes all of it durable.
-    fn settle(&mut self, batch: Pending, awaited: bool) -> io::Result<()> {
-        self.apply(batch)?;
+        batch.apply(&self.db)?;
         self.written.store(self.promise.last.map_or(0, |last| last.index + 1), Ordering::Release);
-        if awaited {
-            self.db.flush()?;
-            self.db_file.sync_data()?;
-            self.vote_file.save(self.promise.clone())?;
-        }
         Ok(())
     }
 
-    fn latch(&self, result: io::Result<()>) {
-        if let Err(error) = result {
-            tracing::error!(%error, "writing the Raft store failed; nothing is acknowledged from here on");
-            self.fault.send_if_modified(|fault| {
-                let first = fault.is_none();
-                fault.get_or_insert_with(|| format!("writing the Raft store failed: {error}"));
-                first
-            });
+    /// Goes on in the next generation if this one is full.
+    fn make_room(&mut self) -> io::Result<()> {
+        if self.journal.is_full() { self.next_generation() } else { Ok(()) }
+    }
+
+    /// sled was told all of this generation: the next one begins, and this one is made durable there.
+    fn next_generation(&mut self) -> io::Result<()> {
+        self.await_checkpoint()?;
+        self.promise.journal = self.journal.generation();
+        self.journal.next_generation()?;
+        let (done, checkpoint) = channel();
+        self.checkpoint = Some(checkpoint);
+        self.send(Job::Checkpoint { promise: self.promise.clone(), done })
+    }
+
+    fn await_checkpoint(&mut self) -> io::Result<()> {
+        match self.checkpoint.take() {
+            Some(checkpoint) => self.wait(&checkpoint),
+            None => Ok(()),
         }
     }
-}
 
-#[derive(Default)]
-struct WaitingList(Vec<Waiting>);
+    fn send(&self, job: Job) -> io::Result<()> {
+        self.jobs.send(job).map_err(|_| ended())
+    }
 
-impl WaitingList {
-    fn complete_all(self, result: &Result<(), String>) {
-        for waiting in self.0 {
-            waiting.complete(result.clone().map_err(io::Error::other));
-        }
+    fn wait(&self, done: &Receiver<()>) -> io::Result<()> {
+        done.recv().map_err(|_| self.fault.check().err().unwrap_or_else(ended))
     }
 }
 
-/// A batch that knows whether it holds anything.
-#[derive(Default)]
-struct Pending {
-    batch: sled::Batch,
-    changes: usize,
+fn ended() -> io::Error {
+    io::Error::other("the checkpoint thread has ended")
 }
 
-impl Pending {
-    fn set(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        debug_assert!(
-            value.len() <= layout::VALUE_BYTES_MAX,
-            "longer values are cut by those who make them"
-        );
-        self.batch.insert(key, value);
-        self.changes += 1;
-    }
-
-    fn remove(&mut self, key: Vec<u8>) {
-        self.batch.remove(key);
-        self.changes += 1;
-    }
+/// A change that sled is told of once the journal has it.
+enum Change {
+    Append(LogId, Vec<u8>),
+    Vote(Vote),
+    Truncate {
+        from: u64,
+        last: Option<LogId>,
+    },
+    Purge(LogId),
+    /// Not in the journal: it may be lost.
+    Committed(LogId),
 }
 
-/// A small value for a key under `m`.
-pub fn encode<T: serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {
-    postcard::to_stdvec(value).map_err(io::Error::other)
+impl Change {
+    fn step(&self) -> Option<Step<'_>> {
+        Some(match self {
+            Self::Append(id, bytes) => Step::Append { id: *id, entry: bytes },
+            Self::Vote(vote) => Step::Vote(*vote),
+            Self::Truncate { from, last } => Step::Truncate { from: *from, last: *last },
+            Self::Purge(upto) => Step::Purge(*upto),
+            Self::Committed(_) => return None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -277,21 +328,19 @@ mod tests {
     #[test]
     fn after_the_first_error_nothing_is_acknowledged() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let path = folder.path().join("vote");
-        VoteFile::create(&path)?;
-        let db = sled::open(folder.path().join("sled"))?;
-        let db_file = File::open(folder.path().join("sled/db"))?;
-        let fault = watch::Sender::new(None);
+        let fault = Arc::<Fault>::default();
         let seen = fault.subscribe();
+        let (jobs, _unused) = channel();
         let writer = Writer {
-            db,
-            db_file,
-            vote_file: VoteFile::broken(&path)?,
+            db: sled::open(folder.path().join("sled"))?,
+            journal: Journal::broken(folder.path())?,
+            jobs,
             fault,
             promise: Promise::default(),
             written: Arc::default(),
+            checkpoint: None,
         };
-        let (queue, ops) = std::sync::mpsc::channel();
+        let (queue, ops) = channel();
         let thread = std::thread::spawn(move || writer.run(&ops));
         let answer =
             |op: &dyn Fn(Done) -> Op| -> Result<io::Result<()>, Box<dyn std::error::Error>> {
@@ -299,13 +348,11 @@ mod tests {
                 queue.send(op(done))?;
                 Ok(answer.blocking_recv()?)
             };
-        // Nothing to promise: nothing fails.
-        assert!(answer(&|done| Op::Put { pairs: vec![(vec![1], Some(vec![2]))], done })?.is_ok());
         assert!(seen.borrow().is_none());
         assert!(answer(&|done| Op::SaveVote { vote: Vote::new(1, 1), done })?.is_err());
         let fault = seen.borrow().clone().ok_or("a fault")?;
         // And for ever, whatever it is, with the first reason.
-        let later = answer(&|done| Op::Put { pairs: vec![(vec![1], None)], done })?;
+        let later = answer(&|done| Op::Truncate { from: 1, last: None, done })?;
         assert_eq!(later.err().map(|error| error.to_string()), Some(fault.clone()));
         assert!(answer(&Op::Close)?.is_err());
         assert_eq!(seen.borrow().as_ref(), Some(&fault));

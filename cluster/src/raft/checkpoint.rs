@@ -1,0 +1,150 @@
+//! The thread that makes sled durable, behind the journal's back.
+//!
+//! What it does takes long (milliseconds, on a slow disk seconds) and nobody on a command's way waits
+//! for it: checkpoints, snapshots, and the removal of what snapshots cover.
+//!
+//! sled's flush ends in `sync_file_range`, which survives no power cut, so each is followed by an
+//! `fdatasync` of sled's file through a handle of our own. Only this thread flushes: sled's own
+//! asynchronous flush deadlocks under a handful of callers.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use super::layout;
+use super::pending::Pending;
+use super::types::LogId;
+use super::vote_file::{Promise, VoteFile};
+use super::writer::{Done, Fault};
+
+/// Keys removed in one batch, so that the log's own writes get in between.
+const KEYS_PER_BATCH: usize = 512;
+
+/// What is to be done. Jobs are done in order.
+pub enum Job {
+    /// Makes all that sled was told durable, and then the promise that it is.
+    Checkpoint {
+        /// What sled has from here on.
+        promise: Promise,
+        /// Told when it is done; dropped if it failed.
+        done: Sender<()>,
+    },
+    /// Takes back a promise before the log is cut.
+    Lower {
+        /// The last log id afterwards.
+        last: Option<LogId>,
+        /// Told when it is done; dropped if it failed.
+        done: Sender<()>,
+    },
+    /// Sets and removes keys that are not the log's, durably.
+    Put {
+        /// Keys with their new values; `None` removes.
+        pairs: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+        /// When it is durable.
+        done: Done,
+    },
+    /// Removes the log's entries up to this one.
+    Purge(LogId),
+    /// Lets go of the files and ends the thread.
+    Close {
+        /// Told when it is done.
+        done: Sender<()>,
+    },
+}
+
+/// The thread's own state.
+pub struct Checkpointer {
+    /// The database.
+    pub db: sled::Db,
+    /// sled's file, opened by us.
+    pub db_file: File,
+    /// The small file beside it.
+    pub vote_file: VoteFile,
+    /// The first error, for ever.
+    pub fault: Arc<Fault>,
+}
+
+impl Checkpointer {
+    /// Runs until it is closed, or nobody can send jobs any more.
+    pub fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            match job {
+                Job::Checkpoint { promise, done } => {
+                    if self.attempt(|this| this.checkpoint(promise)).is_ok() {
+                        // The writer waits for it, or has ended.
+                        let _ = done.send(());
+                    }
+                }
+                Job::Lower { last, done } => {
+                    if self.attempt(|this| this.lower(last)).is_ok() {
+                        let _ = done.send(());
+                    }
+                }
+                Job::Put { pairs, done } => {
+                    // Whoever asked may have gone; what is durable stays so.
+                    let _ = done.send(self.attempt(|this| this.put(pairs)));
+                }
+                // The latch holds the reason of a failure.
+                Job::Purge(upto) => drop(self.attempt(|this| this.purge(upto))),
+                Job::Close { done } => {
+                    drop(self);
+                    let _ = done.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// After the first error nothing is written any more.
+    fn attempt(&mut self, work: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        self.fault.check()?;
+        let result = work(self);
+        self.fault.latch(&result);
+        result
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.db.flush()?;
+        self.db_file.sync_data()
+    }
+
+    fn checkpoint(&mut self, promise: Promise) -> io::Result<()> {
+        self.sync()?;
+        self.vote_file.save(promise)
+    }
+
+    fn lower(&mut self, last: Option<LogId>) -> io::Result<()> {
+        let standing = self.vote_file.promise().clone();
+        if standing.last <= last {
+            return Ok(());
+        }
+        self.vote_file.save(Promise { last, ..standing })
+    }
+
+    fn put(&self, pairs: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> io::Result<()> {
+        let mut batch = Pending::default();
+        for (key, value) in pairs {
+            match value {
+                Some(value) => batch.set(key, value),
+                None => batch.remove(key),
+            }
+        }
+        batch.apply(&self.db)?;
+        self.sync()
+    }
+
+    fn purge(&self, upto: LogId) -> io::Result<()> {
+        let mut keys = self.db.range(layout::entry_keys(0..=upto.index)).keys();
+        loop {
+            let mut batch = Pending::default();
+            for key in keys.by_ref().take(KEYS_PER_BATCH) {
+                batch.remove(key?.to_vec());
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            batch.apply(&self.db)?;
+        }
+    }
+}

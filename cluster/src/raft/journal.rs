@@ -1,0 +1,404 @@
+//! The journal: where a write becomes durable.
+//!
+//! Two files, preallocated, used in turn. A *generation* fills one of them with records; each
+//! record is one write and one `fdatasync`, so it is on the disk whole before the next one begins.
+//! While a generation fills its file, the one before is brought into sled at leisure; only then is
+//! its file used again. What a crash leaves is read back in order and brought into sled.
+//!
+//! A torn write can only be the last thing in a generation: it is dropped, nobody was told of it. A
+//! record that can't be read but has a readable one behind it was whole once: the disk has lost
+//! what this node acknowledged, and the node must not start. So that this is true of the last
+//! record too, the writer puts an empty one behind it as soon as it has time.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::types::{LogId, Vote};
+
+/// A generation ends with the first record beyond it. Both files are this long from the start, so
+/// that a sync writes data only, and no metadata of the file system.
+pub const FILE_BYTES: usize = 4 << 20;
+/// Where records begin. A search behind damage looks at these places only.
+const ALIGN: usize = 64;
+const MAGIC: [u8; 4] = *b"jamj";
+/// Magic, checksum of all that follows, length of the body, number in the generation, generation.
+const HEAD_BYTES: usize = 28;
+const BUFFER_BYTES_KEPT: usize = 256 << 10;
+
+/// One change to the store. They are done in order.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum Step<'a> {
+    /// Adds an entry at the end.
+    Append {
+        /// Its id.
+        id: LogId,
+        /// Its encoding.
+        #[serde(borrow)]
+        entry: &'a [u8],
+    },
+    /// Keeps a vote.
+    Vote(Vote),
+    /// Removes the entries from `from` to the end.
+    Truncate {
+        /// The first one to go.
+        from: u64,
+        /// The last log id afterwards.
+        last: Option<LogId>,
+    },
+    /// Removes the entries up to this one.
+    Purge(LogId),
+}
+
+/// Why what a journal holds can't be relied on.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Reading failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Something is gone that was durable.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+/// What the generations that sled may lack hold.
+#[derive(Debug)]
+pub struct Found {
+    /// The newest generation.
+    pub generation: u64,
+    /// Its records.
+    pub records: u64,
+    bodies: Vec<Vec<u8>>,
+}
+
+impl Found {
+    /// Does every step, in order.
+    pub fn replay(&self, mut each: impl FnMut(Step<'_>) -> io::Result<()>) -> io::Result<()> {
+        for body in &self.bodies {
+            let mut rest = body.as_slice();
+            while !rest.is_empty() {
+                // The checksum was right, so another version wrote it.
+                let (step, behind) = postcard::take_from_bytes(rest).map_err(io::Error::other)?;
+                each(step)?;
+                rest = behind;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads what the generations after `done` hold: sled has those up to `done`.
+pub fn read(folder: &Path, done: u64) -> Result<Found, JournalError> {
+    let damaged =
+        |why| JournalError::Damaged(format!("generation {} of the journal {why}", done + 1));
+    let first = Generation::read(folder, done + 1)?.ok_or_else(|| damaged("is missing"))?;
+    let records = first.bodies.len() as u64;
+    let mut found = Found { generation: done + 1, records, bodies: first.bodies };
+    if let Some(second) = Generation::read(folder, done + 2)? {
+        if second.records_before != records {
+            return Err(damaged("has lost its end"));
+        }
+        found.generation += 1;
+        found.records = second.bodies.len() as u64;
+        found.bodies.extend(second.bodies);
+    }
+    Ok(found)
+}
+
+/// The open journal.
+#[derive(Debug)]
+pub struct Journal {
+    files: [File; 2],
+    generation: u64,
+    /// Records in this generation, but for the one that opens it.
+    records: u64,
+    at: usize,
+    /// The next record: room for its head, and the steps so far.
+    record: Vec<u8>,
+    /// Nothing stands behind the last record yet.
+    unsealed: bool,
+}
+
+impl Journal {
+    /// Makes the files of a new store, in their first generation. The caller syncs the folder.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        for slot in 0..2 {
+            let file = File::create(path(folder, slot))?;
+            file.write_all_at(&vec![0; FILE_BYTES], 0)?;
+            file.sync_all()?;
+        }
+        Self::go_on(folder, 0, 0)
+    }
+
+    /// Opens the files behind a generation of so many records, and begins the next one. What the
+    /// other file held must be in sled.
+    pub fn go_on(folder: &Path, generation: u64, records: u64) -> io::Result<Self> {
+        let open = |slot| OpenOptions::new().write(true).open(path(folder, slot));
+        let files = [open(0)?, open(1)?];
+        let record = vec![0; HEAD_BYTES];
+        let mut journal = Self { files, generation, records, at: 0, record, unsealed: false };
+        journal.next_generation()?;
+        Ok(journal)
+    }
+
+    /// One that can't be written, as on a disk that failed.
+    #[cfg(test)]
+    pub fn broken(folder: &Path) -> io::Result<Self> {
+        let mut journal = Self::create(folder)?;
+        journal.files = [File::open(path(folder, 0))?, File::open(path(folder, 1))?];
+        Ok(journal)
+    }
+
+    /// The one that is being written.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether it is time for the next generation.
+    pub fn is_full(&self) -> bool {
+        self.at >= FILE_BYTES
+    }
+
+    /// Goes on in the other file. What that one held must be in sled.
+    pub fn next_generation(&mut self) -> io::Result<()> {
+        debug_assert_eq!(self.record.len(), HEAD_BYTES, "no step is lost");
+        self.record.extend(self.records.to_le_bytes());
+        self.generation += 1;
+        self.at = 0;
+        self.write(0)?;
+        self.records = 0;
+        self.unsealed = false;
+        Ok(())
+    }
+
+    /// Adds a step to the next record.
+    pub fn push(&mut self, step: &Step<'_>) -> io::Result<()> {
+        let record = std::mem::take(&mut self.record);
+        self.record = postcard::to_extend(step, record).map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    /// Makes the steps so far durable. Does nothing if there are none.
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.record.len() > HEAD_BYTES {
+            self.records += 1;
+            self.write(self.records)?;
+            self.unsealed = true;
+        }
+        Ok(())
+    }
+
+    /// Whether the last record could be lost unnoticed.
+    pub fn is_unsealed(&self) -> bool {
+        self.unsealed
+    }
+
+    /// Puts an empty record behind the last one.
+    pub fn seal(&mut self) -> io::Result<()> {
+        self.records += 1;
+        self.write(self.records)?;
+        self.unsealed = false;
+        Ok(())
+    }
+
+    fn write(&mut self, number: u64) -> io::Result<()> {
+        let length = (self.record.len() - HEAD_BYTES) as u32;
+        let head = &mut self.record[..HEAD_BYTES];
+        head[..4].copy_from_slice(&MAGIC);
+        head[8..12].copy_from_slice(&length.to_le_bytes());
+        head[12..20].copy_from_slice(&number.to_le_bytes());
+        head[20..28].copy_from_slice(&self.generation.to_le_bytes());
+        let checksum = crc32fast::hash(&self.record[8..]);
+        self.record[4..8].copy_from_slice(&checksum.to_le_bytes());
+        let file = &self.files[slot(self.generation)];
+        file.write_all_at(&self.record, self.at as u64)?;
+        file.sync_data()?;
+        self.at += self.record.len().next_multiple_of(ALIGN);
+        self.record.truncate(HEAD_BYTES);
+        // One very large record must not cost its memory for ever.
+        self.record.shrink_to(BUFFER_BYTES_KEPT);
+        Ok(())
+    }
+}
+
+fn slot(generation: u64) -> usize {
+    (generation % 2) as usize
+}
+
+fn path(folder: &Path, slot: usize) -> PathBuf {
+    folder.join(format!("journal.{slot}"))
+}
+
+/// A generation as it was read.
+struct Generation {
+    records_before: u64,
+    bodies: Vec<Vec<u8>>,
+}
+
+impl Generation {
+    /// `None` if its file holds another one.
+    fn read(folder: &Path, generation: u64) -> Result<Option<Self>, JournalError> {
+        let bytes = match std::fs::read(path(folder, slot(generation))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        let opening = record(&bytes, 0, generation).filter(|record| record.number == 0);
+        let Some(records_before) = opening.and_then(|opening| opening.body.first_chunk::<8>())
+        else {
+            return Ok(None);
+        };
+        let mut found =
+            Self { records_before: u64::from_le_bytes(*records_before), bodies: Vec::new() };
+        let mut at = ALIGN;
+        loop {
+            let expected = found.bodies.len() as u64 + 1;
+            match record(&bytes, at, generation).filter(|record| record.number == expected) {
+                Some(record) => {
+                    at += (HEAD_BYTES + record.body.len()).next_multiple_of(ALIGN);
+                    found.bodies.push(record.body.to_vec());
+                }
+                None => break,
+            }
+        }
+        let behind = (at..bytes.len()).step_by(ALIGN).find_map(|at| record(&bytes, at, generation));
+        match behind {
+            Some(record) if record.number > found.bodies.len() as u64 => {
+                Err(JournalError::Damaged(format!(
+                    "record {} of the journal's generation {generation} is damaged",
+                    found.bodies.len() + 1
+                )))
+            }
+            _ => Ok(Some(found)),
+        }
+    }
+}
+
+struct Record<'a> {
+    number: u64,
+    body: &'a [u8],
+}
+
+/// The record at `at`, if there is a whole one of this generation.
+fn record(bytes: &[u8], at: usize, generation: u64) -> Option<Record<'_>> {
+    let bytes = bytes.get(at..)?;
+    let head = bytes.first_chunk::<HEAD_BYTES>()?;
+    if head[..4] != MAGIC || head[20..28] != generation.to_le_bytes() {
+        return None;
+    }
+    let length = u32::from_le_bytes(*head[8..].first_chunk()?) as usize;
+    let whole = bytes.get(..HEAD_BYTES.checked_add(length)?)?;
+    if crc32fast::hash(&whole[8..]).to_le_bytes() != head[4..8] {
+        return None;
+    }
+    let number = u64::from_le_bytes(*head[12..].first_chunk()?);
+    Some(Record { number, body: &whole[HEAD_BYTES..] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn purge(index: u64) -> Step<'static> {
+        Step::Purge(LogId::new(1.into(), index))
+    }
+
+    /// A generation with one step in each of `count` records.
+    fn fill(journal: &mut Journal, from: u64, count: u64) -> io::Result<()> {
+        for index in from..from + count {
+            journal.push(&purge(index))?;
+            journal.sync()?;
+        }
+        Ok(())
+    }
+
+    fn steps(found: &Found) -> io::Result<Vec<u64>> {
+        let mut indexes = Vec::new();
+        found.replay(|step| {
+            if let Step::Purge(upto) = step {
+                indexes.push(upto.index);
+            }
+            Ok(())
+        })?;
+        Ok(indexes)
+    }
+
+    fn change(folder: &Path, slot: usize, at: usize) -> io::Result<()> {
+        let mut bytes = std::fs::read(path(folder, slot))?;
+        bytes[at] ^= 1;
+        std::fs::write(path(folder, slot), bytes)
+    }
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    #[test]
+    fn what_was_synced_comes_back_in_order() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let mut journal = Journal::create(folder.path())?;
+        fill(&mut journal, 1, 3)?;
+        journal.seal()?;
+        journal.push(&purge(4))?;
+        journal.push(&purge(5))?;
+        journal.sync()?;
+        journal.push(&purge(6))?;
+        assert_eq!(steps(&read(folder.path(), 0)?)?, [1, 2, 3, 4, 5], "6 was not synced");
+        journal.sync()?;
+        journal.next_generation()?;
+        fill(&mut journal, 7, 2)?;
+        let found = read(folder.path(), 0)?;
+        assert_eq!((found.generation, steps(&found)?), (2, vec![1, 2, 3, 4, 5, 6, 7, 8]));
+        let found = read(folder.path(), 1)?;
+        assert_eq!((found.generation, steps(&found)?), (2, vec![7, 8]));
+        journal.next_generation()?;
+        fill(&mut journal, 9, 1)?;
+        assert_eq!(steps(&read(folder.path(), 1)?)?, [7, 8, 9]);
+        assert!(read(folder.path(), 0).is_err(), "generation 1 was overwritten");
+        assert!(read(folder.path(), 5).is_err(), "there is no generation 6");
+        Ok(())
+    }
+
+    #[test]
+    fn a_torn_end_is_dropped_and_damage_before_it_is_not() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let mut journal = Journal::create(folder.path())?;
+        fill(&mut journal, 1, 3)?;
+        // Record n lies at n * ALIGN.
+        change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
+        assert_eq!(steps(&read(folder.path(), 0)?)?, [1, 2]);
+        change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
+        for at in [2 * ALIGN, 2 * ALIGN + 9, 2 * ALIGN + HEAD_BYTES] {
+            change(folder.path(), 1, at)?;
+            assert!(matches!(read(folder.path(), 0), Err(JournalError::Damaged(_))));
+            change(folder.path(), 1, at)?;
+        }
+        journal.seal()?;
+        change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
+        assert!(read(folder.path(), 0).is_err(), "what is sealed can't be lost unnoticed");
+        Ok(())
+    }
+
+    #[test]
+    fn the_end_of_a_finished_generation_is_not_lost_unnoticed() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let mut journal = Journal::create(folder.path())?;
+        fill(&mut journal, 1, 3)?;
+        journal.next_generation()?;
+        change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
+        assert!(matches!(read(folder.path(), 0), Err(JournalError::Damaged(_))));
+        Ok(())
+    }
+
+    #[test]
+    fn old_generations_behind_the_end_are_not_read() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let mut journal = Journal::create(folder.path())?;
+        fill(&mut journal, 1, 9)?;
+        journal.next_generation()?;
+        journal.next_generation()?;
+        fill(&mut journal, 20, 1)?;
+        assert_eq!(steps(&read(folder.path(), 2)?)?, [20]);
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! Proposals on their way into the log.
+//!
+//! Whoever proposes puts the operation into a queue and waits. One task takes what waits, stamps it
+//! and hands it to Raft as one log entry, so that the log's order is the stamps' order and many
+//! proposals cost little more than one. Until the task has taken it, a proposal can be withdrawn:
+//! then it was never applied and never will be.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use jam_proto::ids::RoomCode;
+use jam_proto::shard::Outcome;
+use jam_proto::wire::log::v1::LogEntry;
+use jam_proto::wire::log::v1::log_entry::Op;
+use openraft::RaftMetrics;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, Fatal};
+use openraft::impls::ProgressResponder;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{ProposeError, Stamper, Standing, not_leader};
+use crate::batches::{Carrier, Limits, carry};
+use crate::raft::handle::Handle;
+use crate::raft::members::heard_within;
+use crate::raft::types::{Proposal, Types};
+
+/// A leader that heard no majority for this many leases refuses: what it takes could not be committed.
+const LEASES_UNTIL_REFUSED: u32 = 2;
+
+/// Whether this node may take proposals.
+pub struct Leading {
+    pub handle: Arc<Handle>,
+    pub stopping: AtomicBool,
+}
+
+impl Leading {
+    /// The term that this node leads in, if it may take proposals now; `opening`: before the
+    /// `ClockEpoch` of its term is applied.
+    pub fn term(&self, opening: bool) -> Result<u64, ProposeError> {
+        let metrics = self.handle.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        self.check_running(&metrics)?;
+        if metrics.current_leader != Some(metrics.id) || !metrics.state.is_leader() {
+            let leader = metrics.current_leader.filter(|&leader| leader != metrics.id);
+            let address = |id| Some((id, metrics.membership_config.get_node(&id)?.address.clone()));
+            return Err(ProposeError::NotLeader { leader: leader.and_then(address) });
+        }
+        if opening {
+            return Ok(metrics.current_term);
+        }
+        if self.handle.state.read().shard.epoch().term != metrics.current_term {
+            return Err(ProposeError::NotLeader { leader: None });
+        }
+        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+        if !heard_within(&metrics, &voters, self.handle.timing.lease() * LEASES_UNTIL_REFUSED) {
+            return Err(ProposeError::NoQuorum);
+        }
+        Ok(metrics.current_term)
+    }
+
+    pub fn check_running(&self, metrics: &RaftMetrics<Types>) -> Result<(), ProposeError> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(ProposeError::Stopped("it was told to".to_owned()));
+        }
+        match &metrics.running_state {
+            Ok(()) => Ok(()),
+            Err(fatal) => Err(self.stopped(fatal)),
+        }
+    }
+
+    pub fn stopped(&self, fatal: &Fatal<Types>) -> ProposeError {
+        let fault = self.handle.store.fault().borrow().clone();
+        ProposeError::Stopped(fault.unwrap_or_else(|| fatal.to_string()))
+    }
+}
+
+type Answer = oneshot::Sender<Result<Outcome, ProposeError>>;
+
+/// A proposal in the queue.
+struct Waiting {
+    op: Op,
+    opening: bool,
+    /// Set by the first one of those who take it and those who withdraw it.
+    claimed: Arc<AtomicBool>,
+    answer: Answer,
+}
+
+/// The queue's entrance.
+pub struct Proposals {
+    leading: Arc<Leading>,
+    queue: mpsc::UnboundedSender<Waiting>,
+}
+
+impl Proposals {
+    /// Starts the task at the queue's other end. It ends when this is dropped.
+    pub fn start(leading: Arc<Leading>, stamper: Arc<dyn Stamper>) -> Self {
+        let (queue, waiting) = mpsc::unbounded_channel();
+        tokio::spawn(carry(Proposer { leading: leading.clone(), stamper }, waiting));
+        Self { leading, queue }
+    }
+
+    /// Proposes `op` and waits for its outcome.
+    pub async fn submit(
+        &self,
+        op: Op,
+        timeout: Duration,
+        opening: bool,
+        mut standings: watch::Receiver<Standing>,
+    ) -> Result<Outcome, ProposeError> {
+        let deadline = Instant::now() + timeout;
+        standings.mark_unchanged();
+        self.leading.term(opening)?;
+        let claimed = Arc::<AtomicBool>::default();
+        let (answer, mut answered) = oneshot::channel();
+        let ended = |_| ProposeError::Stopped("it was told to".to_owned());
+        self.queue
+            .send(Waiting { op, opening, claimed: claimed.clone(), answer })
+            .map_err(ended)?;
+        let withdrawn = loop {
+            tokio::select! {
+                biased;
+                answer = &mut answered => return answer.unwrap_or(Err(ProposeError::Unknown)),
+                Ok(()) = standings.changed() => {
+                    if let Err(refusal) = self.leading.term(opening) {
+                        break refusal;
+                    }
+                }
+                () = sleep_until(deadline) => break ProposeError::NoQuorum,
+            }
+        };
+        if !claimed.swap(true, Ordering::AcqRel) {
+            return Err(withdrawn);
+        }
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
+        }
+    }
+}
+
+struct Proposer {
+    leading: Arc<Leading>,
+    stamper: Arc<dyn Stamper>,
+}
+
+impl Carrier for Proposer {
+    type Item = Waiting;
+    /// Two, so that the disks have the next entry while the network brings the answers to the last.
+    const LIMITS: Limits = Limits { in_flight: 2, items: 1024, bytes: 256 << 10 };
+
+    fn size(waiting: &Waiting) -> usize {
+        waiting.op.encoded_len()
+    }
+
+    /// Stamps a batch and hands it to Raft.
+    async fn hand_over(&mut self, batch: Vec<Waiting>) -> BoxFuture<'static, ()> {
+        let (term, opening_term) = (self.leading.term(false), self.leading.term(true));
+        let mut entries = Vec::with_capacity(batch.len());
+        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+        let mut leads_in = 0;
+        for Waiting { op, opening, claimed, answer } in batch {
+            if claimed.swap(true, Ordering::AcqRel) {
+                continue;
+            }
+            match if opening { &opening_term } else { &term } {
+                Ok(term) => {
+                    leads_in = *term;
+                    entries.push(self.stamp(op));
+                    answers.push(answer);
+                }
+                // Whoever asked may have gone.
+                Err(refusal) => drop(answer.send(Err(refusal.clone()))),
+            }
+        }
+        let (responder, written) = ProgressResponder::complete_only();
+        let taken = if entries.is_empty() {
+            Ok(())
+        } else {
+            let proposal = Proposal::new(entries);
+            let write = self.leading.handle.raft.write(proposal);
+            write.responder(responder).with_leader(leads_in).await
+        };
+        let stopped = taken.map_err(|fatal| self.leading.stopped(&fatal)).err();
+        Box::pin(async move {
+            if let Some(stopped) = stopped {
+                return refuse(answers, &stopped);
+            }
+            match written.await {
+                Ok(Ok(written)) => {
+                    for (answer, outcome) in answers.into_iter().zip(written.data.0) {
+                        let _ = answer.send(Ok(outcome));
+                    }
+                }
+                Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
+                    refuse(answers, &not_leader(forward));
+                }
+                // Everything else happened to an entry that was in the log already.
+                Ok(Err(_)) | Err(_) => refuse(answers, &ProposeError::Unknown),
+            }
+        })
+    }
+}
+
+impl Proposer {
+    fn stamp(&self, op: Op) -> LogEntry {
+        let room = match &op {
+            Op::Command(command) => RoomCode::parse(&command.room).ok(),
+            Op::PauseUnheard(pause) => RoomCode::parse(&pause.room).ok(),
+            _ => None,
+        };
+        let now = self.stamper.now();
+        let effective = now + self.stamper.lead(room.as_ref());
+        LogEntry { proposed_stamp: now.0, proposed_effective: effective.0, op: Some(op) }
+    }
+}
+
+fn refuse(answers: Vec<Answer>, refusal: &ProposeError) {
+    for answer in answers {
+        let _ = answer.send(Err(refusal.clone()));
+    }
+}
