@@ -1,7 +1,8 @@
-//! The thread that makes sled durable, behind the journal's back.
+//! The thread that brings sled up to date, behind the journal's back.
 //!
 //! What it does takes long (milliseconds, on a slow disk seconds) and nobody on a command's way waits
-//! for it: checkpoints, snapshots, and the removal of what snapshots cover.
+//! for it: it tells sled what the journal has, a good deal at a time, makes that durable once a
+//! generation of the journal is full, keeps snapshots, and removes what they cover.
 //!
 //! sled's flush ends in `sync_file_range`, which survives no power cut, so each is followed by an
 //! `fdatasync` of sled's file through a handle of our own. Only this thread flushes: sled's own
@@ -10,30 +11,64 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
 
+use super::journal::Step;
 use super::layout;
-use super::pending::Pending;
-use super::types::LogId;
+use super::pending::{Pending, encode};
+use super::types::{LogId, Vote};
 use super::vote_file::{Promise, VoteFile};
 use super::writer::{Done, Fault};
 
 /// Keys removed in one batch, so that the log's own writes get in between.
 const KEYS_PER_BATCH: usize = 512;
+/// sled is told of changes once they are so many bytes…
+const BATCH_BYTES: usize = 256 << 10;
+/// …or so old.
+const BATCH_AGE: Duration = Duration::from_millis(100);
+
+/// A change that the journal has, unless it says otherwise.
+pub enum Change {
+    /// An entry at the end, and its encoding.
+    Append(LogId, Vec<u8>),
+    /// A vote.
+    Vote(Vote),
+    /// The entries from `from` to the end are gone.
+    Truncate {
+        /// The first one to go.
+        from: u64,
+        /// The last log id afterwards.
+        last: Option<LogId>,
+    },
+    /// The entries up to this one are gone.
+    Purge(LogId),
+    /// How far the log is committed. Not in the journal: it may be lost.
+    Committed(LogId),
+}
+
+impl Change {
+    /// As the journal has it.
+    pub fn step(&self) -> Option<Step<'_>> {
+        Some(match self {
+            Self::Append(id, bytes) => Step::Append { id: *id, entry: bytes },
+            Self::Vote(vote) => Step::Vote(*vote),
+            Self::Truncate { from, last } => Step::Truncate { from: *from, last: *last },
+            Self::Purge(upto) => Step::Purge(*upto),
+            Self::Committed(_) => return None,
+        })
+    }
+}
 
 /// What is to be done. Jobs are done in order.
 pub enum Job {
+    /// Tells sled, soon.
+    Log(Vec<Change>),
     /// Makes all that sled was told durable, and then the promise that it is.
     Checkpoint {
         /// What sled has from here on.
         promise: Promise,
-        /// Told when it is done; dropped if it failed.
-        done: Sender<()>,
-    },
-    /// Takes back a promise before the log is cut.
-    Lower {
-        /// The last log id afterwards.
-        last: Option<LogId>,
         /// Told when it is done; dropped if it failed.
         done: Sender<()>,
     },
@@ -44,8 +79,6 @@ pub enum Job {
         /// When it is durable.
         done: Done,
     },
-    /// Removes the log's entries up to this one.
-    Purge(LogId),
     /// Lets go of the files and ends the thread.
     Close {
         /// Told when it is done.
@@ -63,35 +96,57 @@ pub struct Checkpointer {
     pub vote_file: VoteFile,
     /// The first error, for ever.
     pub fault: Arc<Fault>,
+    /// sled knows every entry of the log below this index.
+    pub written: Arc<AtomicU64>,
+}
+
+/// What sled was not told yet.
+#[derive(Default)]
+struct Untold {
+    batch: Pending,
+    since: Option<Instant>,
+    /// Of the last entry.
+    last: Option<u64>,
 }
 
 impl Checkpointer {
     /// Runs until it is closed, or nobody can send jobs any more.
     pub fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(job) = jobs.recv() {
+        let mut untold = Untold::default();
+        loop {
+            let wait = untold.since.map(|since| BATCH_AGE.saturating_sub(since.elapsed()));
+            let job = match wait {
+                Some(wait) => jobs.recv_timeout(wait),
+                None => jobs.recv().map_err(RecvTimeoutError::from),
+            };
             match job {
-                Job::Checkpoint { promise, done } => {
-                    if self.attempt(|this| this.checkpoint(promise)).is_ok() {
+                Ok(Job::Log(changes)) => {
+                    // The latch holds the reason of a failure.
+                    let _ = self.attempt(|this| this.log(changes, &mut untold));
+                    untold.since.get_or_insert_with(Instant::now);
+                    if untold.batch.bytes() >= BATCH_BYTES {
+                        let _ = self.attempt(|this| this.tell(&mut untold));
+                    }
+                }
+                Ok(Job::Checkpoint { promise, done }) => {
+                    if self.attempt(|this| this.checkpoint(promise, &mut untold)).is_ok() {
                         // The writer waits for it, or has ended.
                         let _ = done.send(());
                     }
                 }
-                Job::Lower { last, done } => {
-                    if self.attempt(|this| this.lower(last)).is_ok() {
-                        let _ = done.send(());
-                    }
-                }
-                Job::Put { pairs, done } => {
+                Ok(Job::Put { pairs, done }) => {
                     // Whoever asked may have gone; what is durable stays so.
                     let _ = done.send(self.attempt(|this| this.put(pairs)));
                 }
-                // The latch holds the reason of a failure.
-                Job::Purge(upto) => drop(self.attempt(|this| this.purge(upto))),
-                Job::Close { done } => {
+                Ok(Job::Close { done }) => {
                     drop(self);
                     let _ = done.send(());
                     return;
                 }
+                Err(RecvTimeoutError::Timeout) => {
+                    let _ = self.attempt(|this| this.tell(&mut untold));
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
@@ -109,9 +164,45 @@ impl Checkpointer {
         self.db_file.sync_data()
     }
 
-    fn checkpoint(&mut self, promise: Promise) -> io::Result<()> {
+    fn checkpoint(&mut self, promise: Promise, untold: &mut Untold) -> io::Result<()> {
+        self.tell(untold)?;
         self.sync()?;
         self.vote_file.save(promise)
+    }
+
+    fn log(&mut self, changes: Vec<Change>, untold: &mut Untold) -> io::Result<()> {
+        for change in changes {
+            match &change {
+                Change::Append(id, _) => untold.last = Some(id.index),
+                Change::Truncate { from, last } => {
+                    self.tell(untold)?;
+                    // The promise falls first, so that sled is never behind it.
+                    self.lower(*last)?;
+                    self.written.fetch_min(*from, Ordering::AcqRel);
+                }
+                Change::Purge(upto) => {
+                    self.tell(untold)?;
+                    self.purge(*upto)?;
+                }
+                Change::Committed(id) => {
+                    untold.batch.set(layout::COMMITTED.to_vec(), encode(id)?);
+                }
+                Change::Vote(_) => {}
+            }
+            if let Some(step) = change.step() {
+                untold.batch.step(&step, &self.db)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, untold: &mut Untold) -> io::Result<()> {
+        let Untold { batch, last, .. } = std::mem::take(untold);
+        batch.apply(&self.db)?;
+        if let Some(last) = last {
+            self.written.store(last + 1, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn lower(&mut self, last: Option<LogId>) -> io::Result<()> {

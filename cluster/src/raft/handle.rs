@@ -69,6 +69,8 @@ impl Timing {
             // A node further behind than the log reaches gets a snapshot anyway.
             replication_lag_threshold: self.snapshot_every.saturating_mul(2),
             quorum_loss_probe_interval: Some(self.election_ms_max * 2),
+            // The followers write an entry while the leader does.
+            broadcast_submitted_on_append: Some(true),
             enable_pre_vote: Some(true),
             // A restarted leader comes through an election: its clock and its rooms start from there.
             enable_leader_restore: Some(false),

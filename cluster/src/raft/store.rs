@@ -136,13 +136,12 @@ impl Store {
         vote_file.save(promise.clone()).map_err(io)?;
 
         let fault = Arc::<Fault>::default();
-        let checkpointer =
-            Checkpointer { db: db.clone(), db_file, vote_file, fault: fault.clone() };
-        Self::start(db, journal, checkpointer, memory, promise).map_err(io)
+        let written = Arc::new(AtomicU64::new(promise.last.map_or(0, |last| last.index + 1)));
+        let checkpointer = Checkpointer { db, db_file, vote_file, fault, written };
+        Self::start(journal, checkpointer, memory, promise).map_err(io)
     }
 
     fn start(
-        db: sled::Db,
         journal: Journal,
         checkpointer: Checkpointer,
         memory: Memory,
@@ -151,16 +150,15 @@ impl Store {
         let (queue, ops) = channel();
         let (jobs, todo) = channel();
         let fault = checkpointer.fault.clone();
-        let written = Arc::new(AtomicU64::new(promise.last.map_or(0, |last| last.index + 1)));
         let shared = Shared {
-            db: ArcSwapOption::from_pointee(db.clone()),
+            db: ArcSwapOption::from_pointee(checkpointer.db.clone()),
             queue,
             jobs: jobs.clone(),
             memory: Mutex::new(memory),
-            written: written.clone(),
+            written: checkpointer.written.clone(),
             fault: fault.clone(),
         };
-        let writer = Writer { db, journal, jobs, fault, promise, written, checkpoint: None };
+        let writer = Writer { journal, jobs, fault, promise, checkpoint: None };
         spawn("raft-store", move || writer.run(&ops))?;
         spawn("raft-checkpoint", move || checkpointer.run(&todo))?;
         Ok(Self { shared: Arc::new(shared) })

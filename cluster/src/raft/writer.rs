@@ -1,25 +1,22 @@
 //! The one thread that writes the log.
 //!
 //! It drains what waits into one record of the journal, makes that durable with one write and one
-//! `fdatasync`, and only then completes the callbacks. After that it tells sled, which nobody waits for: a
-//! full generation of the journal is brought to sled's file by the checkpoint thread, while this one
-//! goes on in the next generation.
+//! `fdatasync`, and only then completes the callbacks. sled hears of it from the checkpoint thread, which
+//! nobody waits for.
 //!
 //! One thread, since a group commit is what makes many writers cheap.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use openraft::entry::RaftEntry;
 use tokio::sync::{oneshot, watch};
 
-use super::checkpoint::Job;
-use super::journal::{Journal, Step};
+use super::checkpoint::{Change, Job};
+use super::journal::Journal;
 use super::layout;
-use super::pending::{Pending, encode};
 use super::types::{Entry, LogId, Types, Vote};
 use super::vote_file::Promise;
 
@@ -116,8 +113,6 @@ impl Waiting {
 
 /// The thread's own state.
 pub struct Writer {
-    /// The database.
-    pub db: sled::Db,
     /// What makes a write durable.
     pub journal: Journal,
     /// To the checkpoint thread.
@@ -126,8 +121,6 @@ pub struct Writer {
     pub fault: Arc<Fault>,
     /// What the next checkpoint will promise.
     pub promise: Promise,
-    /// sled knows every entry of the log below this index.
-    pub written: Arc<AtomicU64>,
     /// Of the generation before this one.
     pub checkpoint: Option<Receiver<()>>,
 }
@@ -209,7 +202,7 @@ impl Writer {
         for waiting in waiting {
             waiting.complete(self.fault.check());
         }
-        self.attempt(|this| this.tell_sled(changes));
+        self.attempt(|this| this.send(Job::Log(changes)));
         closing
     }
 
@@ -236,37 +229,12 @@ impl Writer {
         Ok(())
     }
 
-    fn tell_sled(&mut self, changes: Vec<Change>) -> io::Result<()> {
-        let mut batch = Pending::default();
-        for change in changes {
-            match &change {
-                Change::Truncate { from, last } => {
-                    // The promise falls first, so that sled is never behind it.
-                    self.await_checkpoint()?;
-                    let (done, lowered) = channel();
-                    self.send(Job::Lower { last: *last, done })?;
-                    self.wait(&lowered)?;
-                    self.written.fetch_min(*from, Ordering::AcqRel);
-                }
-                Change::Purge(upto) => self.send(Job::Purge(*upto))?,
-                Change::Committed(id) => batch.set(layout::COMMITTED.to_vec(), encode(id)?),
-                Change::Append(..) | Change::Vote(_) => {}
-            }
-            if let Some(step) = change.step() {
-                batch.step(&step, &self.db)?;
-            }
-        }
-        batch.apply(&self.db)?;
-        self.written.store(self.promise.last.map_or(0, |last| last.index + 1), Ordering::Release);
-        Ok(())
-    }
-
     /// Goes on in the next generation if this one is full.
     fn make_room(&mut self) -> io::Result<()> {
         if self.journal.is_full() { self.next_generation() } else { Ok(()) }
     }
 
-    /// sled was told all of this generation: the next one begins, and this one is made durable there.
+    /// The next generation begins, and this one is made durable in sled.
     fn next_generation(&mut self) -> io::Result<()> {
         self.await_checkpoint()?;
         self.promise.journal = self.journal.generation();
@@ -296,31 +264,6 @@ fn ended() -> io::Error {
     io::Error::other("the checkpoint thread has ended")
 }
 
-/// A change that sled is told of once the journal has it.
-enum Change {
-    Append(LogId, Vec<u8>),
-    Vote(Vote),
-    Truncate {
-        from: u64,
-        last: Option<LogId>,
-    },
-    Purge(LogId),
-    /// Not in the journal: it may be lost.
-    Committed(LogId),
-}
-
-impl Change {
-    fn step(&self) -> Option<Step<'_>> {
-        Some(match self {
-            Self::Append(id, bytes) => Step::Append { id: *id, entry: bytes },
-            Self::Vote(vote) => Step::Vote(*vote),
-            Self::Truncate { from, last } => Step::Truncate { from: *from, last: *last },
-            Self::Purge(upto) => Step::Purge(*upto),
-            Self::Committed(_) => return None,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,12 +275,10 @@ mod tests {
         let seen = fault.subscribe();
         let (jobs, _unused) = channel();
         let writer = Writer {
-            db: sled::open(folder.path().join("sled"))?,
             journal: Journal::broken(folder.path())?,
             jobs,
             fault,
             promise: Promise::default(),
-            written: Arc::default(),
             checkpoint: None,
         };
         let (queue, ops) = channel();
