@@ -17,7 +17,7 @@ use openraft::errors::{ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::raft::linearizable_read::LinearizerOption;
 use propose::{Leading, Proposals};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
@@ -29,6 +29,8 @@ use crate::raft::types::Types;
 
 /// A read waits this many leases for a majority to confirm the leader.
 const LEASES_PER_READ: u32 = 4;
+/// Between two looks at whether Raft still runs.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// For building and storing a snapshot.
 const SNAPSHOT_TTL: Duration = Duration::from_secs(120);
 /// On shutdown another node gets this long to take over.
@@ -243,7 +245,7 @@ impl Group {
     /// Returns when Raft has stopped by itself, with the reason: its disk failed, or a bug.
     pub async fn failed(&self) -> String {
         let mut fault = self.inner.handle.store.fault();
-        let mut metrics = self.inner.handle.raft.metrics();
+        let metrics = self.inner.handle.raft.metrics();
         loop {
             if let Some(fault) = fault.borrow_and_update().clone() {
                 return fault;
@@ -254,10 +256,10 @@ impl Group {
             {
                 return format!("Raft has stopped: {fatal}");
             }
+            // The metrics change with every commit, and this is for once in a node's life.
             tokio::select! {
                 Ok(()) = fault.changed() => {}
-                Ok(()) = metrics.changed() => {}
-                else => std::future::pending().await,
+                () = sleep(LOOK_EVERY) => {}
             }
         }
     }

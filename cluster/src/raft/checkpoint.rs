@@ -12,8 +12,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, Sender};
 
 use super::journal::Step;
 use super::layout;
@@ -24,10 +23,6 @@ use super::writer::{Done, Fault};
 
 /// Keys removed in one batch, so that the log's own writes get in between.
 const KEYS_PER_BATCH: usize = 512;
-/// sled is told of changes once they are so many bytes…
-const BATCH_BYTES: usize = 256 << 10;
-/// …or so old.
-const BATCH_AGE: Duration = Duration::from_millis(100);
 
 /// A change that the journal has, unless it says otherwise.
 pub enum Change {
@@ -63,7 +58,7 @@ impl Change {
 
 /// What is to be done. Jobs are done in order.
 pub enum Job {
-    /// Tells sled, soon.
+    /// Tells sled.
     Log(Vec<Change>),
     /// Makes all that sled was told durable, and then the promise that it is.
     Checkpoint {
@@ -100,53 +95,28 @@ pub struct Checkpointer {
     pub written: Arc<AtomicU64>,
 }
 
-/// What sled was not told yet.
-#[derive(Default)]
-struct Untold {
-    batch: Pending,
-    since: Option<Instant>,
-    /// Of the last entry.
-    last: Option<u64>,
-}
-
 impl Checkpointer {
     /// Runs until it is closed, or nobody can send jobs any more.
     pub fn run(mut self, jobs: &Receiver<Job>) {
-        let mut untold = Untold::default();
-        loop {
-            let wait = untold.since.map(|since| BATCH_AGE.saturating_sub(since.elapsed()));
-            let job = match wait {
-                Some(wait) => jobs.recv_timeout(wait),
-                None => jobs.recv().map_err(RecvTimeoutError::from),
-            };
+        while let Ok(job) = jobs.recv() {
             match job {
-                Ok(Job::Log(changes)) => {
-                    // The latch holds the reason of a failure.
-                    let _ = self.attempt(|this| this.log(changes, &mut untold));
-                    untold.since.get_or_insert_with(Instant::now);
-                    if untold.batch.bytes() >= BATCH_BYTES {
-                        let _ = self.attempt(|this| this.tell(&mut untold));
-                    }
-                }
-                Ok(Job::Checkpoint { promise, done }) => {
-                    if self.attempt(|this| this.checkpoint(promise, &mut untold)).is_ok() {
+                // The latch holds the reason of a failure.
+                Job::Log(changes) => drop(self.attempt(|this| this.log(changes))),
+                Job::Checkpoint { promise, done } => {
+                    if self.attempt(|this| this.checkpoint(promise)).is_ok() {
                         // The writer waits for it, or has ended.
                         let _ = done.send(());
                     }
                 }
-                Ok(Job::Put { pairs, done }) => {
+                Job::Put { pairs, done } => {
                     // Whoever asked may have gone; what is durable stays so.
                     let _ = done.send(self.attempt(|this| this.put(pairs)));
                 }
-                Ok(Job::Close { done }) => {
+                Job::Close { done } => {
                     drop(self);
                     let _ = done.send(());
                     return;
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    let _ = self.attempt(|this| this.tell(&mut untold));
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
@@ -164,43 +134,33 @@ impl Checkpointer {
         self.db_file.sync_data()
     }
 
-    fn checkpoint(&mut self, promise: Promise, untold: &mut Untold) -> io::Result<()> {
-        self.tell(untold)?;
+    fn checkpoint(&mut self, promise: Promise) -> io::Result<()> {
         self.sync()?;
         self.vote_file.save(promise)
     }
 
-    fn log(&mut self, changes: Vec<Change>, untold: &mut Untold) -> io::Result<()> {
+    fn log(&mut self, changes: Vec<Change>) -> io::Result<()> {
+        let mut batch = Pending::default();
+        let mut written = None;
         for change in changes {
             match &change {
-                Change::Append(id, _) => untold.last = Some(id.index),
+                Change::Append(id, _) => written = Some(id.index + 1),
                 Change::Truncate { from, last } => {
-                    self.tell(untold)?;
                     // The promise falls first, so that sled is never behind it.
                     self.lower(*last)?;
                     self.written.fetch_min(*from, Ordering::AcqRel);
                 }
-                Change::Purge(upto) => {
-                    self.tell(untold)?;
-                    self.purge(*upto)?;
-                }
-                Change::Committed(id) => {
-                    untold.batch.set(layout::COMMITTED.to_vec(), encode(id)?);
-                }
+                Change::Purge(upto) => self.purge(*upto)?,
+                Change::Committed(id) => batch.set(layout::COMMITTED.to_vec(), encode(id)?),
                 Change::Vote(_) => {}
             }
             if let Some(step) = change.step() {
-                untold.batch.step(&step, &self.db)?;
+                batch.step(&step, &self.db)?;
             }
         }
-        Ok(())
-    }
-
-    fn tell(&self, untold: &mut Untold) -> io::Result<()> {
-        let Untold { batch, last, .. } = std::mem::take(untold);
         batch.apply(&self.db)?;
-        if let Some(last) = last {
-            self.written.store(last + 1, Ordering::Release);
+        if let Some(written) = written {
+            self.written.store(written, Ordering::Release);
         }
         Ok(())
     }

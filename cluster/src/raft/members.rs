@@ -65,6 +65,7 @@ pub async fn follow_standing(
     changes: watch::Sender<Standing>,
 ) {
     let mut metrics = handle.raft.metrics();
+    let mut rare = handle.raft.server_metrics();
     let lease = handle.timing.lease();
     while !changes.is_closed() {
         let now = metrics.borrow_watched().clone();
@@ -78,13 +79,20 @@ pub async fn follow_standing(
             }
         }
         let next = standing(&now, lease);
+        let hopes = now.state.is_leader() && !next.leads_with_lease;
         changes.send_if_modified(|last| {
             let differs = !same(last, &next);
             *last = next;
             differs
         });
+        // The metrics change with every commit: they are followed only where one of those brings the lease.
         // A lease that runs out is a change that nothing reports.
-        if let Ok(Err(_)) = tokio::time::timeout(lease / 2, metrics.changed()).await {
+        let changed = tokio::select! {
+            changed = rare.changed() => changed,
+            changed = metrics.changed(), if hopes => changed,
+            () = tokio::time::sleep(lease / 2) => Ok(()),
+        };
+        if changed.is_err() {
             return;
         }
     }

@@ -10,7 +10,6 @@ use super::layout;
 pub struct Pending {
     batch: sled::Batch,
     changes: usize,
-    bytes: usize,
 }
 
 impl Pending {
@@ -21,7 +20,6 @@ impl Pending {
             value.len() <= layout::VALUE_BYTES_MAX,
             "longer values are cut by those who make them"
         );
-        self.bytes += key.len() + value.len();
         self.batch.insert(key, value);
         self.changes += 1;
     }
@@ -30,11 +28,6 @@ impl Pending {
     pub fn remove(&mut self, key: Vec<u8>) {
         self.batch.remove(key);
         self.changes += 1;
-    }
-
-    /// Of the keys and values that it sets.
-    pub fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// Whether it holds no change.

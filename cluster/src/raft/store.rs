@@ -19,7 +19,7 @@ use super::pending::Pending;
 use super::snapshots::Snapshots;
 use super::types::{Entry, LogId};
 use super::vote_file::{Promise, VoteFile, VoteFileError};
-use super::writer::{Fault, Op, Writer};
+use super::writer::{Fault, Op, Untold, Writer};
 
 /// sled's page cache. Its default is a gigabyte; what is hot is in our own tail.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -158,7 +158,8 @@ impl Store {
             written: checkpointer.written.clone(),
             fault: fault.clone(),
         };
-        let writer = Writer { journal, jobs, fault, promise, checkpoint: None };
+        let writer =
+            Writer { journal, jobs, fault, promise, checkpoint: None, untold: Untold::default() };
         spawn("raft-store", move || writer.run(&ops))?;
         spawn("raft-checkpoint", move || checkpointer.run(&todo))?;
         Ok(Self { shared: Arc::new(shared) })

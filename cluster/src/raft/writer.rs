@@ -9,7 +9,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::entry::RaftEntry;
 use tokio::sync::{oneshot, watch};
@@ -22,8 +22,12 @@ use super::vote_file::Promise;
 
 /// Operations in one batch at most: bounds how long the first one waits for the rest.
 const BATCH_OPS_MAX: usize = 4096;
-/// With nothing to write for this long, the journal's last record is sealed.
-const SEAL_AFTER: Duration = Duration::from_millis(20);
+/// With nothing to write for this long, the journal's last record is sealed, and sled hears of all.
+const IDLE_AFTER: Duration = Duration::from_millis(20);
+/// sled hears of changes once they have so many bytes, or are so old: one by one they would cost it a
+/// multiple.
+const UNTOLD_BYTES_MAX: usize = 256 << 10;
+const UNTOLD_AGE_MAX: Duration = Duration::from_millis(250);
 
 /// Told when an operation is durable, or that it never will be known to be.
 pub type Done = oneshot::Sender<io::Result<()>>;
@@ -123,26 +127,52 @@ pub struct Writer {
     pub promise: Promise,
     /// Of the generation before this one.
     pub checkpoint: Option<Receiver<()>>,
+    /// What sled has not heard of yet.
+    pub untold: Untold,
+}
+
+/// Changes that wait for others, to be told together.
+#[derive(Default)]
+pub struct Untold {
+    changes: Vec<Change>,
+    bytes: usize,
+    since: Option<Instant>,
+}
+
+impl Untold {
+    fn add(&mut self, change: Change) {
+        if let Change::Append(_, entry) = &change {
+            self.bytes += entry.len();
+        }
+        self.changes.push(change);
+    }
+
+    fn is_due(&mut self) -> bool {
+        if self.changes.is_empty() {
+            return false;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.bytes >= UNTOLD_BYTES_MAX || since.elapsed() >= UNTOLD_AGE_MAX
+    }
 }
 
 impl Writer {
     /// Runs until the store is closed or dropped.
     pub fn run(mut self, queue: &Receiver<Op>) {
         loop {
-            let first = if self.journal.is_unsealed() {
-                match queue.recv_timeout(SEAL_AFTER) {
-                    Ok(op) => op,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.attempt(|this| this.journal.seal());
-                        continue;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => return,
-                }
+            let busy = self.journal.is_unsealed() || !self.untold.changes.is_empty();
+            let first = if busy {
+                queue.recv_timeout(IDLE_AFTER)
             } else {
-                match queue.recv() {
-                    Ok(op) => op,
-                    Err(_) => return,
+                queue.recv().map_err(RecvTimeoutError::from)
+            };
+            let first = match first {
+                Ok(op) => op,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.attempt(Self::tidy);
+                    continue;
                 }
+                Err(RecvTimeoutError::Disconnected) => return,
             };
             let mut ops = vec![first];
             ops.extend(queue.try_iter().take(BATCH_OPS_MAX - 1));
@@ -171,30 +201,42 @@ impl Writer {
         }
     }
 
+    /// Uses a pause.
+    fn tidy(&mut self) -> io::Result<()> {
+        if self.journal.is_unsealed() {
+            self.journal.seal()?;
+        }
+        self.tell_sled()
+    }
+
+    fn tell_sled(&mut self) -> io::Result<()> {
+        let untold = std::mem::take(&mut self.untold);
+        if untold.changes.is_empty() { Ok(()) } else { self.send(Job::Log(untold.changes)) }
+    }
+
     /// Writes a batch, and says so; returns who waits for the end.
     fn write(&mut self, ops: Vec<Op>) -> Option<Done> {
         let mut waiting = Vec::new();
         let mut closing = None;
-        let mut changes = Vec::new();
         self.attempt(Self::make_room);
         for op in ops {
             match op {
                 Op::Append { entries, done } => {
-                    self.attempt(|this| this.add_entries(&entries, &mut changes));
+                    self.attempt(|this| this.add_entries(&entries));
                     waiting.push(Waiting::Append(done));
                 }
                 Op::SaveVote { vote, done } => {
-                    self.attempt(|this| this.add(Change::Vote(vote), &mut changes));
+                    self.attempt(|this| this.add(Change::Vote(vote)));
                     waiting.push(Waiting::Other(done));
                 }
                 Op::Truncate { from, last, done } => {
-                    self.attempt(|this| this.add(Change::Truncate { from, last }, &mut changes));
+                    self.attempt(|this| this.add(Change::Truncate { from, last }));
                     waiting.push(Waiting::Other(done));
                 }
                 Op::Purge { upto } => {
-                    self.attempt(|this| this.add(Change::Purge(upto), &mut changes));
+                    self.attempt(|this| this.add(Change::Purge(upto)));
                 }
-                Op::Committed(committed) => changes.push(Change::Committed(committed)),
+                Op::Committed(committed) => self.untold.add(Change::Committed(committed)),
                 Op::Close(done) => closing = Some(done),
             }
         }
@@ -202,19 +244,20 @@ impl Writer {
         for waiting in waiting {
             waiting.complete(self.fault.check());
         }
-        self.attempt(|this| this.send(Job::Log(changes)));
+        if self.untold.is_due() {
+            self.attempt(Self::tell_sled);
+        }
         closing
     }
 
-    fn add_entries(&mut self, entries: &[Entry], changes: &mut Vec<Change>) -> io::Result<()> {
+    fn add_entries(&mut self, entries: &[Entry]) -> io::Result<()> {
         for entry in entries {
-            let change = Change::Append(entry.log_id(), layout::encode_entry(entry)?);
-            self.add(change, changes)?;
+            self.add(Change::Append(entry.log_id(), layout::encode_entry(entry)?))?;
         }
         Ok(())
     }
 
-    fn add(&mut self, change: Change, changes: &mut Vec<Change>) -> io::Result<()> {
+    fn add(&mut self, change: Change) -> io::Result<()> {
         if let Some(step) = change.step() {
             self.journal.push(&step)?;
         }
@@ -225,7 +268,7 @@ impl Writer {
             Change::Purge(upto) => self.promise.last = self.promise.last.max(Some(*upto)),
             Change::Committed(_) => {}
         }
-        changes.push(change);
+        self.untold.add(change);
         Ok(())
     }
 
@@ -236,6 +279,7 @@ impl Writer {
 
     /// The next generation begins, and this one is made durable in sled.
     fn next_generation(&mut self) -> io::Result<()> {
+        self.tell_sled()?;
         self.await_checkpoint()?;
         self.promise.journal = self.journal.generation();
         self.journal.next_generation()?;
@@ -280,6 +324,7 @@ mod tests {
             fault,
             promise: Promise::default(),
             checkpoint: None,
+            untold: Untold::default(),
         };
         let (queue, ops) = channel();
         let thread = std::thread::spawn(move || writer.run(&ops));
