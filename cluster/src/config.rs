@@ -49,6 +49,9 @@ pub struct Args {
         default_value = "info,openraft=error,sled=warn,h2=warn"
     )]
     pub log: String,
+    /// Threads that serve requests; the disk and decoding have their own [default: half the cores, 1 to 4]
+    #[arg(long, env = "JAM_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
     /// After how long without a listener a playing room is paused
     #[arg(long, env = "JAM_UNHEARD_MS", hide = true, default_value_t = 60_000)]
     pub unheard_ms: u64,
@@ -103,8 +106,17 @@ pub struct Config {
     pub election_ms: ElectionMs,
     /// Log entries between two snapshots.
     pub snapshot_every: u64,
+    /// Threads that serve requests.
+    pub workers: usize,
     /// When an unheard room is paused.
     pub unheard_ms: u64,
+}
+
+/// Half the cores, since the store's threads and decoding need some too, and more than a few only
+/// wake each other.
+fn workers_by_default() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, 4)
 }
 
 /// What is wrong with the flags.
@@ -152,6 +164,7 @@ impl Args {
             heartbeat_ms: self.heartbeat_ms,
             election_ms: self.election_ms,
             snapshot_every: self.snapshot_every,
+            workers: self.workers.map_or_else(workers_by_default, usize::from),
             unheard_ms: self.unheard_ms,
         })
     }

@@ -6,6 +6,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use jam_cluster::config::{Args, ConfigError, LogFormat};
 use jam_cluster::node;
+use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
 const FAILURE: u8 = 1;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         Err(error @ ConfigError::Usage(_)) => return fail(WRONG_USAGE, &error.to_string()),
         Err(error @ ConfigError::File(_)) => return fail(FAILURE, &error.to_string()),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime(config.workers) {
         Ok(runtime) => runtime,
         Err(error) => return fail(FAILURE, &format!("can't start: {error}")),
     };
@@ -40,6 +41,15 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILURE, &format!("{error:#}")),
     }
+}
+
+/// One worker needs no other thread to hand work to, and no way to wake it.
+fn runtime(workers: usize) -> std::io::Result<Runtime> {
+    let mut builder = match workers {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads(workers).enable_all().build()
 }
 
 fn start_logging(format: LogFormat, filter: &str) -> Result<(), String> {
