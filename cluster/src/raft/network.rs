@@ -1,7 +1,7 @@
 //! Raft's calls to other nodes, over tonic.
 //!
-//! Log entries flow over one pipelined stream; heartbeats and votes are calls of their own on a
-//! connection of their own, so that no batch of entries delays the proof that the leader lives.
+//! Log entries flow over one pipelined stream; heartbeats over another, and votes as calls of their
+//! own, on a connection of their own, so that no batch of entries delays the proof that the leader lives.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{
     NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
 };
-use openraft::network::{RPCOption, RPCTypes, stream_append_sequential};
+use openraft::network::{RPCOption, RPCTypes};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -23,7 +23,9 @@ use openraft::raft::{
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tonic::{Code, Status};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
 
 use super::link::{Lane, Link, Links};
 use super::types::{PeerNode, Snapshot, SnapshotMeta, Types, Vote};
@@ -86,7 +88,7 @@ impl RaftNetworkFactory<Types> for Network {
 impl Network {
     fn peer(&self, target: u64, node: &PeerNode, lane: Lane) -> Peer {
         let link = Link::new(self.links.clone(), &self.own, target, node);
-        Peer { link, lane, id: self.own.node.unwrap_or(0), target }
+        Peer { link, lane, id: self.own.node.unwrap_or(0), target, pulse: None }
     }
 }
 
@@ -96,6 +98,14 @@ pub struct Peer {
     lane: Lane,
     id: u64,
     target: u64,
+    /// The stream of heartbeats, while it works.
+    pulse: Option<Pulse>,
+}
+
+/// A call that stays open: a heartbeat is a message on it, and the answer another.
+struct Pulse {
+    requests: mpsc::Sender<RaftMessage>,
+    answers: Streaming<RaftMessage>,
 }
 
 impl Peer {
@@ -166,7 +176,7 @@ impl Peer {
         let opened = opened.map_err(|_| self.timeout(RPCTypes::AppendEntries, setup))?;
         let answers = opened.map_err(failed)?.into_inner();
 
-        let peer = Self { link: self.link.clone(), ..*self };
+        let peer = Self { link: self.link.clone(), pulse: None, ..*self };
         let state = Some((answers, sent, 0_u64, peer));
         let answers = futures_util::stream::unfold(state, |state| async move {
             let (mut answers, sent, answered, peer) = state?;
@@ -191,6 +201,40 @@ impl Peer {
             }
         });
         Ok(Box::pin(answers))
+    }
+
+    /// One heartbeat and its answer, within `ttl`. After anything but an answer the stream is given up.
+    async fn beat(
+        &mut self,
+        request: &AppendEntriesRequest<Types>,
+        ttl: Duration,
+    ) -> Result<StreamAppendResult<Types>, RPCError<Types>> {
+        let mut standing = self.pulse.take();
+        let beating = async {
+            let mut pulse = match standing.take() {
+                Some(pulse) => pulse,
+                None => self.open_pulse().await?,
+            };
+            let gone = || Status::unavailable("the stream of heartbeats has ended");
+            pulse.requests.send(encode(request)?).await.map_err(|_| gone())?;
+            let answer = pulse.answers.message().await?.ok_or_else(gone)?;
+            Ok((decode(&answer)?, pulse))
+        };
+        match tokio::time::timeout(ttl, beating).await {
+            Ok(Ok((answer, pulse))) => {
+                self.pulse = Some(pulse);
+                Ok(answer)
+            }
+            Ok(Err(status)) => Err(self.failed(&status, RPCTypes::AppendEntries, ttl)),
+            Err(_) => Err(self.timeout(RPCTypes::AppendEntries, ttl)),
+        }
+    }
+
+    async fn open_pulse(&self) -> Result<Pulse, Status> {
+        let (requests, queue) = mpsc::channel(1);
+        let mut client = self.link.client(self.lane)?;
+        let opening = client.stream_append(self.link.request(ReceiverStream::new(queue), None));
+        Ok(Pulse { requests, answers: opening.await?.into_inner() })
     }
 
     async fn send_snapshot(
@@ -236,7 +280,7 @@ impl RaftNetworkV2<Types> for Peer {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<
         's,
@@ -247,7 +291,15 @@ impl RaftNetworkV2<Types> for Peer {
     {
         match self.lane {
             // A heartbeat is one question and one answer.
-            Lane::Quick => stream_append_sequential(self, input, option),
+            Lane::Quick => Box::pin(async move {
+                let answer = match input.next().await {
+                    Some(request) => Some(self.beat(&request, option.hard_ttl()).await?),
+                    None => None,
+                };
+                let answers: BoxStream<'s, _> =
+                    Box::pin(futures_util::stream::iter(answer.map(Ok)));
+                Ok(answers)
+            }),
             Lane::Log | Lane::Bulk => Box::pin(async move {
                 let answers: BoxStream<'s, _> = self.open_stream(input, APPEND_TTL).await?;
                 Ok(answers)
