@@ -1,7 +1,7 @@
 //! The stated limits. A refusal names the one it met.
 
 /// Bytes in a room's name.
-pub const ROOM_NAME_BYTES_MAX: usize = 100;
+pub const ROOM_NAME_BYTES_MAX: usize = 256;
 /// Bytes in a user's name.
 pub const USER_NAME_BYTES_MAX: usize = 64;
 /// Bytes of a title, artist or album; longer tags are cut at a character.

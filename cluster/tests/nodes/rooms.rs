@@ -95,11 +95,11 @@ async fn refusals_say_which_and_why() {
         let status = cluster.rooms(node).watch(request).await.expect_err("no room");
         assert_eq!(status.metadata().get("jam-error").expect("a code"), "room_unknown");
     }
-    let long = Command::Create { name: "x".repeat(101) };
+    let long = Command::Create { name: "x".repeat(257) };
     let status = session.once(&cluster, 1, &nowhere, long).await.expect_err("too long");
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.metadata().get("jam-error").expect("a code"), "invalid");
-    assert!(status.message().contains("100 bytes"), "{}", status.message());
+    assert!(status.message().contains("256 bytes"), "{}", status.message());
 }
 
 #[tokio::test]
