@@ -5,7 +5,8 @@ use jam_proto::ids::RoomCode;
 use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_proto::wire::v1::watch_message::Kind;
 use jam_proto::wire::v1::{
-    ListRoomsRequest, SnapshotRequest, StatusRequest, TransferRequest, WatchMessage, WatchRequest,
+    ListRoomsRequest, OpenSessionRequest, SnapshotRequest, StatusRequest, SubmitRequest,
+    TransferRequest, WatchMessage, WatchRequest,
 };
 use tonic::{Code, Streaming};
 
@@ -80,6 +81,34 @@ async fn any_node_takes_any_request() {
     let skip = Command::Skip { entry: jam_proto::ids::EntryId(7) };
     let reply = session.once(&cluster, 2, &room, skip).await.expect("judged");
     assert_eq!(reply.rejection, Some(Rejection::NotCurrent { current: None }));
+}
+
+#[tokio::test]
+async fn a_key_names_a_session_as_well_as_an_id_does() {
+    let cluster = Cluster::start(3, &[]).await;
+    let key = b"a key of a client's own, 0".to_vec();
+    for node in cluster.up() {
+        let open = || OpenSessionRequest {
+            session: key.clone(),
+            user: "ann".to_owned(),
+            ..Default::default()
+        };
+        wait("a session", async || cluster.rooms(node).open_session(open()).await.ok()).await;
+        // The same number and command at every node: applied once.
+        let create = Command::Create { name: "a room".to_owned() };
+        let submit = SubmitRequest {
+            session: key.clone(),
+            number: 1,
+            room: RoomCode::from_random(1).as_str().to_owned(),
+            command: Some(create.to_wire()),
+            deadline_ms: 0,
+        };
+        let reply = cluster.rooms(node).submit(submit).await.expect("taken").into_inner();
+        assert_eq!((reply.revision, reply.rejection), (1, None));
+    }
+    let short = OpenSessionRequest { session: key[..15].to_vec(), ..Default::default() };
+    let status = cluster.rooms(1).open_session(short).await.expect_err("too short");
+    assert_eq!(status.code(), Code::InvalidArgument);
 }
 
 #[tokio::test]
