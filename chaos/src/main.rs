@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use jam_chaos::bench::{self, Effort};
+use jam_chaos::bench::Bench;
 use jam_chaos::ear::{Recording, Reference, Song, listen, read_song};
 use jam_chaos::promises::report::{Listener, report};
 use jam_chaos::promises::trace::agreement;
@@ -33,23 +33,9 @@ enum Command {
         after_help = "Example: jam-chaos sound --song docs/tunes/*.opus --heard ann.wav --heard bob.wav"
     )]
     Sound(Sound),
-    /// Measure a cluster of three on this machine and print a table; `scripts/bench` calls it.
-    #[command(after_help = "Example: jam-chaos bench --song docs/tunes/*.mp3 --secs 5 --trials 5")]
+    /// Measure; `scripts/bench` calls it.
+    #[command(subcommand)]
     Bench(Bench),
-}
-
-/// How much to measure.
-#[derive(clap::Args)]
-struct Bench {
-    /// The songs that listeners play.
-    #[arg(long = "song", value_name = "FILE", num_args = 1.., required = true)]
-    songs: Vec<PathBuf>,
-    /// Seconds of commands in a run.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
-    secs: u64,
-    /// Runs of commands, leaders killed and listeners joined.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
-    trials: u64,
 }
 
 /// What to judge.
@@ -82,9 +68,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Sound(sound) => judge(&sound),
-        Command::Bench(Bench { songs, secs, trials }) => {
-            bench::run(&songs, &Effort { secs, trials: trials as usize }).map(|()| 0)
-        }
+        Command::Bench(bench) => bench.run().map(|()| 0),
     };
     match done {
         Ok(code) => ExitCode::from(code),

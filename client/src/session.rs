@@ -341,6 +341,7 @@ fn describe(command: &wire::Command) -> &'static str {
         Some(Kind::Seek(_)) => "seek",
         Some(Kind::Skip(_)) => "skip",
         Some(Kind::Back(_)) => "back",
+        Some(Kind::Rename(_)) => "renaming the room",
         None => "the command",
     }
 }

@@ -126,6 +126,7 @@ async fn an_evening() {
     assert_eq!(user.jam(&["pause", &room]).await.code(), 0);
     assert_eq!(user.jam(&["clear", &room]).await.code(), 0);
     assert_eq!(user.jam(&["queue", &room]).await.lines().len(), 1);
+    assert_eq!(user.jam(&["rename", &room, "Saturday"]).await.code(), 0);
     let because = user.jam(&["status", &room]).await.json()["silent_because"].clone();
     assert_eq!(because, "paused by ann");
 }
@@ -264,6 +265,7 @@ async fn wrong_usage_exits_2() {
         &["move", "ABCD-EFGH-JKMN", "1"],
         &["frobnicate"],
         &["create", ""],
+        &["rename", "ABCD-EFGH-JKMN", ""],
         &["join", "ABCD-EFGH-JKMN", "--output", "virtual:x=1"],
     ] {
         let ran = user.jam(wrong).await;

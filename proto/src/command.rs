@@ -59,6 +59,11 @@ pub enum Command {
         /// The current entry that the user saw.
         entry: Option<EntryId>,
     },
+    /// Calls the room something else.
+    Rename {
+        /// What people call it from now on.
+        name: String,
+    },
 }
 
 /// A command in its session, as the log holds it.

@@ -106,4 +106,9 @@ pub enum EventKind {
         /// Where the old one's time ends.
         floor: SharedTime,
     },
+    /// The room is called something else.
+    Renamed {
+        /// Its new name.
+        name: String,
+    },
 }

@@ -1,7 +1,7 @@
 //! The stated limits. A refusal names the one it met.
 
 /// Bytes in a room's name.
-pub const ROOM_NAME_BYTES_MAX: usize = 100;
+pub const ROOM_NAME_BYTES_MAX: usize = 256;
 /// Bytes in a user's name.
 pub const USER_NAME_BYTES_MAX: usize = 64;
 /// Bytes of a title, artist or album; longer tags are cut at a character.
@@ -14,6 +14,8 @@ pub const HISTORY_ENTRIES_MAX: usize = 100;
 pub const ROOMS_MAX: usize = 100_000;
 /// Open sessions; the least recently used one goes first.
 pub const SESSIONS_MAX: usize = 100_000;
+/// Bytes of a key that a client may give instead of a session's id.
+pub const SESSION_KEY_BYTES_MAX: usize = 64;
 /// Seconds of shared time after which an unused session expires.
 pub const SESSION_IDLE_SECS_MAX: i64 = 7 * 24 * 3600;
 /// Tracks in a cluster.

@@ -176,6 +176,10 @@ impl Room {
     fn change(&mut self, kind: &EventKind, at: SharedTime) -> Option<Action> {
         match kind {
             EventKind::Created { .. } | EventKind::EpochBumped { .. } => None,
+            EventKind::Renamed { name } => {
+                self.name.clone_from(name);
+                None
+            }
             EventKind::Enqueued { entry, before } => {
                 self.enqueue(Arc::new(entry.clone()), *before, at);
                 None

@@ -199,7 +199,11 @@ impl Shard {
             };
             return (reply, None);
         };
-        let effective_at = times.effective_in(room);
+        let effective_at = match command {
+            // A name makes no sound: nobody needs time to get ready for it.
+            Command::Rename { .. } => times.stamp.max(room.last_effective()),
+            _ => times.effective_in(room),
+        };
         let track = match command {
             Command::Enqueue { track, .. } => self.tracks.get(track).map(Arc::as_ref),
             _ => None,

@@ -31,6 +31,10 @@ fn entry_id() -> impl Strategy<Value = EntryId> {
     (1..8u64).prop_map(EntryId)
 }
 
+fn room_name() -> impl Strategy<Value = String> {
+    prop_oneof![Just("Kitchen".to_owned()), Just("Küche".to_owned()), Just("x".repeat(256))]
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let some = || prop::option::of(entry_id());
     prop_oneof![
@@ -46,6 +50,7 @@ fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(entry, secs)| Command::Seek { entry, position: Flicks::from_secs(secs) }),
         entry_id().prop_map(|entry| Command::Skip { entry }),
         some().prop_map(|entry| Command::Back { entry }),
+        room_name().prop_map(|name| Command::Rename { name }),
     ]
 }
 
@@ -312,6 +317,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(entry, position)| EventKind::Sought { entry, position: Flicks(position) }),
         1 => entry_id().prop_map(|entry| EventKind::Skipped { entry }),
         1 => entry_id().prop_map(|entry| EventKind::WentBack { entry }),
+        1 => room_name().prop_map(|name| EventKind::Renamed { name }),
         1 => any::<i64>().prop_map(|floor| EventKind::EpochBumped { epoch: 3, floor: SharedTime(floor / 4) }),
     ];
     let instant =

@@ -1,46 +1,53 @@
-//! First figures: what a cluster of three and a listener can do on this machine.
+//! Figures: what a cluster and its listeners can do on this machine.
 //!
-//! Every figure comes from real processes on loopback, started for it. Nothing is asserted: a figure is
-//! recorded with its spread, and the command that repeats it stands beside it in `docs/benchmarks.md`.
+//! Every figure comes from real processes on loopback. Nothing is asserted: a figure is recorded with its
+//! spread, and the command that repeats it stands beside it in `docs/benchmarks.md`. Load on a cluster, and other
+//! systems beside it, come from a harness of their own, which `scripts/bench` calls; what it needs from Jam is here.
 
-mod commands;
-mod failover;
-mod listening;
+mod leader;
+mod listen;
+mod prepare;
 
 use std::path::Path;
 
 use anyhow::Context;
+use jam_proto::ids::RoomCode;
 
-use crate::cluster::Cluster;
-
-/// How much of everything to do.
-pub struct Effort {
-    /// Seconds of commands, each run.
-    pub secs: u64,
-    /// Runs, leaders killed, listeners joined: of which the spread is shown.
-    pub trials: usize,
+/// What to measure, or to get ready for a measurement.
+#[derive(clap::Subcommand)]
+pub enum Bench {
+    /// How soon a listener hears, what it takes, and how far two of them are apart.
+    #[command(after_help = "Example: jam-chaos bench listen --song docs/tunes/*.mp3 --trials 5")]
+    Listen(listen::Listen),
+    /// Make a room and open sessions, for a load generator that can do neither.
+    #[command(
+        after_help = "Example: jam-chaos bench prepare --servers 127.0.0.1:7701 --room 2345-6789-ABCD --prefix a-load-generator- --sessions 0-99,1000"
+    )]
+    Prepare(prepare::Prepare),
+    /// Print which of the given nodes leads, counted from 0.
+    #[command(after_help = "Example: jam-chaos bench leader 127.0.0.1:7701 127.0.0.1:7702")]
+    Leader(leader::Leader),
 }
 
-/// Measures everything and prints it as Markdown tables.
-pub fn run(songs: &[std::path::PathBuf], effort: &Effort) -> anyhow::Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let dir = tempfile::tempdir().context("can't make a temporary folder")?;
-    let mut cluster = Cluster::start(dir.path(), 3)?;
-    println!("| what | median | lowest | highest |\n| --- | --- | --- | --- |");
-    memory("a node at rest, MB", &cluster)?;
-    runtime.block_on(commands::measure(&mut cluster, effort))?;
-    memory("a node after that, MB", &cluster)?;
-    listening::measure(&cluster, songs, effort)?;
-    runtime.block_on(failover::measure(&mut cluster, effort))?;
-    Ok(())
+impl Bench {
+    /// Does it, and prints what came out.
+    ///
+    /// # Errors
+    /// If a process can't be started, or what is waited for does not come about.
+    pub fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Listen(listen) => listen.run(),
+            Self::Prepare(prepare) => block_on(prepare.run()),
+            Self::Leader(leader) => {
+                println!("{}", block_on(leader.find())?);
+                Ok(())
+            }
+        }
+    }
 }
 
-fn memory(what: &str, cluster: &Cluster) -> anyhow::Result<()> {
-    let resident: Vec<f64> =
-        cluster.pids().map(|pid| Ok(resident_kib(pid)? / 1024.0)).collect::<anyhow::Result<_>>()?;
-    row(what, &resident);
-    Ok(())
+fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
 }
 
 /// Resident memory of a process, KiB.
@@ -56,11 +63,15 @@ fn proc_field(pid: u32, file: &str, find: impl Fn(&str) -> Option<f64>) -> anyho
     text.lines().find_map(find).with_context(|| format!("{} says nothing of it", path.display()))
 }
 
-/// One line of the table; `values` in any order.
+/// One line of a table; `values` in any order.
 fn row(what: &str, values: &[f64]) {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     if let (Some(low), Some(high)) = (sorted.first(), sorted.last()) {
         println!("| {what} | {:.1} | {low:.1} | {high:.1} |", sorted[sorted.len() / 2]);
     }
+}
+
+fn room_code(text: &str) -> Result<RoomCode, String> {
+    RoomCode::parse(text).map_err(|invalid| invalid.to_string())
 }

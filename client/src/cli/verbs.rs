@@ -19,6 +19,15 @@ pub enum Verb {
         /// What people will call it
         name: String,
     },
+    /// Give a room another name; its code stays
+    #[command(after_help = "Example:\n  jam rename ABCD-EFGH-JKMN \"Saturday night\"")]
+    Rename {
+        /// The room's code
+        #[arg(value_parser = room)]
+        room: RoomCode,
+        /// What people will call it
+        name: String,
+    },
     /// List the rooms
     #[command(after_help = "Example:\n  jam rooms --json")]
     Rooms,

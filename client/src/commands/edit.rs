@@ -1,7 +1,7 @@
 //! Commands that change a room by one edit. Those that are about the current song look first which one that is,
 //! and name it: if the room has moved on meanwhile, nothing happens and the user hears why.
 
-use jam_proto::ids::{EntryId, RoomCode};
+use jam_proto::ids::{EntryId, RoomCode, check_room_name};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::v1 as wire;
 use jam_proto::wire::v1::command::Kind;
@@ -108,6 +108,18 @@ pub(super) async fn clear(
     output: Output,
 ) -> Result<(), Failure> {
     named(options, room, "clear", Kind::Clear(wire::ClearQueue {}), "cleared", output).await
+}
+
+pub(super) async fn rename(
+    options: &Options,
+    room: &RoomCode,
+    name: String,
+    output: Output,
+) -> Result<(), Failure> {
+    check_room_name(&name)?;
+    let (intent, done) = (format!("rename {name}"), format!("the room is now {name}"));
+    let kind = Kind::Rename(wire::RenameRoom { name });
+    named(options, room, &intent, kind, &done, output).await
 }
 
 /// An edit that names all it means.

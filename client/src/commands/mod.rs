@@ -21,6 +21,7 @@ use crate::output::Output;
 pub async fn run(options: &Options, verb: Verb, output: Output) -> Result<(), Failure> {
     match verb {
         Verb::Create { name } => rooms::create(options, &name, output).await,
+        Verb::Rename { room, name } => edit::rename(options, &room, name, output).await,
         Verb::Rooms => rooms::list(options, output).await,
         Verb::Status { room } => rooms::status(options, &room, output).await,
         Verb::Queue { room } => rooms::queue(options, &room, output).await,

@@ -3,12 +3,15 @@
 use jam_proto::room::Room;
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::v1 as wire;
+use unicode_width::UnicodeWidthStr;
 
 use crate::audio::{PlayerState, PlayerStatus};
 use crate::text;
 
 /// Columns of the progress bar.
 const BAR: usize = 24;
+/// Columns that a room's name has at least.
+const NAME_MIN: usize = 12;
 /// Names that are shown; more are counted.
 const NAMES: usize = 4;
 
@@ -35,7 +38,7 @@ impl LineView<'_> {
         match (self.room, self.now) {
             (None, _) => lines.push("joining: waiting for the room".to_owned()),
             (Some(room), None) => {
-                lines.push(format!("{}: waiting for the leader's clock", text::clean(room.name())))
+                lines.push(named(room, "", "waiting for the leader's clock", width))
             }
             (Some(room), Some(now)) => {
                 lines.push(self.sounding(room, now, width));
@@ -58,7 +61,7 @@ impl LineView<'_> {
             _ => text::silence(sounding.playing, sounding.entry.is_some(), room.stopped()),
         };
         let Some(entry) = sounding.entry else {
-            return format!("⏸ {}: {}", text::clean(room.name()), why.unwrap_or_default());
+            return named(room, "⏸ ", &why.unwrap_or_default(), width);
         };
         let mark = if sounding.playing { "▶" } else { "⏸" };
         let length = entry.length();
@@ -105,6 +108,12 @@ impl LineView<'_> {
         });
         format!("  {}   [+ − m q]", parts.join(" · "))
     }
+}
+
+/// The room's name, cut so that what is said of the room has its place.
+fn named(room: &Room, mark: &str, said: &str, width: usize) -> String {
+    let left = width.saturating_sub(mark.width() + said.width() + 2).max(NAME_MIN);
+    format!("{mark}{}: {said}", text::fit(&text::clean(room.name()), left))
 }
 
 fn next(room: &Room, now: SharedTime) -> String {
@@ -223,7 +232,6 @@ mod tests {
 
     #[test]
     fn nothing_is_wider_than_the_terminal() {
-        use unicode_width::UnicodeWidthStr;
         let room = room(&[enqueued(2, 1, &"夜に駆ける".repeat(20)), event(3, EventKind::Played)]);
         let playing = PlayerStatus { state: PlayerState::Playing, ..PlayerStatus::default() };
         for width in [10, 40, 80, 200] {
@@ -231,6 +239,13 @@ mod tests {
                 assert!(line.width() < width, "{width}: {line}");
             }
         }
+    }
+
+    #[test]
+    fn a_long_name_leaves_room_for_the_reason() {
+        let long = event(2, EventKind::Renamed { name: "夜に駆ける".repeat(17) });
+        let line = &lines(Some(&room(&[long])), 20, &PlayerStatus::default(), 80)[0];
+        assert!(line.contains("…: ") && line.ends_with("pressed play yet"), "{line}");
     }
 
     #[test]

@@ -176,6 +176,7 @@ fn event_text(event: &Event, room: Option<&Room>) -> String {
         EventKind::Sought { position, .. } => format!("{who} moved to {}", text::clock(*position)),
         EventKind::Skipped { entry } => format!("{who} skipped {}", song(entry)),
         EventKind::WentBack { entry } => format!("{who} went back to {}", song(entry)),
+        EventKind::Renamed { name } => format!("{who} named the room {}", text::clean(name)),
         EventKind::EpochBumped { epoch, .. } => {
             format!("the cluster's clock began anew (epoch {epoch})")
         }
@@ -195,14 +196,19 @@ fn event_json(event: &Event) -> Value {
         EventKind::Skipped { entry } => ("skipped", Some(*entry)),
         EventKind::WentBack { entry } => ("went_back", Some(*entry)),
         EventKind::EpochBumped { .. } => ("epoch_bumped", None),
+        EventKind::Renamed { .. } => ("renamed", None),
     };
-    json!({
+    let mut value = json!({
         "event": what,
         "by": event.by,
         "entry": entry.map(|entry| entry.0),
         "revision": event.revision.0,
         "effective_at_ns": event.effective_at.as_nanos(),
-    })
+    });
+    if let EventKind::Created { name, .. } | EventKind::Renamed { name } = &event.kind {
+        value["name"] = json!(name);
+    }
+    value
 }
 
 #[cfg(test)]
@@ -212,7 +218,10 @@ mod tests {
     use jam_proto::time::SharedTime;
 
     fn skipped(by: &str) -> News {
-        let kind = EventKind::Skipped { entry: EntryId(7) };
+        happened(by, EventKind::Skipped { entry: EntryId(7) })
+    }
+
+    fn happened(by: &str, kind: EventKind) -> News {
         News::Happened(Event {
             revision: Revision(9),
             stamp: SharedTime(1),
@@ -249,6 +258,14 @@ mod tests {
         let mut notices = Notices::new(true);
         let want = r#"{"by":"ann","effective_at_ns":625,"entry":7,"event":"skipped","revision":9}"#;
         assert_eq!(notices.of(&skipped("ann"), None), [want]);
+    }
+
+    #[test]
+    fn a_new_name_is_told() {
+        let renamed = happened("ann", EventKind::Renamed { name: "Attic\u{1b}".into() });
+        assert_eq!(Notices::new(false).of(&renamed, None), ["ann named the room Attic"]);
+        let want = r#"{"by":"ann","effective_at_ns":625,"entry":null,"event":"renamed","name":"Attic\u001b","revision":9}"#;
+        assert_eq!(Notices::new(true).of(&renamed, None), [want]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jam_proto::command::RoomCommand;
-use jam_proto::ids::{RoomCode, SessionId, check_user_name};
+use jam_proto::ids::{RoomCode, check_user_name};
 use jam_proto::shard::Outcome;
 use jam_proto::wire::log::v1::OpenSession;
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Request, Response, Status};
 
 use super::deadline;
+use super::session::session_id;
 use super::watching::{WatchStream, Watcher};
 use crate::forward::{Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
@@ -68,7 +69,7 @@ impl Rooms for RoomsService {
         request: Request<OpenSessionRequest>,
     ) -> Result<Response<OpenSessionReply>, Status> {
         let request = request.into_inner();
-        let session = SessionId::from_wire(&request.session).map_err(Refusal::from)?.to_wire();
+        let session = session_id(&request.session)?.to_wire();
         check_user_name(&request.user).map_err(Refusal::from)?;
         let op = Op::OpenSession(OpenSession { session, user: request.user });
         match self.forwarder.propose(op, deadline(request.deadline_ms)).await? {
@@ -81,7 +82,8 @@ impl Rooms for RoomsService {
         &self,
         request: Request<SubmitRequest>,
     ) -> Result<Response<SubmitReply>, Status> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        request.session = session_id(&request.session)?.to_wire();
         let command = RoomCommand::from_request(&request).map_err(Refusal::from)?;
         let op = Op::Command(command.to_wire());
         match self.forwarder.propose(op, deadline(request.deadline_ms)).await? {

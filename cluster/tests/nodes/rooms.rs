@@ -5,7 +5,8 @@ use jam_proto::ids::RoomCode;
 use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_proto::wire::v1::watch_message::Kind;
 use jam_proto::wire::v1::{
-    ListRoomsRequest, SnapshotRequest, StatusRequest, TransferRequest, WatchMessage, WatchRequest,
+    ListRoomsRequest, OpenSessionRequest, SnapshotRequest, StatusRequest, SubmitRequest,
+    TransferRequest, WatchMessage, WatchRequest,
 };
 use tonic::{Code, Streaming};
 
@@ -83,6 +84,34 @@ async fn any_node_takes_any_request() {
 }
 
 #[tokio::test]
+async fn a_key_names_a_session_as_well_as_an_id_does() {
+    let cluster = Cluster::start(3, &[]).await;
+    let key = b"a key of a client's own, 0".to_vec();
+    for node in cluster.up() {
+        let open = || OpenSessionRequest {
+            session: key.clone(),
+            user: "ann".to_owned(),
+            ..Default::default()
+        };
+        wait("a session", async || cluster.rooms(node).open_session(open()).await.ok()).await;
+        // The same number and command at every node: applied once.
+        let create = Command::Create { name: "a room".to_owned() };
+        let submit = SubmitRequest {
+            session: key.clone(),
+            number: 1,
+            room: RoomCode::from_random(1).as_str().to_owned(),
+            command: Some(create.to_wire()),
+            deadline_ms: 0,
+        };
+        let reply = cluster.rooms(node).submit(submit).await.expect("taken").into_inner();
+        assert_eq!((reply.revision, reply.rejection), (1, None));
+    }
+    let short = OpenSessionRequest { session: key[..15].to_vec(), ..Default::default() };
+    let status = cluster.rooms(1).open_session(short).await.expect_err("too short");
+    assert_eq!(status.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn refusals_say_which_and_why() {
     let cluster = Cluster::start(3, &[]).await;
     let mut session = Session::open(&cluster, 2, 1).await;
@@ -95,11 +124,11 @@ async fn refusals_say_which_and_why() {
         let status = cluster.rooms(node).watch(request).await.expect_err("no room");
         assert_eq!(status.metadata().get("jam-error").expect("a code"), "room_unknown");
     }
-    let long = Command::Create { name: "x".repeat(101) };
+    let long = Command::Create { name: "x".repeat(257) };
     let status = session.once(&cluster, 1, &nowhere, long).await.expect_err("too long");
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.metadata().get("jam-error").expect("a code"), "invalid");
-    assert!(status.message().contains("100 bytes"), "{}", status.message());
+    assert!(status.message().contains("256 bytes"), "{}", status.message());
 }
 
 #[tokio::test]

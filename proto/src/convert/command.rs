@@ -31,6 +31,10 @@ impl Command {
             }
             Kind::Skip(skip) => Self::Skip { entry: named(skip.entry)? },
             Kind::Back(back) => Self::Back { entry: optional(back.entry) },
+            Kind::Rename(rename) => {
+                check_room_name(&rename.name)?;
+                Self::Rename { name: rename.name.clone() }
+            }
         })
     }
 
@@ -53,6 +57,7 @@ impl Command {
             }
             Self::Skip { entry } => Kind::Skip(wire::Skip { entry: entry.0 }),
             Self::Back { entry } => Kind::Back(wire::Back { entry: or_zero(entry) }),
+            Self::Rename { ref name } => Kind::Rename(wire::RenameRoom { name: name.clone() }),
         };
         wire::Command { kind: Some(kind) }
     }

@@ -90,6 +90,7 @@ impl EventKind {
                 epoch: bumped.epoch,
                 floor: instant("an epoch's floor", bumped.floor)?,
             },
+            Kind::Renamed(renamed) => Self::Renamed { name: renamed.name.clone() },
         })
     }
 
@@ -117,6 +118,7 @@ impl EventKind {
             Self::EpochBumped { epoch, floor } => {
                 Kind::EpochBumped(wire::EpochBumped { epoch, floor: floor.0 })
             }
+            Self::Renamed { ref name } => Kind::Renamed(wire::Renamed { name: name.clone() }),
         }
     }
 }

@@ -68,6 +68,9 @@ impl Room {
                 standing.expect_place()?;
                 Ok(Some(EventKind::WentBack { entry: played.id }))
             }
+            Command::Rename { ref name } => {
+                Ok((*name != self.name).then(|| EventKind::Renamed { name: name.clone() }))
+            }
         }
     }
 

@@ -43,6 +43,8 @@ enum Edit {
     Seek(i64),
     Skip,
     Back,
+    /// To the name of this number.
+    Rename(u8),
     /// The epoch's floor: so many ticks before the stamp.
     Epoch(i64),
 }
@@ -58,6 +60,7 @@ fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
         2 => (0..12i64).prop_map(Edit::Seek),
         2 => Just(Edit::Skip),
         2 => Just(Edit::Back),
+        1 => (0..3u8).prop_map(Edit::Rename),
         1 => (0..10i64).prop_map(Edit::Epoch),
     ];
     let attempt = (0..15i64, 0..8i64, edit, prop::collection::vec(0..=8i64, 0..3));
@@ -114,6 +117,7 @@ impl Tick {
             }
             Edit::Skip => Command::Skip { entry: current? },
             Edit::Back => Command::Back { entry: current },
+            Edit::Rename(number) => Command::Rename { name: number.to_string() },
             Edit::Epoch(before) => {
                 let floor = self.instant(stamp - before);
                 return Some(EventKind::EpochBumped { epoch: 2, floor });
@@ -180,7 +184,9 @@ impl Counting {
     fn happen(&mut self, kind: &EventKind) {
         let current = self.current.map(|(id, _)| id);
         match *kind {
-            EventKind::Created { .. } | EventKind::EpochBumped { .. } => {}
+            EventKind::Created { .. }
+            | EventKind::EpochBumped { .. }
+            | EventKind::Renamed { .. } => {}
             EventKind::Enqueued { ref entry, before } => {
                 self.put((entry.id, entry.length().0), before);
                 if self.current.is_none() {

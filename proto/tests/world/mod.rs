@@ -80,6 +80,7 @@ impl World {
             }
             ["history"] => self.here().history().map(show::entry).collect(),
             ["who"] => show::who(self.here()),
+            ["name"] => vec![self.here().name().to_owned()],
             [time, ref what @ ..] => {
                 self.now = instant(time);
                 self.timed(what)
@@ -204,6 +205,7 @@ fn command(words: &[&str]) -> Command {
         ["seek", id, to] => Command::Seek { entry: entry(id), position: position(to) },
         ["skip", id] => Command::Skip { entry: entry(id) },
         ["back", id] => Command::Back { entry: optional(id) },
+        ["rename", name] => Command::Rename { name: name.into() },
         _ => panic!("no such command: {words:?}"),
     }
 }

@@ -45,6 +45,7 @@ pub fn event(event: &Event) -> String {
         }
         EventKind::Skipped { entry } => format!("skipped entry {entry}"),
         EventKind::WentBack { entry } => format!("went back to entry {entry}"),
+        EventKind::Renamed { name } => format!("renamed the room {name}"),
         EventKind::EpochBumped { epoch, floor } => {
             format!("began epoch {epoch}: time stood still from {}", time(*floor))
         }

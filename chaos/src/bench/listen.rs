@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{Effort, proc_field, resident_kib, row};
+use super::{proc_field, resident_kib, row};
 use crate::cluster::{Cluster, monotonic_ns};
 use crate::ear::{Recording, Reference, Song, listen, read_song};
 use crate::promises::skew::{common_span, skew};
@@ -14,18 +14,43 @@ const TOGETHER_SECS: f64 = 20.0;
 /// Seconds that they are given to steer to their places first.
 const SETTLED_SECS: f64 = 4.0;
 
-/// Joins a playing room again and again, then listens twice at once.
-pub fn measure(cluster: &Cluster, songs: &[PathBuf], effort: &Effort) -> anyhow::Result<()> {
-    let room = cluster.jam(&["create", "Bench"])?;
-    let room = room["room"].as_str().unwrap_or_default().to_owned();
-    for song in songs {
-        cluster.jam(&["add", &room, &song.display().to_string()])?;
+/// What is listened to, and how often.
+#[derive(clap::Args)]
+pub struct Listen {
+    /// The songs that listeners play.
+    #[arg(long = "song", value_name = "FILE", num_args = 1.., required = true)]
+    songs: Vec<PathBuf>,
+    /// Listeners that join one after the other.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    trials: u64,
+}
+
+impl Listen {
+    /// Starts a cluster of three, listens, and prints a Markdown table.
+    ///
+    /// # Errors
+    /// If a process can't be started, or what is waited for does not come about.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let dir = tempfile::tempdir().context("can't make a temporary folder")?;
+        let cluster = Cluster::start(dir.path(), 3)?;
+        let room = cluster.jam(&["create", "Bench"])?;
+        let room = room["room"].as_str().unwrap_or_default().to_owned();
+        for song in &self.songs {
+            cluster.jam(&["add", &room, &song.display().to_string()])?;
+        }
+        cluster.jam(&["play", &room])?;
+        println!("| what | median | lowest | highest |\n| --- | --- | --- | --- |");
+        one_by_one(&cluster, &room, self.trials)?;
+        together(&cluster, &room, &self.songs)
     }
-    cluster.jam(&["play", &room])?;
+}
+
+/// Joins the playing room again and again.
+fn one_by_one(cluster: &Cluster, room: &str, trials: u64) -> anyhow::Result<()> {
     let mut first_sounds = Vec::new();
-    for trial in 0..effort.trials {
+    for trial in 0..trials {
         let begun_ns = monotonic_ns();
-        let mut listener = cluster.listen(&format!("join{trial}"), &room, 0)?;
+        let mut listener = cluster.listen(&format!("join{trial}"), room, 0)?;
         listener.play_on(0.5)?;
         let wav = listener.wav.clone();
         listener.leave()?;
@@ -33,7 +58,7 @@ pub fn measure(cluster: &Cluster, songs: &[PathBuf], effort: &Effort) -> anyhow:
         first_sounds.push((first_ns - begun_ns) as f64 / 1e6);
     }
     row("`jam join`, process start to the first sound, ms", &first_sounds);
-    together(cluster, &room, songs)
+    Ok(())
 }
 
 fn together(cluster: &Cluster, room: &str, songs: &[PathBuf]) -> anyhow::Result<()> {
