@@ -26,12 +26,18 @@ pub struct Cluster {
     dir: PathBuf,
     bin: PathBuf,
     ports: Vec<u16>,
+    flags: Vec<String>,
     nodes: Vec<Option<Child>>,
 }
 
 impl Cluster {
     /// Starts `count` nodes that keep their data below `dir`, and waits until they have a leader.
     pub fn start(dir: &Path, count: usize) -> anyhow::Result<Self> {
+        Self::start_with(dir, count, &[])
+    }
+
+    /// The same, with more flags for each `jamd`.
+    pub fn start_with(dir: &Path, count: usize, flags: &[&str]) -> anyhow::Result<Self> {
         let bin = binaries()?;
         // Held until all are known, so that no two get the same.
         let held: Vec<TcpListener> =
@@ -39,8 +45,9 @@ impl Cluster {
         let ports =
             held.iter().map(|held| Ok(held.local_addr()?.port())).collect::<io::Result<_>>()?;
         drop(held);
-        let mut cluster =
-            Self { dir: dir.to_owned(), bin, ports, nodes: (0..count).map(|_| None).collect() };
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let nodes = (0..count).map(|_| None).collect();
+        let mut cluster = Self { dir: dir.to_owned(), bin, ports, flags, nodes };
         for node in 1..=count {
             cluster.start_node(node)?;
         }
@@ -67,6 +74,7 @@ impl Cluster {
             ])
             .arg("--data")
             .arg(self.dir.join(format!("node{node}")))
+            .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

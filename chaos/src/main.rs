@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use jam_chaos::bench::curves::{self, Curve};
 use jam_chaos::bench::{self, Effort};
 use jam_chaos::ear::{Recording, Reference, Song, listen, read_song};
 use jam_chaos::promises::report::{Listener, report};
@@ -40,7 +41,10 @@ enum Command {
 
 /// How much to measure.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Bench {
+    #[command(subcommand)]
+    curve: Option<Curve>,
     /// The songs that listeners play.
     #[arg(long = "song", value_name = "FILE", num_args = 1.., required = true)]
     songs: Vec<PathBuf>,
@@ -82,7 +86,8 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Sound(sound) => judge(&sound),
-        Command::Bench(Bench { songs, secs, trials }) => {
+        Command::Bench(Bench { curve: Some(curve), .. }) => curves::run(&curve).map(|()| 0),
+        Command::Bench(Bench { songs, secs, trials, .. }) => {
             bench::run(&songs, &Effort { secs, trials: trials as usize }).map(|()| 0)
         }
     };

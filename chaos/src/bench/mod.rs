@@ -4,6 +4,7 @@
 //! recorded with its spread, and the command that repeats it stands beside it in `docs/benchmarks.md`.
 
 mod commands;
+pub mod curves;
 mod failover;
 mod listening;
 
