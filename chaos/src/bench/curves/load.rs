@@ -13,6 +13,7 @@ use jam_proto::wire::v1::{
 };
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 use super::spread::percentile;
 use crate::cluster::PATIENCE;
@@ -63,11 +64,18 @@ impl Client {
                         None => Ok(reply),
                     };
                 }
-                Err(status) if Instant::now() >= give_up => return Err(status.into()),
+                Err(status) if !is_passing(&status) || Instant::now() >= give_up => {
+                    return Err(status.into());
+                }
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
     }
+}
+
+/// Whether a command may be settled later: nobody leads just now, or its outcome is not known.
+fn is_passing(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
 }
 
 /// A connection of its own.

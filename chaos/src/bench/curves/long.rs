@@ -117,7 +117,7 @@ pub async fn run(long: &Long) -> anyhow::Result<()> {
             room: rooms[index % rooms.len()].clone(),
             track: stage.track.clone(),
             middle: 0,
-            step: index as u64,
+            step: 0,
             entry: 0,
         };
         loops.spawn(send(client, script, acks.clone()));
