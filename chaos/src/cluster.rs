@@ -132,19 +132,24 @@ impl Cluster {
         Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
     }
 
+    /// Fails if a node has ended by itself, with what it logged last.
+    pub fn check_running(&mut self) -> anyhow::Result<()> {
+        for node in 1..=self.nodes.len() {
+            let ended = self.nodes[node - 1].as_mut().map(Child::try_wait).transpose()?.flatten();
+            if let Some(status) = ended {
+                let log = fs::read_to_string(self.dir.join(format!("node{node}.log")))
+                    .unwrap_or_default();
+                let last: Vec<&str> = log.lines().rev().take(5).collect();
+                bail!("node {node} ended with {status}: {last:?}");
+            }
+        }
+        Ok(())
+    }
+
     /// The node that leads, as soon as one of those that run does.
     pub fn wait_for_leader(&mut self) -> anyhow::Result<usize> {
         wait_until("a leader", || {
-            for node in 1..=self.nodes.len() {
-                let ended =
-                    self.nodes[node - 1].as_mut().map(Child::try_wait).transpose()?.flatten();
-                if let Some(status) = ended {
-                    let log = fs::read_to_string(self.dir.join(format!("node{node}.log")))
-                        .unwrap_or_default();
-                    let last: Vec<&str> = log.lines().rev().take(5).collect();
-                    bail!("node {node} ended with {status}: {last:?}");
-                }
-            }
+            self.check_running()?;
             let leader = self.status()?["leader"].as_u64().unwrap_or(0) as usize;
             // Until a new one is elected, nodes still name the one that is gone.
             Ok((1..=self.nodes.len())

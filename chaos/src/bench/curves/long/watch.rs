@@ -70,9 +70,11 @@ impl Acks {
         self.pause_us.fetch_max(now_us.saturating_sub(before_us), Relaxed);
     }
 
-    /// The longest pause since the last call, ms. One that still goes on counts as far as it has come.
+    /// The longest pause since the last call, ms. One that still goes on counts as far as it has come; what comes
+    /// after the last command is none.
     fn take_pause_ms(&self) -> f64 {
-        let going_on_us = self.now_us().saturating_sub(self.last_us.load(Relaxed));
+        let since_us = self.now_us().saturating_sub(self.last_us.load(Relaxed));
+        let going_on_us = if self.wanted() { since_us } else { 0 };
         self.pause_us.swap(0, Relaxed).max(going_on_us) as f64 / 1e3
     }
 
@@ -101,7 +103,8 @@ pub async fn sample(
     Ok(samples)
 }
 
-fn look(stage: &Stage, acks: &Acks) -> anyhow::Result<Sample> {
+fn look(stage: &mut Stage, acks: &Acks) -> anyhow::Result<Sample> {
+    stage.cluster.check_running()?;
     let nodes = 1..=stage.nodes();
     let pids: Vec<(usize, u32)> = stage.cluster.running().zip(stage.cluster.pids()).collect();
     let rss = |node| {
