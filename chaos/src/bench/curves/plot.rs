@@ -7,6 +7,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (760, 420);
+/// On a linear horizontal axis, at most. On a logarithmic one, each power of ten has one.
+const LABELS: usize = 10;
 /// Colours that colour-blind people tell apart (Okabe and Ito, 2008).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
@@ -79,12 +81,15 @@ impl Plot {
             .y_desc(&self.y)
             .x_label_formatter(&|at| self.x_label(*at))
             .y_label_formatter(&|at| number(*at))
+            .x_labels(if self.log_x { (right - left) as usize + 1 } else { LABELS })
             .light_line_style(TRANSPARENT)
             .draw()?;
-        for (at, what) in &self.marks {
+        for (line, (at, what)) in self.marks.iter().enumerate() {
             let at = self.place(*at);
+            // One below the other, since moments may be close together.
+            let height = top * (0.99 - 0.05 * line as f64);
             chart.draw_series([PathElement::new([(at, 0.0), (at, top)], BLACK.mix(0.3))])?;
-            chart.draw_series([Text::new(what.clone(), (at, top * 0.99), ("sans-serif", 12))])?;
+            chart.draw_series([Text::new(what.clone(), (at, height), ("sans-serif", 12))])?;
         }
         for (series, colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
             let points: Vec<_> = series.points.iter().map(|(x, y)| (self.place(*x), *y)).collect();
@@ -102,7 +107,7 @@ impl Plot {
         if self.series.len() > 1 {
             chart
                 .configure_series_labels()
-                .position(SeriesLabelPosition::LowerRight)
+                .position(SeriesLabelPosition::UpperLeft)
                 .background_style(WHITE.mix(0.8))
                 .border_style(BLACK.mix(0.3))
                 .draw()?;
@@ -131,10 +136,10 @@ impl Plot {
         if left < right { (left, right) } else { (0.0, 1.0) }
     }
 
-    /// A little above the highest point.
+    /// Far enough above the highest point for the legend.
     fn height(&self) -> f64 {
         let highest = self.points().map(|(_, y)| *y).fold(0.0, f64::max);
-        if highest > 0.0 { highest * 1.1 } else { 1.0 }
+        if highest > 0.0 { highest * (1.1 + 0.07 * self.series.len() as f64) } else { 1.0 }
     }
 
     fn points(&self) -> impl Iterator<Item = &(f64, f64)> {

@@ -89,8 +89,10 @@ impl Stage {
         Kind::Enqueue(Enqueue { track: self.track.clone(), next: false })
     }
 
-    /// Builds a snapshot on every node and lets them come to rest, so that memory can be compared.
+    /// Builds a snapshot on every node and lets them come to rest, so that memory can be compared. What they are
+    /// building already ends first: a node that builds one hears no request for another.
     pub async fn settle(&self) -> anyhow::Result<()> {
+        tokio::time::sleep(SETTLE).await;
         for node in self.cluster.running() {
             let mut cluster = ClusterClient::new(dial(&self.cluster.address(node)).await?);
             cluster.snapshot(SnapshotRequest {}).await.context("no snapshot")?;
