@@ -26,12 +26,18 @@ pub struct Cluster {
     dir: PathBuf,
     bin: PathBuf,
     ports: Vec<u16>,
+    flags: Vec<String>,
     nodes: Vec<Option<Child>>,
 }
 
 impl Cluster {
     /// Starts `count` nodes that keep their data below `dir`, and waits until they have a leader.
     pub fn start(dir: &Path, count: usize) -> anyhow::Result<Self> {
+        Self::start_with(dir, count, &[])
+    }
+
+    /// The same, with more flags for each `jamd`.
+    pub fn start_with(dir: &Path, count: usize, flags: &[&str]) -> anyhow::Result<Self> {
         let bin = binaries()?;
         // Held until all are known, so that no two get the same.
         let held: Vec<TcpListener> =
@@ -39,8 +45,9 @@ impl Cluster {
         let ports =
             held.iter().map(|held| Ok(held.local_addr()?.port())).collect::<io::Result<_>>()?;
         drop(held);
-        let mut cluster =
-            Self { dir: dir.to_owned(), bin, ports, nodes: (0..count).map(|_| None).collect() };
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let nodes = (0..count).map(|_| None).collect();
+        let mut cluster = Self { dir: dir.to_owned(), bin, ports, flags, nodes };
         for node in 1..=count {
             cluster.start_node(node)?;
         }
@@ -67,6 +74,7 @@ impl Cluster {
             ])
             .arg("--data")
             .arg(self.dir.join(format!("node{node}")))
+            .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -124,19 +132,24 @@ impl Cluster {
         Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
     }
 
+    /// Fails if a node has ended by itself, with what it logged last.
+    pub fn check_running(&mut self) -> anyhow::Result<()> {
+        for node in 1..=self.nodes.len() {
+            let ended = self.nodes[node - 1].as_mut().map(Child::try_wait).transpose()?.flatten();
+            if let Some(status) = ended {
+                let log = fs::read_to_string(self.dir.join(format!("node{node}.log")))
+                    .unwrap_or_default();
+                let last: Vec<&str> = log.lines().rev().take(5).collect();
+                bail!("node {node} ended with {status}: {last:?}");
+            }
+        }
+        Ok(())
+    }
+
     /// The node that leads, as soon as one of those that run does.
     pub fn wait_for_leader(&mut self) -> anyhow::Result<usize> {
         wait_until("a leader", || {
-            for node in 1..=self.nodes.len() {
-                let ended =
-                    self.nodes[node - 1].as_mut().map(Child::try_wait).transpose()?.flatten();
-                if let Some(status) = ended {
-                    let log = fs::read_to_string(self.dir.join(format!("node{node}.log")))
-                        .unwrap_or_default();
-                    let last: Vec<&str> = log.lines().rev().take(5).collect();
-                    bail!("node {node} ended with {status}: {last:?}");
-                }
-            }
+            self.check_running()?;
             let leader = self.status()?["leader"].as_u64().unwrap_or(0) as usize;
             // Until a new one is elected, nodes still name the one that is gone.
             Ok((1..=self.nodes.len())

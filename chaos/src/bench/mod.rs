@@ -4,6 +4,7 @@
 //! spread, and the command that repeats it stands beside it in `docs/benchmarks.md`. Load on a cluster, and other
 //! systems beside it, come from a harness of their own, which `scripts/bench` calls; what it needs from Jam is here.
 
+mod curves;
 mod leader;
 mod listen;
 mod prepare;
@@ -27,6 +28,9 @@ pub enum Bench {
     /// Print which of the given nodes leads, counted from 0.
     #[command(after_help = "Example: jam-chaos bench leader 127.0.0.1:7701 127.0.0.1:7702")]
     Leader(leader::Leader),
+    /// How cost grows, and what it is at rest.
+    #[command(flatten)]
+    Curve(curves::Curve),
 }
 
 impl Bench {
@@ -37,6 +41,7 @@ impl Bench {
     pub fn run(&self) -> anyhow::Result<()> {
         match self {
             Self::Listen(listen) => listen.run(),
+            Self::Curve(curve) => curves::run(curve),
             Self::Prepare(prepare) => block_on(prepare.run()),
             Self::Leader(leader) => {
                 println!("{}", block_on(leader.find())?);
