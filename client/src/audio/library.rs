@@ -91,7 +91,7 @@ impl Library {
     }
 
     /// The song can't be played now; it is tried again after a while.
-    pub fn refuse(&mut self, track: TrackId, now_ns: i64) {
+    fn refuse(&mut self, track: TrackId, now_ns: i64) {
         self.not_before.push((track, now_ns + RETRY_NS));
     }
 
