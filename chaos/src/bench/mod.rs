@@ -5,7 +5,7 @@
 
 mod commands;
 mod failover;
-mod listening;
+mod listeners;
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub fn run(songs: &[std::path::PathBuf], effort: &Effort) -> anyhow::Result<()> 
     memory("a node at rest, MB", &cluster)?;
     runtime.block_on(commands::measure(&mut cluster, effort))?;
     memory("a node after that, MB", &cluster)?;
-    listening::measure(&cluster, songs, effort)?;
+    listeners::measure(&mut cluster, songs, effort.trials)?;
     runtime.block_on(failover::measure(&mut cluster, effort))?;
     Ok(())
 }

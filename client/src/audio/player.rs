@@ -174,7 +174,7 @@ impl<'a> Playing<'a> {
         inputs: PlayerInputs,
         shared: &'a Shared,
     ) -> Result<Self, AudioError> {
-        priority::raise();
+        priority::raise_or_tell();
         let trace = config.trace.as_deref().map(Trace::create).transpose()?;
         let (device, line) = Device::open(&config.output, config.host.as_deref(), shared.gain())?;
         let library = Library::new(Arc::clone(&inputs.songs), config.output != OutputSpec::None);

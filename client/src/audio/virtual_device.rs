@@ -66,7 +66,7 @@ impl VirtualDevice {
         let thread = std::thread::Builder::new()
             .name("jam-device".into())
             .spawn(move || {
-                priority::raise();
+                priority::raise_or_tell();
                 Card { time, feed, recorder, sound: [0.0; PERIOD as usize * CHANNELS] }
                     .run(&stopped);
             })
