@@ -182,13 +182,24 @@ impl Cluster {
     /// Somebody who joins `room`, on a sound card in software that is `drift_ppm` off.
     pub fn listen(&self, user: &str, room: &str, drift_ppm: i32) -> anyhow::Result<Listener> {
         let wav = self.dir.join(format!("{user}.wav"));
+        let output = format!("virtual:drift={drift_ppm},wav={}", wav.display());
+        self.join(user, room, &output, true)
+    }
+
+    /// Somebody who joins `room` and leaves neither a recording nor a trace.
+    pub fn listen_unrecorded(&self, user: &str, room: &str) -> anyhow::Result<Listener> {
+        self.join(user, room, "virtual", false)
+    }
+
+    fn join(&self, user: &str, room: &str, output: &str, traced: bool) -> anyhow::Result<Listener> {
+        let wav = self.dir.join(format!("{user}.wav"));
         let trace = self.dir.join(format!("{user}.wav.trace"));
-        let child = self
-            .command(user)
-            .args(["join", room, "--headless", "--output"])
-            .arg(format!("virtual:drift={drift_ppm},wav={}", wav.display()))
-            .arg("--trace")
-            .arg(&trace)
+        let mut command = self.command(user);
+        command.args(["join", room, "--headless", "--output", output]);
+        if traced {
+            command.arg("--trace").arg(&trace);
+        }
+        let child = command
             .stdin(Stdio::null())
             .stdout(File::create(self.dir.join(format!("{user}.log")))?)
             .stderr(File::create(self.dir.join(format!("{user}.err")))?)

@@ -6,7 +6,7 @@
 
 mod curves;
 mod leader;
-mod listen;
+mod listeners;
 mod prepare;
 
 use std::path::Path;
@@ -19,7 +19,7 @@ use jam_proto::ids::RoomCode;
 pub enum Bench {
     /// How soon a listener hears, what it takes, and how far two of them are apart.
     #[command(after_help = "Example: jam-chaos bench listen --song docs/tunes/*.mp3 --trials 5")]
-    Listen(listen::Listen),
+    Listen(listeners::Listen),
     /// Make a room and open sessions, for a load generator that can do neither.
     #[command(
         after_help = "Example: jam-chaos bench prepare --servers 127.0.0.1:7701 --room 2345-6789-ABCD --prefix a-load-generator- --sessions 0-99,1000"

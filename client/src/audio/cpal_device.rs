@@ -12,9 +12,9 @@ use cpal::{
 };
 use cpal::{SupportedBufferSize, SupportedStreamConfigRange};
 
-use super::AudioError;
 use super::clocks::{ClockPair, mono_ns};
 use super::link::{BLOCK_FRAMES, CHANNELS, Feed, Line, link};
+use super::{AudioError, priority};
 
 /// A running cpal stream. Stops when dropped.
 pub struct CpalDevice {
@@ -196,9 +196,15 @@ fn start<T: SizedSample + FromSample<f32>>(
     let channels = usize::from(config.channels);
     let (xruns, lost) = (feed.xrun_counter(), Arc::clone(lost));
     let mut stereo = [0.0; BLOCK_FRAMES * CHANNELS];
+    let mut raised = false;
     device.build_output_stream::<T, _, _>(
         config,
         move |out, info| {
+            if !raised {
+                // Where it is not allowed, the player's own thread has told.
+                let _ = priority::raise();
+                raised = true;
+            }
             feed.stamp(out.len() / channels, instant_ns(info.timestamp().playback));
             for part in out.chunks_mut(BLOCK_FRAMES * channels) {
                 let sound = &mut stereo[..part.len() / channels * CHANNELS];

@@ -78,7 +78,7 @@ impl Deck {
         let seamless = follows && self.voice.is_some();
         self.fade_out();
         let Some(sound) = self.library.take(entry, now_ns) else { return false };
-        let Some(resampler) = self.resampler(song, now_ns) else { return false };
+        let resampler = self.resampler(song.rate);
         let at = due.frame_at(playhead);
         let part = Part { entry: song.entry, frames: song.frames, sound };
         self.voice = Some(Voice::begin(resampler, part, at, step * song.frames_per_flick()));
@@ -155,21 +155,10 @@ impl Deck {
         }
     }
 
-    fn resampler(&mut self, song: Song, now_ns: i64) -> Option<Resampler> {
-        if let Some(index) = self.spare.iter().position(|spare| spare.in_rate() == song.rate) {
-            return Some(self.spare.remove(index));
-        }
-        match Resampler::new(song.rate, self.rate) {
-            Ok(resampler) => Some(resampler),
-            Err(error) => {
-                tracing::warn!(
-                    "can't play {} Hz on a device of {} Hz: {error}",
-                    song.rate,
-                    self.rate
-                );
-                self.library.refuse(song.track, now_ns);
-                None
-            }
+    fn resampler(&mut self, rate: u32) -> Resampler {
+        match self.spare.iter().position(|spare| spare.in_rate() == rate) {
+            Some(index) => self.spare.remove(index),
+            None => Resampler::new(rate, self.rate),
         }
     }
 

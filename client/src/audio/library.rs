@@ -51,7 +51,7 @@ pub struct Library {
     songs: Arc<dyn SongSource>,
     audible: bool,
     open: Vec<(EntryId, Box<dyn Sound>)>,
-    /// Songs that are not here or can't be opened, and when to look again, by the caller's clock.
+    /// Songs that can't be opened, and when to try again, by the caller's clock.
     not_before: Vec<(TrackId, i64)>,
 }
 
@@ -59,8 +59,6 @@ pub struct Library {
 const OPEN_MAX: usize = 3;
 /// After a song could not be opened.
 const RETRY_NS: i64 = 1_000_000_000;
-/// After a song was not here.
-const LOOK_AGAIN_NS: i64 = 20_000_000;
 
 impl Library {
     /// Of the songs on this machine. If nothing is audible, nothing is decoded.
@@ -91,7 +89,7 @@ impl Library {
     }
 
     /// The song can't be played now; it is tried again after a while.
-    pub fn refuse(&mut self, track: TrackId, now_ns: i64) {
+    fn refuse(&mut self, track: TrackId, now_ns: i64) {
         self.not_before.push((track, now_ns + RETRY_NS));
     }
 
@@ -122,10 +120,7 @@ impl Library {
         if self.not_before.iter().any(|(refused, _)| *refused == entry.track) {
             return None;
         }
-        let Some(path) = self.songs.path(&entry.track) else {
-            self.not_before.push((entry.track, now_ns + LOOK_AGAIN_NS));
-            return None;
-        };
+        let path = self.songs.path(&entry.track)?;
         if !self.audible {
             return Some(Box::new(Silence));
         }

@@ -13,7 +13,9 @@ use super::library::Library;
 use super::render::Renderer;
 use super::report::Report;
 use super::trace::{Context, Trace};
-use super::{AudioError, OutputSpec, PlayerConfig, PlayerInputs, PlayerStatus, priority};
+use super::{
+    AudioError, OutputSpec, PlayerConfig, PlayerInputs, PlayerState, PlayerStatus, priority,
+};
 
 /// Plays a room on one output. Stops when dropped.
 pub struct Player {
@@ -29,8 +31,11 @@ struct Shared {
     status: Mutex<PlayerStatus>,
 }
 
-/// Much shorter than what is rendered ahead, and than what the trace may be late by.
-const TURN_EVERY: Duration = Duration::from_millis(20);
+/// A turn costs as much as decoding for a tenth of it does, so they are few: well within what is
+/// rendered ahead, and within what the trace may be late by.
+const TURN_EVERY: Duration = Duration::from_millis(80);
+/// While sound is waited for.
+const EAGER_TURN_EVERY: Duration = Duration::from_millis(10);
 /// The contract says 100 ms; this leaves a busy machine some.
 const TRACE_EVERY_NS: i64 = 70_000_000;
 const LATE_NS: i64 = 95_000_000;
@@ -77,6 +82,13 @@ impl Player {
         self.wake();
     }
 
+    /// Has the player look at its inputs now, not at its next turn: they are new.
+    pub fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
     /// What sounds now.
     pub fn status(&self) -> PlayerStatus {
         self.shared.status().clone()
@@ -85,12 +97,6 @@ impl Player {
     /// Stops, and waits for what is still to be written.
     pub fn stop(mut self) {
         self.end();
-    }
-
-    fn wake(&self) {
-        if let Some(thread) = &self.thread {
-            thread.thread().unpark();
-        }
     }
 
     fn end(&mut self) {
@@ -168,7 +174,7 @@ impl<'a> Playing<'a> {
         inputs: PlayerInputs,
         shared: &'a Shared,
     ) -> Result<Self, AudioError> {
-        priority::raise();
+        priority::raise_or_tell();
         let trace = config.trace.as_deref().map(Trace::create).transpose()?;
         let (device, line) = Device::open(&config.output, config.host.as_deref(), shared.gain())?;
         let library = Library::new(Arc::clone(&inputs.songs), config.output != OutputSpec::None);
@@ -209,7 +215,8 @@ impl<'a> Playing<'a> {
             let (room, view) = (self.inputs.room.load_full(), self.inputs.clock.load_full());
             self.renderer.advance(room, view, now, self.clocks.other(now));
             self.tell();
-            std::thread::park_timeout(TURN_EVERY);
+            let waiting = matches!(self.traced.state, PlayerState::Joining | PlayerState::Starved);
+            std::thread::park_timeout(if waiting { EAGER_TURN_EVERY } else { TURN_EVERY });
         }
     }
 

@@ -25,8 +25,9 @@ use super::plan::{Due, Playhead};
 use super::{ClockView, PlayerState};
 
 /// How far ahead of the device sound is rendered. With a device's own buffer it stays below the
-/// 400 ms by which commands are announced; it is what a busy machine may keep the player waiting.
-const LEAD_MS: u64 = 240;
+/// 400 ms by which commands are announced; but for a turn of the player, it is what a busy machine
+/// may keep that waiting.
+const LEAD_MS: u64 = 320;
 /// What is taken back begins this much after what the device may be fetching just now.
 const GUARD_MS: u64 = 3;
 /// Pieces are remembered until they have surely sounded.

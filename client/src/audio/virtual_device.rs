@@ -18,8 +18,8 @@ use super::{AudioError, priority};
 
 /// As most cards.
 pub const RATE: u32 = 48_000;
-/// Frames that it takes at a time: 10.7 ms.
-const PERIOD: u64 = 512;
+/// Frames that it takes at a time: 21.3 ms, as we ask of cards.
+const PERIOD: u64 = 1024;
 /// After a longer standstill than this, all that the player had put there has sounded.
 const STANDSTILL: u64 = RATE as u64;
 
@@ -66,7 +66,7 @@ impl VirtualDevice {
         let thread = std::thread::Builder::new()
             .name("jam-device".into())
             .spawn(move || {
-                priority::raise();
+                priority::raise_or_tell();
                 Card { time, feed, recorder, sound: [0.0; PERIOD as usize * CHANNELS] }
                     .run(&stopped);
             })

@@ -43,8 +43,8 @@ impl Voice {
         let first = at.floor() as i64 - preroll;
         // Before the song's first frame there is silence.
         part.sound.seek(first.max(0) as u64);
-        let mut tape = Tape { parts: VecDeque::from([(-first, part)]), fed: 0 };
-        resampler.begin(at - first as f64, step, &mut tape);
+        let tape = Tape { parts: VecDeque::from([(-first, part)]), fed: 0 };
+        resampler.begin(at - first as f64, step);
         Self { resampler, tape }
     }
 

@@ -21,7 +21,7 @@ use crate::connection::Address;
 use crate::news::News;
 
 /// How often the published map is steered: well within the second that it fades errors over.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(200);
 /// A clock that says of itself that it may be off by more is not worth being warm for.
 const WARM_BOUND_NS_MAX: i64 = 5_000_000;
 /// A new leader's clock counts from its second burst on: the first one may have met a busy machine.

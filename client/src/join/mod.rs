@@ -24,7 +24,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::audio::{
     self, ClockView, OutputSpec, Player, PlayerConfig, PlayerInputs, PlayerState, PlayerStatus,
@@ -47,7 +47,9 @@ use screen::Screen;
 use summary::Summary;
 
 /// How often the line is drawn and the parts are looked at.
-const TICK: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Without a line to draw, while nothing is waited for.
+const CALM_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Songs that are fetched ahead, the current one included.
 const SONGS_AHEAD: usize = 4;
 const VOLUME_STEP: u8 = 5;
@@ -183,8 +185,6 @@ impl Listening {
         let mut hung_up = signal(SignalKind::hangup()).map_err(no_signals)?;
         let mut keys = keys::read(self.screen.is_live());
         let mut following = std::pin::pin!(follower.run());
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let over = async {
             match leave_at {
                 Some(at) => sleep_until(at).await,
@@ -196,12 +196,13 @@ impl Listening {
             tokio::select! {
                 refused = &mut following => return Err(refused),
                 Some(news) = news.recv() => {
+                    self.player.wake();
                     let room = self.room.load_full();
                     let lines = self.notices.of(&news, room.as_deref());
                     lines.into_iter().for_each(|line| self.screen.tell(line));
                     self.look();
                 }
-                _ = tick.tick() => self.look(),
+                () = sleep(self.look_every()) => self.look(),
                 Some(key) = keys.recv() => {
                     if self.press(key) {
                         return Ok(());
@@ -213,6 +214,11 @@ impl Listening {
                 _ = hung_up.recv() => return Ok(()),
             }
         }
+    }
+
+    fn look_every(&self) -> Duration {
+        let calm = self.sounding.load(Ordering::Relaxed) && !self.screen.is_live();
+        if calm { CALM_LOOK_EVERY } else { LOOK_EVERY }
     }
 
     /// Looks at how it goes, and passes on what the parts want of each other.

@@ -9,7 +9,7 @@ use crate::audio::{PlayerState, PlayerStatus};
 use crate::news::News;
 use crate::text;
 
-/// Looks (five a second) between two lines about underruns.
+/// Looks (a few a second) between two lines about underruns.
 const QUIET_LOOKS: u32 = 25;
 
 /// Turns news into lines, and notices by itself what comes about without a message.
