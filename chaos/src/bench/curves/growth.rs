@@ -88,7 +88,7 @@ pub struct QueuePoint {
     pub edits: Load,
 }
 
-/// One room with so many watchers, among so many rooms.
+/// One room with so many watchers, beside so many rooms.
 #[derive(Serialize)]
 pub struct WatchPoint {
     /// Rooms.
@@ -145,10 +145,12 @@ impl Growth {
         let fill =
             (0..2 * (most - count)).map(|at| (rooms[at % count].clone(), vec![seek(at as u64)]));
         stage.share_out(fill.collect()).await?;
+        // One more room, in which nothing happened: a watcher gets all of the last seconds when it comes.
+        let quiet = stage.make_rooms(1).await?;
         stage.settle().await?;
         let at_rest = memory(stage.cluster.pids())?;
         for watchers in &self.watchers {
-            curves.watching.push(watch(&mut stage, &rooms, *watchers).await?);
+            curves.watching.push(watch(&mut stage, count, &quiet[0], *watchers).await?);
         }
         let load = self.load(&mut stage, |client| Seeks {
             rooms: rooms.clone(),
@@ -214,24 +216,29 @@ impl Growth {
     }
 }
 
-/// Times commands in the first of the rooms until all its watchers have heard of them.
-async fn watch(stage: &mut Stage, rooms: &[String], watchers: usize) -> anyhow::Result<WatchPoint> {
+/// Times commands in `room`, one of `rooms` and more, until all its watchers have heard of them.
+async fn watch(
+    stage: &mut Stage,
+    rooms: usize,
+    room: &str,
+    watchers: usize,
+) -> anyhow::Result<WatchPoint> {
     let addresses: Vec<String> =
         stage.cluster.running().map(|node| stage.cluster.address(node)).collect();
     let before = memory(stage.cluster.pids())?;
-    let mut audience = Audience::gather(&addresses, &rooms[0], watchers).await?;
+    let mut audience = Audience::gather(&addresses, room, watchers).await?;
     let client = stage.clients.first_mut().context("nobody sends commands")?;
     let mut taken_ms = Vec::new();
     for count in 0..WATCHED_COMMANDS {
         let sent = Instant::now();
-        let revision = client.submit(&rooms[0], seek(count)).await?.revision;
+        let revision = client.submit(room, seek(count)).await?.revision;
         let heard = audience.all_heard(revision).await?;
         taken_ms.push(heard.duration_since(sent).as_secs_f64() * 1e3);
     }
     let during = memory(stage.cluster.pids())?;
     taken_ms.sort_unstable_by(f64::total_cmp);
     Ok(WatchPoint {
-        rooms: rooms.len(),
+        rooms,
         watchers,
         p50_ms: percentile(&taken_ms, 50),
         p99_ms: percentile(&taken_ms, 99),
