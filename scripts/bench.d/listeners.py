@@ -48,7 +48,10 @@ def serve_snapcast(options, folder):
                    f"port = {port}\nsource = pipe://{fifo}?name=default&sampleformat=48000:16:2&mode=create\ncodec = flac\n")
     server = quiet(["snapserver", "-c", f"{folder}/conf"])
     time.sleep(1)
-    source = quiet(["ffmpeg", "-re", "-stream_loop", "-1", "-i", options.song, "-f", "s16le", "-ar", "48000", "-ac", "2", "-y", fifo])
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-nostdin", "-stream_loop", str(options.laps - 1), "-i", options.song, "-f", "s16le",
+                    "-ar", "48000", "-ac", "2", f"{folder}/raw"], check=True)
+    # The server reads at the rate of the music.
+    source = quiet(["sh", "-c", 'exec cat "$0" > "$1"', f"{folder}/raw", fifo])
     return [source, server], lambda turn: ["snapclient", "-h", "127.0.0.1", "-p", str(port), "--hostID", f"bench{turn}", "--player", "alsa"]
 
 
@@ -79,10 +82,16 @@ def stop(process):
         process.wait()
 
 
-def first_sound_ns(record):
+def recorded(record):
     frames = array.array("h")
     with open(record + ".s16", "rb") as file:
-        frames.frombytes(file.read()[: os.path.getsize(record + ".s16") // 2 * 2])
+        sound = file.read()
+    frames.frombytes(sound[: len(sound) // 2 * 2])
+    return frames
+
+
+def first_sound_ns(record):
+    frames = recorded(record)
     loud = next(n for n, sample in enumerate(frames) if abs(sample) >= LOUD)
     starts = [line.split() for line in open(record + ".idx") if line.startswith("start")]
     _, at_ns, rate, base = [line for line in starts if int(line[3]) <= loud][-1][:4]
@@ -128,10 +137,12 @@ def main():
                     figures.setdefault(name, []).append((first_sound_ns(record) - begun_ns) / 1e6)
             print("| | start to sound, ms: median | highest | CPU, % of a core | memory, MB |\n| --- | --- | --- | --- | --- |")
             for name, command in commands.items():
-                process, _, _ = start(command(options.starts), card, f"{folder}/{name}")
+                process, _, record = start(command(options.starts), card, f"{folder}/{name}")
                 time.sleep(6)
                 cpu, memory = cost(process.pid, options.secs)
                 stop(process)
+                if max(map(abs, recorded(record)[-48000:])) < LOUD:
+                    raise SystemExit(f"{name} fell silent while it was measured")
                 starts = figures[name]
                 print(f"| {name} | {statistics.median(starts):.0f} | {max(starts):.0f} | {cpu:.2f} | {memory:.1f} |", flush=True)
         finally:

@@ -161,7 +161,8 @@ impl Part {
             fs::remove_file(&self.path)?;
             return Ok(None);
         }
-        self.file.sync_all()?;
+        // Not synced, which takes seconds on a busy disk while music is waited for: what a power cut
+        // leaves of it is checked against its name before it is used.
         match fs::rename(&self.path, &self.whole) {
             // Another process finished this very part between our opening and our locking it.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.whole.exists() => {}
