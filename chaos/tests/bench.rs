@@ -60,5 +60,8 @@ fn a_room_its_sessions_and_its_leader_are_found() {
     cluster.kill(leader).unwrap();
     prepare(&cluster, "0-199");
     let status = cluster.jam(&["status", ROOM]).unwrap();
-    assert_eq!((status["revision"].as_u64(), status["name"].as_str()), (Some(4), Some("room 1000")));
+    assert_eq!(
+        (status["revision"].as_u64(), status["name"].as_str()),
+        (Some(4), Some("room 1000"))
+    );
 }
