@@ -96,14 +96,15 @@ async fn a_key_names_a_session_as_well_as_an_id_does() {
         wait("a session", async || cluster.rooms(node).open_session(open()).await.ok()).await;
         // The same number and command at every node: applied once.
         let create = Command::Create { name: "a room".to_owned() };
-        let submit = SubmitRequest {
+        let submit = || SubmitRequest {
             session: key.clone(),
             number: 1,
             room: RoomCode::from_random(1).as_str().to_owned(),
             command: Some(create.to_wire()),
             deadline_ms: 0,
         };
-        let reply = cluster.rooms(node).submit(submit).await.expect("taken").into_inner();
+        let taken = async || cluster.rooms(node).submit(submit()).await.ok();
+        let reply = wait("an outcome", taken).await.into_inner();
         assert_eq!((reply.revision, reply.rejection), (1, None));
     }
     let short = OpenSessionRequest { session: key[..15].to_vec(), ..Default::default() };
