@@ -129,6 +129,7 @@ impl Group {
         let first = standing(&handle.raft.metrics().borrow_watched(), handle.timing.lease());
         let (changes, standings) = watch::channel(first);
         tokio::spawn(follow_standing(handle.clone(), folder.clone(), changes));
+        tokio::spawn(handle.clone().beat());
         let leading =
             Arc::new(Leading { handle: handle.clone(), stopping: AtomicBool::new(false) });
         let proposals = Proposals::start(leading.clone(), stamper);

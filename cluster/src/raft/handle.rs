@@ -9,6 +9,7 @@ use jam_proto::wire::peer::v1::RaftMessage;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use openraft::{Config, SnapshotPolicy};
+use tokio::time::MissedTickBehavior;
 use tonic::Status;
 
 use super::link::Links;
@@ -42,9 +43,9 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 25,
-            election_ms_min: 75,
-            election_ms_max: 120,
+            heartbeat_ms: 35,
+            election_ms_min: 70,
+            election_ms_max: 110,
             snapshot_every: 20_000,
             keep_entries: 2_000,
         }
@@ -57,10 +58,18 @@ impl Timing {
         Duration::from_millis(self.election_ms_max)
     }
 
+    /// How long the answer to a heartbeat may take to count. Openraft gives it one of its own heartbeat
+    /// intervals, and looks at its clock five times in each: so that is as long as it may be, and
+    /// [`Handle::beat`] asks for the heartbeats.
+    fn answer_ms(&self) -> u64 {
+        self.heartbeat_ms.max(self.election_ms_min * 7 / 8)
+    }
+
     fn config(&self, own: &Identity) -> Result<Config, String> {
         let config = Config {
             cluster_name: own.cluster.map(String::from).unwrap_or_default(),
-            heartbeat_interval: self.heartbeat_ms,
+            heartbeat_interval: self.answer_ms(),
+            enable_heartbeat: false,
             election_timeout_min: self.election_ms_min,
             election_timeout_max: self.election_ms_max,
             install_snapshot_timeout: SNAPSHOT_TTL.as_millis() as u64,
@@ -112,6 +121,23 @@ impl Handle {
         let started = Raft::new(node, config, network, store.log(), machine).await;
         let raft = started.map_err(|error| format!("the log can't be continued: {error}"))?;
         Ok(Self { raft, state, store, own, timing })
+    }
+
+    /// Says every `heartbeat_ms` that this node leads, while it does. Ends with Raft.
+    pub async fn beat(self: Arc<Self>) {
+        let mut pause = tokio::time::interval(Duration::from_millis(self.timing.heartbeat_ms));
+        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rare = self.raft.server_metrics();
+        loop {
+            if rare.borrow_watched().state.is_leader() {
+                pause.tick().await;
+                if self.raft.trigger().heartbeat().await.is_err() {
+                    return;
+                }
+            } else if rare.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// What the membership says of a node. Nothing before the first entry.

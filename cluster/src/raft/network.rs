@@ -37,6 +37,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Far above a slow disk's sync, so that one only slows the log down.
 const APPEND_TTL: Duration = Duration::from_secs(2);
 
+/// With so many heartbeats that the connection does not take, it is given up.
+const HEARTBEATS_OPEN_MAX: usize = 8;
+
 /// What the first message of a snapshot says.
 #[derive(Serialize, serde::Deserialize)]
 pub struct SnapshotHead {
@@ -106,6 +109,25 @@ pub struct Peer {
 struct Pulse {
     requests: mpsc::Sender<RaftMessage>,
     answers: Streaming<RaftMessage>,
+    /// Heartbeats that were sent and not answered. Those before the last one count no more: an answer
+    /// proves that the leader was heard when its own question was sent, and no later.
+    open: usize,
+}
+
+impl Pulse {
+    /// The answer to `request`. May be given up at any time: the answer is passed over later.
+    async fn ask(&mut self, request: RaftMessage) -> Result<StreamAppendResult<Types>, Status> {
+        let gone = || Status::unavailable("the stream of heartbeats has ended");
+        self.requests.try_send(request).map_err(|_| gone())?;
+        self.open += 1;
+        loop {
+            let answer = self.answers.message().await?.ok_or_else(gone)?;
+            self.open -= 1;
+            if self.open == 0 {
+                return decode(&answer);
+            }
+        }
+    }
 }
 
 impl Peer {
@@ -203,38 +225,34 @@ impl Peer {
         Ok(Box::pin(answers))
     }
 
-    /// One heartbeat and its answer, within `ttl`. After anything but an answer the stream is given up.
+    /// One heartbeat and its answer, within `ttl`.
     async fn beat(
         &mut self,
         request: &AppendEntriesRequest<Types>,
         ttl: Duration,
     ) -> Result<StreamAppendResult<Types>, RPCError<Types>> {
-        let mut standing = self.pulse.take();
         let beating = async {
-            let mut pulse = match standing.take() {
-                Some(pulse) => pulse,
-                None => self.open_pulse().await?,
-            };
-            let gone = || Status::unavailable("the stream of heartbeats has ended");
-            pulse.requests.send(encode(request)?).await.map_err(|_| gone())?;
-            let answer = pulse.answers.message().await?.ok_or_else(gone)?;
-            Ok((decode(&answer)?, pulse))
+            if self.pulse.is_none() {
+                self.pulse = Some(self.open_pulse().await?);
+            }
+            let pulse = self.pulse.as_mut().expect("it was opened");
+            pulse.ask(encode(request)?).await
         };
         match tokio::time::timeout(ttl, beating).await {
-            Ok(Ok((answer, pulse))) => {
-                self.pulse = Some(pulse);
-                Ok(answer)
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(status)) => {
+                self.pulse = None;
+                Err(self.failed(&status, RPCTypes::AppendEntries, ttl))
             }
-            Ok(Err(status)) => Err(self.failed(&status, RPCTypes::AppendEntries, ttl)),
             Err(_) => Err(self.timeout(RPCTypes::AppendEntries, ttl)),
         }
     }
 
     async fn open_pulse(&self) -> Result<Pulse, Status> {
-        let (requests, queue) = mpsc::channel(1);
+        let (requests, queue) = mpsc::channel(HEARTBEATS_OPEN_MAX);
         let mut client = self.link.client(self.lane)?;
         let opening = client.stream_append(self.link.request(ReceiverStream::new(queue), None));
-        Ok(Pulse { requests, answers: opening.await?.into_inner() })
+        Ok(Pulse { requests, answers: opening.await?.into_inner(), open: 0 })
     }
 
     async fn send_snapshot(
