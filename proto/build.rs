@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(&files, ["wire"])?;
     let rpc = std::env::var_os("CARGO_FEATURE_RPC").is_some();
     tonic_prost_build::configure()
+        .codec_path("crate::codec::Lean")
         .build_client(rpc)
         .build_server(rpc)
         .bytes(".jam.v1.FetchChunk.data")

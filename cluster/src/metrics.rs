@@ -54,11 +54,9 @@ impl Metrics {
         self.recent_commit_ns.load(Relaxed)
     }
 
-    /// A watcher's stream was ended by this node.
-    pub fn watcher_dropped(&self, refusal: &Refusal) {
-        if *refusal == Refusal::SlowWatcher {
-            self.slow_watchers.fetch_add(1, Relaxed);
-        }
+    /// So many watchers were dropped for being slow.
+    pub fn slow_watchers(&self, count: u64) {
+        self.slow_watchers.fetch_add(count, Relaxed);
     }
 
     /// Writes the counters.

@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::service::Routes;
 use tower::ServiceExt;
@@ -180,6 +180,7 @@ impl Parts {
         let cluster_id = group.cluster_id().0.to_vec();
         let (clock, presence) = (&self.clock, &self.presence);
         tasks.spawn(self.keeper.clone().run());
+        tasks.spawn(drop_slow_watchers(self.hub.clone(), self.metrics.clone()));
         tasks.spawn(open_leaderships(group.clone(), clock.clone(), presence.clone()));
         tasks.spawn(pause_unheard(group.clone(), presence.clone(), clock.clone(), self.unheard));
         let follower = Follower {
@@ -215,7 +216,6 @@ impl Parts {
             hub: self.hub.clone(),
             presence: self.presence.clone(),
             clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
             cluster_id: cluster_id.clone(),
             stopping: self.stopping.clone(),
         };
@@ -248,6 +248,14 @@ impl Parts {
             .add_service(songs::service(blobs))
             .into_axum_router()
             .merge(router(pages))
+    }
+}
+
+/// Looks every second for watchers that take nothing.
+async fn drop_slow_watchers(hub: Arc<WatchHub>, metrics: Arc<Metrics>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        metrics.slow_watchers(hub.drop_slow(Instant::now()));
     }
 }
 

@@ -8,13 +8,15 @@
 //! Lock order: the group's state, then the hub.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use jam_proto::event::Event;
 use jam_proto::ids::{Revision, RoomCode};
 use jam_proto::shard::Shard;
 use jam_proto::wire::v1;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::shard::AppliedSink;
 
@@ -22,6 +24,9 @@ use crate::shard::AppliedSink;
 const ROOM_BATCHES_MAX: usize = 512;
 /// And of all rooms together; a batch is a few hundred bytes.
 const BATCHES_MAX: usize = 32_768;
+
+/// A watcher that takes no message for this long is dropped.
+const SLOW_MAX: Duration = Duration::from_secs(10);
 
 /// The events of one log entry in one room.
 #[derive(Debug, PartialEq)]
@@ -62,7 +67,21 @@ struct Inner {
     feeds: BTreeMap<RoomCode, Feed>,
     /// Oldest first: which room's oldest batch goes when there are too many.
     order: VecDeque<RoomCode>,
-    watchers: usize,
+    /// Those who watch; now and then some who have left.
+    watchers: Vec<Weak<Mutex<Pace>>>,
+    watching: usize,
+}
+
+/// Whether a watcher keeps up.
+#[derive(Debug, Default)]
+enum Pace {
+    /// It asked for the next message.
+    #[default]
+    Waits,
+    /// It was given one, and has not asked for the next since.
+    Takes(Instant),
+    /// It took too long over one.
+    Dropped,
 }
 
 #[derive(Debug)]
@@ -79,6 +98,7 @@ struct Feed {
 #[derive(Debug)]
 pub struct Subscription {
     hub: Arc<WatchHub>,
+    pace: Arc<Mutex<Pace>>,
     room: RoomCode,
     changed: watch::Receiver<u64>,
 }
@@ -96,26 +116,50 @@ impl WatchHub {
 
     /// How many watch.
     pub fn watchers(&self) -> usize {
-        self.lock().watchers
+        self.lock().watching
+    }
+
+    /// Drops those who take nothing for too long by `now`, and says how many. Each hears of it if it ever
+    /// asks again.
+    pub fn drop_slow(&self, now: Instant) -> u64 {
+        let mut dropped = 0;
+        self.lock().watchers.retain(|pace| {
+            let Some(pace) = pace.upgrade() else { return false };
+            let mut pace = lock(&pace);
+            let slow = matches!(*pace, Pace::Takes(since) if now >= since + SLOW_MAX);
+            if slow {
+                *pace = Pace::Dropped;
+                dropped += 1;
+            }
+            !slow
+        });
+        dropped
     }
 
     /// Starts to watch a room whose revision is `revision` (0: there is none yet). Call it while the state is locked, so that no event
     /// falls between.
     pub fn subscribe(self: &Arc<Self>, room: &RoomCode, revision: Revision) -> Subscription {
         let mut inner = self.lock();
-        inner.watchers += 1;
+        inner.watching += 1;
+        let pace = Arc::<Mutex<Pace>>::default();
+        inner.watchers.push(Arc::downgrade(&pace));
         let feed = inner.feeds.entry(room.clone()).or_insert_with(|| Feed::at(revision.0));
         Subscription {
             hub: Arc::clone(self),
+            pace,
             room: room.clone(),
             changed: feed.changed.subscribe(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing that holds it can panic half-way through a change that matters.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
+}
+
+/// Nothing that holds one of these can panic half-way through a change that matters.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl AppliedSink for WatchHub {
@@ -220,6 +264,24 @@ impl Subscription {
         }
     }
 
+    /// The watcher asks for its next message. False: it was dropped meanwhile.
+    pub fn asked(&self) -> bool {
+        let mut pace = lock(&self.pace);
+        if matches!(*pace, Pace::Dropped) {
+            return false;
+        }
+        *pace = Pace::Waits;
+        true
+    }
+
+    /// The watcher was given a message.
+    pub fn given(&self) {
+        let mut pace = lock(&self.pace);
+        if matches!(*pace, Pace::Waits) {
+            *pace = Pace::Takes(Instant::now());
+        }
+    }
+
     /// Waits until there is something that the last look at [`Self::next`] did not see.
     pub async fn changed(&mut self) {
         // The hub, and so the sender, lives as long as this.
@@ -233,7 +295,7 @@ impl Drop for Subscription {
         let (_, placeholder) = watch::channel(0);
         drop(std::mem::replace(&mut self.changed, placeholder));
         let mut inner = self.hub.lock();
-        inner.watchers -= 1;
+        inner.watching -= 1;
         inner.drop_unused(&self.room);
     }
 }
@@ -319,6 +381,28 @@ mod tests {
         drop(oldest);
         assert_eq!(hub.lock().feeds.len(), BATCHES_MAX);
         assert_eq!(hub.watchers(), 0);
+    }
+
+    #[test]
+    fn a_watcher_that_takes_nothing_is_dropped() {
+        let hub = Arc::new(WatchHub::default());
+        let (slow, quick, idle) = (
+            hub.subscribe(&code(1), Revision(0)),
+            hub.subscribe(&code(1), Revision(0)),
+            hub.subscribe(&code(1), Revision(0)),
+        );
+        assert!(slow.asked() && quick.asked() && idle.asked());
+        slow.given();
+        quick.given();
+        let later = Instant::now() + SLOW_MAX;
+        assert_eq!(hub.drop_slow(Instant::now()), 0);
+        assert!(quick.asked(), "it has taken its message");
+        assert_eq!(hub.drop_slow(later), 1);
+        assert_eq!((slow.asked(), quick.asked(), idle.asked()), (false, true, true));
+        assert_eq!(hub.drop_slow(later), 0, "once");
+        drop((slow, quick, idle));
+        assert_eq!(hub.drop_slow(later), 0);
+        assert_eq!((hub.watchers(), hub.lock().watchers.len()), (0, 0));
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! - [`sync`]: shared time.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+#[cfg(feature = "rpc")]
+pub mod codec;
 pub mod command;
 pub mod convert;
 pub mod event;

@@ -23,7 +23,6 @@ use super::session::session_id;
 use super::watching::{WatchStream, Watcher};
 use crate::forward::{Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
-use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
 use crate::shard::Group;
@@ -52,8 +51,6 @@ pub struct RoomsService {
     pub presence: Arc<Presence>,
     /// Shared time.
     pub clock: Arc<NodeClock>,
-    /// Counts slow watchers.
-    pub metrics: Arc<Metrics>,
     /// Of this cluster.
     pub cluster_id: Vec<u8>,
     /// True once the node stops.
@@ -142,8 +139,7 @@ impl Rooms for RoomsService {
         };
         let hello =
             WatchHello { cluster_id: self.cluster_id.clone(), node: self.group.standing().id };
-        let metrics = Arc::clone(&self.metrics);
-        Ok(Response::new(watcher.start(hello, move |refusal| metrics.watcher_dropped(refusal))))
+        Ok(Response::new(watcher.stream(hello)))
     }
 }
 
