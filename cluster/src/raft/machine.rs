@@ -82,6 +82,7 @@ impl RaftStateMachine<Types> for Machine {
             let state = &mut *state;
             state.applied = Some(entry.log_id());
             let mut answer = Answer::default();
+            let mut events = Vec::new();
             match &entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Membership(membership) => {
@@ -92,7 +93,6 @@ impl RaftStateMachine<Types> for Machine {
                     // Skipping an entry that this version can't read would make this node's rooms
                     // differ from the others': stop instead.
                     let decoded = proposal.decode().map_err(io::Error::other)?;
-                    let mut events = Vec::new();
                     for entry in &decoded {
                         let applied = state.shard.apply(entry);
                         if let Outcome::Track(track) = &applied.outcome {
@@ -101,12 +101,13 @@ impl RaftStateMachine<Types> for Machine {
                         events.extend(applied.events);
                         answer.0.push(applied.outcome);
                     }
-                    self.sink.applied(entry.log_id.index, &events, &state.shard);
                 }
             }
+            // First the one who waits for the outcome: many a watcher may be woken next.
             if let Some(responder) = responder {
                 responder.send(answer);
             }
+            self.sink.applied(entry.log_id.index, &events, &state.shard);
         }
         Ok(())
     }
