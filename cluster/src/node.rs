@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::service::Routes;
 use tower::ServiceExt;
@@ -264,7 +264,7 @@ impl Stamper for LeaderStamps {
     }
 
     fn lead(&self, room: Option<&RoomCode>) -> Flicks {
-        self.presence.lead(room, self.metrics.recent_commit_ns())
+        self.presence.lead(room, self.metrics.recent_commit_ns(), Instant::now())
     }
 }
 
