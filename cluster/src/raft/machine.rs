@@ -135,7 +135,11 @@ impl RaftStateMachine<Types> for Machine {
             self.sink.replaced(meta.last_log_id.map_or(0, |last| last.index), &state.shard);
             before
         };
-        blocking(move || Ok(drop(before))).await
+        blocking(move || {
+            drop(before);
+            Ok(())
+        })
+        .await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
