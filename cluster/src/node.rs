@@ -272,7 +272,7 @@ impl Stamper for LeaderStamps {
     }
 
     fn lead(&self, room: Option<&RoomCode>) -> Flicks {
-        self.presence.lead(room, self.metrics.recent_commit_ns())
+        self.presence.lead(room, self.metrics.recent_commit_ns(), Instant::now())
     }
 }
 

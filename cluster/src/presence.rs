@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jam_proto::ids::RoomCode;
+use jam_proto::sync::lead::{lead_time, near_rtt_ns};
 use jam_proto::time::Flicks;
 use jam_proto::wire::v1::{Listener, ListenerReport};
 use tokio::time::Instant;
@@ -16,6 +17,9 @@ use tokio::time::Instant;
 const SILENT_MAX: Duration = Duration::from_secs(5);
 /// Listeners that a node keeps track of in one room. More may listen; they are not shown.
 const ROOM_LISTENERS_MAX: usize = 10_000;
+/// How long a look at all the round trips of a room serves its commands, of which thousands may
+/// come in that time.
+const NEAR_FOR: Duration = Duration::from_millis(100);
 
 /// One listener's stream of reports. Numbers are never used again while the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,11 +33,27 @@ pub struct Presence {
 
 #[derive(Debug, Default)]
 struct Inner {
-    rooms: BTreeMap<RoomCode, BTreeMap<StreamId, Present>>,
+    rooms: BTreeMap<RoomCode, Heard>,
     /// Where each stream is, so that its end finds it.
     streams: BTreeMap<StreamId, RoomCode>,
     /// Since when nobody listens, in rooms where somebody did or may have.
     unheard: BTreeMap<RoomCode, Instant>,
+    /// The round trip that entries wait for which concern all rooms.
+    near: Option<Near>,
+}
+
+/// A room that somebody listens to.
+#[derive(Debug, Default)]
+struct Heard {
+    listeners: BTreeMap<StreamId, Present>,
+    near: Option<Near>,
+}
+
+/// The round trip that commands wait for, as it was at some instant.
+#[derive(Clone, Copy, Debug)]
+struct Near {
+    rtt_ns: i64,
+    at: Instant,
 }
 
 #[derive(Debug)]
@@ -56,7 +76,7 @@ impl Presence {
         if inner.streams.get(&stream).is_some_and(|before| before != room) {
             inner.remove(stream, now);
         }
-        let listeners = inner.rooms.entry(room.clone()).or_default();
+        let listeners = &mut inner.rooms.entry(room.clone()).or_default().listeners;
         if listeners.len() >= ROOM_LISTENERS_MAX && !listeners.contains_key(&stream) {
             return;
         }
@@ -85,7 +105,7 @@ impl Presence {
         let silent: Vec<StreamId> = inner
             .rooms
             .values()
-            .flatten()
+            .flat_map(|heard| &heard.listeners)
             .filter(|(_, present)| now.saturating_duration_since(present.seen) >= SILENT_MAX)
             .map(|(stream, _)| *stream)
             .collect();
@@ -124,13 +144,13 @@ impl Presence {
     /// Who listens to `room`, in the order in which they came.
     pub fn listeners(&self, room: &RoomCode) -> Vec<Listener> {
         let inner = self.lock();
-        let listeners = inner.rooms.get(room).into_iter().flat_map(BTreeMap::values);
+        let listeners = inner.rooms.get(room).into_iter().flat_map(Heard::present);
         listeners.map(|present| present.listener.clone()).collect()
     }
 
     /// How many listen to `room`.
     pub fn count(&self, room: &RoomCode) -> usize {
-        self.lock().rooms.get(room).map_or(0, BTreeMap::len)
+        self.lock().rooms.get(room).map_or(0, |heard| heard.listeners.len())
     }
 
     /// How many listen to any room.
@@ -140,17 +160,8 @@ impl Presence {
 
     /// How far ahead a command for `room` is announced (any room, for `None`: an entry that
     /// concerns all of them).
-    pub fn lead(&self, room: Option<&RoomCode>, commit_ns: i64) -> Flicks {
-        let inner = self.lock();
-        let rtt = |present: &Present| present.listener.rtt_ns;
-        let mut rtts: Vec<i64> = match room {
-            Some(room) => {
-                inner.rooms.get(room).into_iter().flat_map(BTreeMap::values).map(rtt).collect()
-            }
-            None => inner.rooms.values().flat_map(BTreeMap::values).map(rtt).collect(),
-        };
-        drop(inner);
-        jam_proto::sync::lead::lead_time(&mut rtts, commit_ns)
+    pub fn lead(&self, room: Option<&RoomCode>, commit_ns: i64, now: Instant) -> Flicks {
+        lead_time(self.lock().near_rtt_ns(room, now), commit_ns)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -159,12 +170,44 @@ impl Presence {
     }
 }
 
+impl Heard {
+    fn present(&self) -> impl Iterator<Item = &Present> {
+        self.listeners.values()
+    }
+}
+
+impl Near {
+    fn among<'a>(present: impl Iterator<Item = &'a Present>, at: Instant) -> Self {
+        let mut rtts: Vec<i64> = present.map(|present| present.listener.rtt_ns).collect();
+        Self { rtt_ns: near_rtt_ns(&mut rtts), at }
+    }
+}
+
 impl Inner {
+    fn near_rtt_ns(&mut self, room: Option<&RoomCode>, now: Instant) -> i64 {
+        let serves = |near: &Near| now.saturating_duration_since(near.at) < NEAR_FOR;
+        let near = match room {
+            Some(room) => {
+                let Some(heard) = self.rooms.get_mut(room) else { return 0 };
+                let near = heard.near.filter(serves);
+                *heard
+                    .near
+                    .insert(near.unwrap_or_else(|| Near::among(heard.listeners.values(), now)))
+            }
+            None => {
+                let all = || self.rooms.values().flat_map(Heard::present);
+                let near = self.near.filter(serves);
+                *self.near.insert(near.unwrap_or_else(|| Near::among(all(), now)))
+            }
+        };
+        near.rtt_ns
+    }
+
     fn remove(&mut self, stream: StreamId, now: Instant) {
         let Some(room) = self.streams.remove(&stream) else { return };
-        if let Some(listeners) = self.rooms.get_mut(&room) {
-            listeners.remove(&stream);
-            if listeners.is_empty() {
+        if let Some(heard) = self.rooms.get_mut(&room) {
+            heard.listeners.remove(&stream);
+            if heard.listeners.is_empty() {
                 self.rooms.remove(&room);
                 self.unheard.insert(room, now);
             }
@@ -231,8 +274,18 @@ mod tests {
     fn the_lead_is_the_rooms_own() {
         let (presence, start) = (Presence::default(), Instant::now());
         presence.report(StreamId(1), &code(1), &report("ann"), 400_000_000, start);
-        assert_eq!(presence.lead(Some(&code(1)), 0), Flicks::from_millis(850));
-        assert_eq!(presence.lead(Some(&code(2)), 0), Flicks::from_millis(400));
-        assert_eq!(presence.lead(None, 0), Flicks::from_millis(850));
+        let lead = |room: Option<&RoomCode>, now| presence.lead(room, 0, now);
+        assert_eq!(lead(Some(&code(1)), start), Flicks::from_millis(850));
+        assert_eq!(lead(Some(&code(2)), start), Flicks::from_millis(400));
+        assert_eq!(lead(None, start), Flicks::from_millis(850));
+        presence.report(StreamId(1), &code(1), &report("ann"), 200_000_000, start);
+        for room in [Some(&code(1)), None] {
+            assert_eq!(
+                lead(room, start + NEAR_FOR / 2),
+                Flicks::from_millis(850),
+                "as it was just now"
+            );
+            assert_eq!(lead(room, start + NEAR_FOR), Flicks::from_millis(550));
+        }
     }
 }

@@ -17,7 +17,7 @@ use openraft::errors::{ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::raft::linearizable_read::LinearizerOption;
 use propose::{Leading, Proposals};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
@@ -33,6 +33,8 @@ const LEASES_PER_READ: u32 = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// For building and storing a snapshot.
 const SNAPSHOT_TTL: Duration = Duration::from_secs(120);
+/// Between two requests for one: Raft ignores them while it builds one, which may end below what is asked for.
+const SNAPSHOT_ASK_EVERY: Duration = Duration::from_millis(250);
 /// On shutdown another node gets this long to take over.
 const HAND_OVER_TTL: Duration = Duration::from_secs(1);
 
@@ -227,20 +229,29 @@ impl Group {
         Err(ProposeError::Unknown)
     }
 
-    /// Builds a snapshot now. Answers the last log index in it.
+    /// Builds a snapshot of what is applied now, or more. Answers the last log index that is in it for certain.
     pub async fn snapshot(&self) -> Result<u64, ProposeError> {
         let raft = &self.inner.handle.raft;
-        let goal = raft.metrics().borrow_watched().last_applied;
-        let index = goal.map_or(0, |goal| goal.index);
-        if raft.metrics().borrow_watched().snapshot < goal {
+        let mut metrics = raft.metrics();
+        let goal = metrics.borrow_watched().last_applied;
+        let deadline = Instant::now() + SNAPSHOT_TTL;
+        while metrics.borrow_watched().snapshot < goal {
+            if Instant::now() >= deadline {
+                return Err(ProposeError::Unknown);
+            }
             raft.trigger().snapshot().await.map_err(|fatal| self.inner.leading.stopped(&fatal))?;
-            let built = raft
-                .wait(Some(SNAPSHOT_TTL))
-                .metrics(|metrics| metrics.snapshot >= goal, "a snapshot")
-                .await;
-            built.map_err(|error| ProposeError::Stopped(error.to_string()))?;
+            let built = async {
+                while metrics.borrow_watched().snapshot < goal {
+                    if metrics.changed().await.is_err() {
+                        // Raft has stopped; asking again tells why.
+                        return;
+                    }
+                }
+            };
+            // Late or not, the next look finds what is true.
+            let _ = timeout(SNAPSHOT_ASK_EVERY, built).await;
         }
-        Ok(index)
+        Ok(goal.map_or(0, |goal| goal.index))
     }
 
     /// Returns when Raft has stopped by itself, with the reason: its disk failed, or a bug.

@@ -444,8 +444,17 @@ fn one_node_is_a_cluster_too() {
     let node = &cluster.nodes[&1];
     let snapshot = node.block_on(node.group.snapshot()).expect("a snapshot");
     assert!(snapshot >= 150);
+    // The second one is asked for while the first one is built, and the first one lacks what came in between.
+    cluster.register(150..151);
+    let (first, second) = node.block_on(async {
+        tokio::join!(node.group.snapshot(), async {
+            node.group.propose(register(151), PATIENCE).await.expect("it is committed");
+            node.group.snapshot().await
+        })
+    });
+    assert!(first.expect("a snapshot") < second.expect("a newer one"));
     cluster.kill(1);
     cluster.start([1]).expect("it resumes");
-    cluster.register(150..151);
-    cluster.all_have(151);
+    cluster.register(152..153);
+    cluster.all_have(153);
 }

@@ -136,6 +136,39 @@ async fn a_restart_keeps_vote_log_and_snapshot() -> TestResult {
     Ok(())
 }
 
+/// Applying waits for a load, so a load does not wait for a save: it may lose the chunks that it
+/// reads, and then reads the newer ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_loaded_whole_while_others_are_saved() -> TestResult {
+    const SAVES: u64 = 20;
+    let folder = tempfile::tempdir()?;
+    let store = Store::open(folder.path(), 1)?;
+    let snapshots = store.snapshots();
+    let meta = |index| SnapshotMeta { last_log_id: Some(log_id(1, index)), ..Default::default() };
+    let body = |index: u64| Bytes::from(vec![index as u8; 200_000 + 10_000 * index as usize]);
+    snapshots.save(meta(1), body(1)).await?;
+    let saver = snapshots.clone();
+    let saves = tokio::spawn(async move {
+        for index in 2..=SAVES {
+            saver.save(meta(index), body(index)).await?;
+        }
+        // Built before, done after: the newer one stays.
+        saver.save(meta(5), body(5)).await
+    });
+    let mut last = 1;
+    while !saves.is_finished() {
+        let (loaded, bytes) = snapshots.load().await?.ok_or("no snapshot")?;
+        let index = loaded.last_log_id.ok_or("of nothing")?.index;
+        assert!(index >= last, "{index} after {last}");
+        assert!(bytes == body(index), "{index} is not whole");
+        last = index;
+    }
+    saves.await??;
+    assert_eq!(snapshots.load().await?, Some((meta(SAVES), body(SAVES))));
+    store.close().await?;
+    Ok(())
+}
+
 /// After a restart the older entries are on disk only, and new ones in memory only until the writer
 /// has had its turn: whoever reads across the seam must see both, or a committed entry is skipped.
 #[tokio::test(flavor = "multi_thread")]

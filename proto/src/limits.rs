@@ -30,5 +30,8 @@ pub const REQUEST_BYTES_MAX: usize = 64 << 10;
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Seconds that a past piece of a timeline is kept.
 pub const PIECE_KEPT_SECS: i64 = 10;
+/// Pieces of a timeline before its last one. People never fill it; a program that seeks without end
+/// does, and then a piece lasts a twenty-fifth of a second on average.
+pub const PIECES_MAX: usize = 256;
 /// The highest `--id` of a jamd. Node ids above it are given out, each once, to replacements.
 pub const PLACE_MAX: u64 = 99;

@@ -10,6 +10,8 @@ mod wire;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use crate::command::{Command, Rejection, Reply, RoomCommand};
 use crate::convert::{self, INSTANT_MAX, Malformed};
 use crate::event::{Event, EventKind};
@@ -22,14 +24,15 @@ use crate::wire::v1::Track;
 use log::log_entry::Op;
 use sessions::{Admission, Sessions};
 
-/// The replicated state machine. A clone shares its rooms, so that a snapshot can be encoded while entries are applied.
+/// The replicated state machine. A clone shares all that it holds and costs next to nothing, whatever
+/// the number of rooms, so that a snapshot can be encoded and lists be made while entries are applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shard {
     last_stamp: SharedTime,
     epoch: log::ClockEpoch,
-    rooms: BTreeMap<RoomCode, Arc<Room>>,
+    rooms: OrdMap<RoomCode, Arc<Room>>,
     sessions: Sessions,
-    tracks: BTreeMap<TrackId, Arc<Track>>,
+    tracks: OrdMap<TrackId, Arc<Track>>,
     /// By place: the node that has it now.
     replacements: BTreeMap<u64, u64>,
     /// Above all ids given to replacements; 0: none was given.
@@ -130,7 +133,7 @@ impl Shard {
             Admission::Refused(rejection) => {
                 let room = self.room(&request.room);
                 let reply = Reply {
-                    revision: room.map_or(Revision(0), Room::revision),
+                    revision: room.map_or(Revision(0), |room| room.revision()),
                     effective_at: room.map_or(times.audible, |room| times.effective_in(room)),
                     entry: None,
                     rejection: Some(rejection),
@@ -248,15 +251,19 @@ impl Shard {
         let mut applied = Applied::only(Outcome::Epoch);
         if bumped {
             let floor = within_range(epoch.floor);
-            for (code, room) in &mut self.rooms {
-                // What was announced for later than the floor stays as it was announced.
+            // What was announced for later than the floor stays as it was announced.
+            let sounds = |room: &Room| {
                 let sounding = room.at(floor.max(room.last_effective()));
-                if sounding.playing && sounding.entry.is_some() {
-                    let effective_at = times.effective_in(room);
-                    let kind = EventKind::EpochBumped { epoch: epoch.epoch, floor };
-                    let event = Arc::make_mut(room).append(kind, "", times.stamp, effective_at);
-                    applied.events.push((code.clone(), vec![event]));
-                }
+                sounding.playing && sounding.entry.is_some()
+            };
+            let sounding = self.rooms().filter(|(_, room)| sounds(room));
+            let sounding: Vec<RoomCode> = sounding.map(|(code, _)| code.clone()).collect();
+            for code in sounding {
+                let room = self.rooms.get_mut(&code).expect("it was found there");
+                let effective_at = times.effective_in(room);
+                let kind = EventKind::EpochBumped { epoch: epoch.epoch, floor };
+                let event = Arc::make_mut(room).append(kind, "", times.stamp, effective_at);
+                applied.events.push((code, vec![event]));
             }
         }
         applied
@@ -299,9 +306,9 @@ impl Shard {
         Ok(Outcome::Node(node))
     }
 
-    /// A room.
-    pub fn room(&self, code: &RoomCode) -> Option<&Room> {
-        self.rooms.get(code).map(Arc::as_ref)
+    /// A room, to look at or to share.
+    pub fn room(&self, code: &RoomCode) -> Option<&Arc<Room>> {
+        self.rooms.get(code)
     }
 
     /// All rooms, by code.

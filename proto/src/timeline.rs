@@ -35,6 +35,7 @@ impl Piece {
 }
 
 /// The pieces of a room, by `from`, without two at the same instant: what lasted no time was never heard.
+/// They are few, however many commands come: each snapshot holds them all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Timeline {
     past: VecDeque<Piece>,
@@ -62,7 +63,23 @@ impl Timeline {
         let before = std::mem::replace(&mut self.last, piece);
         if before.from < self.last.from {
             self.past.push_back(before);
+            if self.past.len() > limits::PIECES_MAX {
+                self.drop_shortest();
+            }
         }
+    }
+
+    /// Drops the past piece that lasts the shortest, so that the one before it lasts on in its place:
+    /// of those whose song lasts so long. What sounds once all is in effect is the last piece's, and stays.
+    fn drop_shortest(&mut self) {
+        let ends = |index: usize| self.piece(index + 1).map(|next| next.from);
+        let lasts_on =
+            |index: usize| self.past[index - 1].end().is_none_or(|end| Some(end) >= ends(index));
+        let droppable = (1..self.past.len()).filter(|index| lasts_on(*index));
+        let shortest =
+            droppable.min_by_key(|index| ends(*index).map(|end| end.since(self.past[*index].from)));
+        // Songs of a few frames each: then nothing may last on, and the oldest piece goes.
+        self.past.remove(shortest.unwrap_or(0));
     }
 
     /// Forgets what ended long before `stamp`: no clock in the cluster is that far behind.
@@ -195,5 +212,72 @@ impl<'a> Iterator for Spans<'a> {
             (_, Some(end)) => At::Queue { from: end, index: 0 },
         };
         Some(span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::{EntryId, TrackId};
+
+    fn entry(frames: u64) -> Arc<Entry> {
+        Arc::new(Entry {
+            id: EntryId(frames),
+            track: TrackId([0; 32]),
+            title: String::new(),
+            artist: String::new(),
+            frames,
+            sample_rate: 48_000,
+            added_by: String::new(),
+        })
+    }
+
+    /// Seeks and pauses from 1 ms to 100 ms apart, in songs of 5 s and of 2 ms.
+    fn piece() -> impl Strategy<Value = (i64, bool, i64, bool)> {
+        (1..100i64, prop::bool::weighted(0.9), 0..5000i64, prop::bool::weighted(0.9))
+    }
+
+    fn sounding(timeline: &Timeline, time: SharedTime) -> Option<(Option<EntryId>, Flicks, bool)> {
+        let queue = Queue::default();
+        let span = timeline.spans(&queue, time).next()?;
+        Some((span.entry.map(|entry| entry.id), span.position_at(time), span.playing))
+    }
+
+    proptest! {
+        #[test]
+        fn a_burst_leaves_few_pieces_and_what_sounds_after_it(
+            pieces in prop::collection::vec(piece(), 0..900),
+            later in prop::collection::vec(0..8000i64, 4),
+        ) {
+            let silence = Piece { from: SharedTime(0), entry: None, position: Flicks::ZERO, playing: false };
+            let mut timeline = Timeline::new(silence.clone());
+            let mut all = vec![silence];
+            let (long, short) = (entry(5 * 48_000), entry(96));
+            for (wait, is_long, position, playing) in pieces {
+                let last = timeline.last();
+                // As a room plays on: a song ends where it ends.
+                let next = last.from + Flicks::from_millis(wait);
+                let from = last.end().map_or(next, |end| end.min(next));
+                let (entry, position) =
+                    if is_long { (&long, Flicks::from_millis(position)) } else { (&short, Flicks::ZERO) };
+                let piece = Piece { from, entry: Some(entry.clone()), position, playing };
+                timeline.push(piece.clone());
+                all.push(piece);
+
+                prop_assert!(timeline.past.len() <= limits::PIECES_MAX);
+                prop_assert!(timeline.pieces().is_sorted_by(|one, next| one.from < next.from));
+            }
+            let last = all.last().expect("there is the silence");
+            for later in later {
+                let time = last.from + Flicks::from_millis(later);
+                prop_assert_eq!(sounding(&timeline, time), sounding(&Timeline::new(last.clone()), time));
+            }
+            for (piece, next) in timeline.pieces().zip(timeline.pieces().skip(1)) {
+                prop_assert!(all.contains(piece));
+                prop_assert!(piece.end().is_none_or(|end| end >= next.from), "a song sounds past its end");
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jam_proto::command::RoomCommand;
 use jam_proto::ids::{RoomCode, check_user_name};
-use jam_proto::shard::Outcome;
+use jam_proto::shard::{Outcome, Shard};
 use jam_proto::wire::log::v1::OpenSession;
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::v1::rooms_client::RoomsClient;
@@ -178,16 +178,13 @@ impl RoomsService {
 
     async fn list_here(&self) -> Result<ListRoomsReply, Failed> {
         self.barrier().await?;
-        let rooms = self.group.read(|shard| {
-            let rooms = shard.rooms().take(ROOMS_LISTED_MAX);
-            rooms.map(|(code, room)| (code.clone(), room.clone())).collect::<Vec<_>>()
-        });
+        let shard = self.group.read(Shard::clone);
         let now = self.clock.now();
-        let rooms = rooms.into_iter().map(|(code, room)| RoomSummary {
+        let rooms = shard.rooms().take(ROOMS_LISTED_MAX).map(|(code, room)| RoomSummary {
             name: room.name().to_owned(),
             playing: room.is_playing(),
             entries: count(room.queue_at(now).len()),
-            listeners: count(self.presence.count(&code)),
+            listeners: count(self.presence.count(code)),
             code: code.as_str().to_owned(),
         });
         Ok(ListRoomsReply { rooms: rooms.collect() })

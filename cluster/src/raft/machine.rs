@@ -12,7 +12,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use prost::Message;
 
-use super::snapshots::Snapshots;
+use super::snapshots::{Snapshots, blocking};
 use super::types::{Answer, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
 use crate::shard::AppliedSink;
 
@@ -113,7 +113,7 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { state: self.state.read().clone(), snapshots: self.snapshots.clone() }
+        Builder { state: Some(self.state.read().clone()), snapshots: self.snapshots.clone() }
     }
 
     async fn install_snapshot(
@@ -121,14 +121,26 @@ impl RaftStateMachine<Types> for Machine {
         meta: &SnapshotMeta,
         snapshot: Bytes,
     ) -> Result<(), io::Error> {
-        let wire = ShardSnapshot::decode(snapshot.clone()).map_err(io::Error::other)?;
-        let shard = Shard::from_wire(&wire).map_err(io::Error::other)?;
+        let bytes = snapshot.clone();
+        let shard = blocking(move || {
+            let wire = ShardSnapshot::decode(bytes).map_err(io::Error::other)?;
+            Shard::from_wire(&wire).map_err(io::Error::other)
+        })
+        .await?;
         self.snapshots.save(meta.clone(), snapshot).await?;
-        let mut state = self.state.write();
-        *state =
+        let installed =
             State { shard, applied: meta.last_log_id, membership: meta.last_membership.clone() };
-        self.sink.replaced(meta.last_log_id.map_or(0, |last| last.index), &state.shard);
-        Ok(())
+        let before = {
+            let mut state = self.state.write();
+            let before = std::mem::replace(&mut *state, installed);
+            self.sink.replaced(meta.last_log_id.map_or(0, |last| last.index), &state.shard);
+            before
+        };
+        blocking(move || {
+            drop(before);
+            Ok(())
+        })
+        .await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
@@ -137,9 +149,9 @@ impl RaftStateMachine<Types> for Machine {
     }
 }
 
-/// A state that stands still while it is written down.
+/// A state that stands still while it is written down, once.
 pub struct Builder {
-    state: State,
+    state: Option<State>,
     snapshots: Snapshots,
 }
 
@@ -147,10 +159,12 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        let State { shard, applied, membership } = self.state.clone();
+        let state = self.state.take();
+        let State { shard, applied, membership } =
+            state.ok_or_else(|| io::Error::other("this state was written down already"))?;
         let meta = SnapshotMeta { last_log_id: applied, last_membership: membership };
-        let encode = move || Bytes::from(shard.to_wire().encode_to_vec());
-        let snapshot = tokio::task::spawn_blocking(encode).await.map_err(io::Error::other)?;
+        // The shard is let go there too: what changed meanwhile is no longer shared, and takes its time.
+        let snapshot = blocking(move || Ok(Bytes::from(shard.to_wire().encode_to_vec()))).await?;
         self.snapshots.save(meta.clone(), snapshot.clone()).await?;
         Ok(Snapshot { meta, snapshot })
     }

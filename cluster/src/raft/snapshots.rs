@@ -1,14 +1,15 @@
 //! Snapshots on disk: chunks under a new generation, then one pointer flipped.
 //!
 //! A power cut leaves the old snapshot or the new one, never a mixture. Each group of chunks is a
-//! write of its own, so that the log goes on between them however large the state is.
+//! write of its own, so that the log goes on between them however large the state is. Loading
+//! never waits for a save: applying waits for a load.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync;
 
 use super::layout::{self, VALUE_BYTES_MAX};
 use super::pending::encode;
@@ -19,7 +20,7 @@ use super::types::SnapshotMeta;
 const CHUNKS_PER_WRITE: usize = 64;
 
 /// The pointer to the current snapshot.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Pointer {
     generation: u64,
     chunks: u32,
@@ -37,22 +38,26 @@ struct Stored {
 #[derive(Clone)]
 pub struct Snapshots {
     shared: Arc<Shared>,
-    /// What the one on disk covers, once that is known. Held during a save: one at a time.
+    /// One save at a time.
+    saving: Arc<sync::Mutex<()>>,
+    /// What the one on disk covers, once that is known.
     current: Arc<Mutex<Option<SnapshotMeta>>>,
 }
 
 impl Snapshots {
     /// The snapshots of an open store.
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, current: Arc::default() }
+        Self { shared, saving: Arc::default(), current: Arc::default() }
     }
 
     /// Makes a snapshot the current one. Once this returns it is durable, and the log that it
     /// covers may be purged.
     pub async fn save(&self, meta: SnapshotMeta, body: Bytes) -> io::Result<()> {
-        let mut saved = self.current.lock().await;
-        // After a restart openraft installs the one that it just loaded.
-        if saved.as_ref() == Some(&meta) {
+        let _saving = self.saving.lock().await;
+        // After a restart openraft installs the one that it just loaded. And one that was being built
+        // while a newer one was installed must not take its place: the log before that may be gone.
+        let covered = self.lock_current().as_ref().map(|current| current.last_log_id);
+        if covered.is_some_and(|covered| covered >= meta.last_log_id) {
             return Ok(());
         }
         let this = self.clone();
@@ -77,35 +82,54 @@ impl Snapshots {
         }
         let pointer = Pointer { generation, chunks, crc: crc32fast::hash(&bytes) };
         self.put(vec![(layout::SNAPSHOT.to_vec(), Some(encode(&pointer)?))]).await?;
-        *saved = Some(covers);
+        *self.lock_current() = Some(covers);
         self.sweep(Some(generation)).await
     }
 
     /// The current snapshot.
     pub async fn load(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
-        let mut current = self.current.lock().await;
         let this = self.clone();
         let loaded = blocking(move || this.load_blocking()).await?;
-        *current = loaded.as_ref().map(|(meta, _)| meta.clone());
+        if let Some((meta, _)) = &loaded {
+            // A save that ended meanwhile knows better.
+            self.lock_current().get_or_insert_with(|| meta.clone());
+        }
         Ok(loaded)
     }
 
+    /// A save may flip the pointer and sweep the chunks that are being read: then the next ones are
+    /// there, whole. Only chunks that are current before and after they were read can be damaged.
     fn load_blocking(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
-        let Some(pointer) = self.pointer()? else { return Ok(None) };
-        let bytes = self.shared.with_db(|db| {
-            let mut bytes = Vec::new();
+        let mut pointer = self.pointer()?;
+        while let Some(current) = pointer {
+            let read = self.read(current);
+            pointer = self.pointer()?;
+            if read.is_ok() || pointer == Some(current) {
+                return read.map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(&self, pointer: Pointer) -> io::Result<(SnapshotMeta, Bytes)> {
+        let mut bytes = Vec::with_capacity(pointer.chunks as usize * VALUE_BYTES_MAX);
+        self.shared.with_db(|db| {
             for chunk in 0..pointer.chunks {
                 let value = db.get(layout::chunk_key(pointer.generation, chunk))?;
                 bytes.extend_from_slice(&value.ok_or_else(|| layout::damaged("the snapshot"))?);
             }
-            Ok(bytes)
+            Ok(())
         })?;
         if crc32fast::hash(&bytes) != pointer.crc {
             return Err(layout::damaged("the snapshot"));
         }
         let stored: Stored =
             postcard::from_bytes(&bytes).map_err(|_| layout::damaged("the snapshot"))?;
-        Ok(Some((stored.meta, stored.body)))
+        Ok((stored.meta, stored.body))
+    }
+
+    fn lock_current(&self) -> MutexGuard<'_, Option<SnapshotMeta>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pointer(&self) -> io::Result<Option<Pointer>> {
@@ -139,7 +163,8 @@ impl Snapshots {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Does what takes long where it holds up nothing else.
+pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?

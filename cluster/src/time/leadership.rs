@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jam_proto::ids::RoomCode;
+use jam_proto::shard::Shard;
 use jam_proto::wire::log::v1::log_entry::Op;
 use tokio::time::{Instant, sleep};
 
@@ -61,15 +61,14 @@ async fn open(
 ) -> Result<(), ProposeError> {
     // What the leaders before committed must be known: the last stamp, and the epoch in force.
     group.read_barrier(ATTEMPT_TIMEOUT).await?;
-    let (committed, last_stamp, playing) = group.read(|shard| {
-        let rooms = shard.rooms().filter(|(_, room)| room.is_playing());
-        let playing: Vec<RoomCode> = rooms.map(|(code, _)| code.clone()).collect();
-        (shard.epoch().epoch, shard.last_stamp(), playing)
-    });
-    let opened = clock.open(committed, last_stamp, term, id, raw::raw_ns());
+    let shard = group.read(Shard::clone);
+    let committed = shard.epoch().epoch;
+    let opened = clock.open(committed, shard.last_stamp(), term, id, raw::raw_ns());
     group.propose_epoch(Op::ClockEpoch(opened), ATTEMPT_TIMEOUT).await?;
     clock.lead(opened.epoch, term);
-    presence.begin_leading(playing, Instant::now());
+    // Commands are taken from here on: the look at all the rooms holds up none.
+    let playing = shard.rooms().filter(|(_, room)| room.is_playing());
+    presence.begin_leading(playing.map(|(code, _)| code.clone()).collect(), Instant::now());
     let continued = opened.epoch == committed;
     tracing::info!(
         term,

@@ -79,7 +79,7 @@ impl Room {
         known.extend(self.current_id());
         let pieces = self.timeline.pieces().filter_map(|piece| piece.entry.as_ref());
         pieces.filter(move |entry| {
-            self.upcoming.index_of(entry.id).is_none() && known.insert(entry.id)
+            known.insert(entry.id) && self.upcoming.index_of(entry.id).is_none()
         })
     }
 }

@@ -5,8 +5,9 @@
 //! session did not use for a week, or what more than the limit of sessions push out, is forgotten; a
 //! forgotten session's commands are refused, never applied.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
 
 use crate::command::{Command, Rejection, Reply, RoomCommand};
 use crate::ids::{RoomCode, SessionId};
@@ -16,9 +17,9 @@ use crate::time::{Flicks, SharedTime};
 /// The open sessions of a shard.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sessions {
-    by_id: BTreeMap<SessionId, Session>,
+    by_id: OrdMap<SessionId, Session>,
     /// The least recently used one first.
-    by_use: BTreeSet<(SharedTime, SessionId)>,
+    by_use: OrdSet<(SharedTime, SessionId)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +97,7 @@ impl Sessions {
     pub fn expire(&mut self, stamp: SharedTime, asked: Option<SessionId>) {
         let kept_from = stamp - Flicks::from_secs(limits::SESSION_IDLE_SECS_MAX);
         for _ in 0..Self::SWEPT_MAX {
-            if self.by_use.first().is_none_or(|(used, _)| *used >= kept_from) {
+            if self.by_use.get_min().is_none_or(|(used, _)| *used >= kept_from) {
                 return;
             }
             self.close_oldest();
@@ -119,8 +120,9 @@ impl Sessions {
     }
 
     fn close_oldest(&mut self) {
-        if let Some((_, id)) = self.by_use.pop_first() {
-            self.by_id.remove(&id);
+        if let Some(oldest) = self.by_use.get_min().copied() {
+            self.by_use.remove(&oldest);
+            self.by_id.remove(&oldest.1);
         }
     }
 }

@@ -12,11 +12,11 @@ const LEAD_NS_MAX: i64 = 3000 * MILLIS;
 /// A listener above this (and three times the median) doesn't make all the others wait.
 const OUTLIER_NS_MIN: i64 = 500 * MILLIS;
 
-/// `clamp(250 ms + 1.5 × p95 of the round trips + recent commit time, 400 ms, 3 s)`, leaving out round
-/// trips above `max(3 × the median, 500 ms)`. All in nanoseconds; reorders `rtts_ns`.
-pub fn lead_time(rtts_ns: &mut [i64], commit_ns: i64) -> Flicks {
+/// The round trip that a room's commands wait for: the 95th percentile, leaving out those above
+/// `max(3 × the median, 500 ms)`; 0 if there are none. Nanoseconds; reorders `rtts_ns`.
+pub fn near_rtt_ns(rtts_ns: &mut [i64]) -> i64 {
     rtts_ns.sort_unstable();
-    let rtt_ns = match rtts_ns.len() {
+    match rtts_ns.len() {
         0 => 0,
         count => {
             let bar = OUTLIER_NS_MIN.max(rtts_ns[(count - 1) / 2].saturating_mul(3));
@@ -24,8 +24,13 @@ pub fn lead_time(rtts_ns: &mut [i64], commit_ns: i64) -> Flicks {
             // The median is below the bar, so `near` is not empty. Nearest rank.
             near[(near.len() * 95).div_ceil(100) - 1].max(0)
         }
-    };
-    let wanted = rtt_ns.saturating_mul(3).saturating_div(2).saturating_add(commit_ns.max(0));
+    }
+}
+
+/// `clamp(250 ms + 1.5 × the room's round trip + recent commit time, 400 ms, 3 s)`, the round trip as
+/// [`near_rtt_ns`] has it. All in nanoseconds.
+pub fn lead_time(near_rtt_ns: i64, commit_ns: i64) -> Flicks {
+    let wanted = near_rtt_ns.saturating_mul(3).saturating_div(2).saturating_add(commit_ns.max(0));
     Flicks::from_nanos(wanted.saturating_add(READY_NS).clamp(LEAD_NS_MIN, LEAD_NS_MAX))
 }
 
@@ -35,7 +40,7 @@ mod tests {
 
     fn lead_ms(rtts_ms: &[i64], commit_ms: i64) -> i64 {
         let mut rtts: Vec<i64> = rtts_ms.iter().map(|rtt| rtt * MILLIS).collect();
-        lead_time(&mut rtts, commit_ms * MILLIS).as_nanos() / MILLIS
+        lead_time(near_rtt_ns(&mut rtts), commit_ms * MILLIS).as_nanos() / MILLIS
     }
 
     #[test]
@@ -62,6 +67,6 @@ mod tests {
         assert_eq!(lead_ms(&[60_000], 0), 3000);
         assert_eq!(lead_ms(&[], 60_000), 3000);
         let mut absurd = [i64::MAX, i64::MAX, i64::MIN];
-        assert_eq!(lead_time(&mut absurd, i64::MAX), Flicks::from_millis(3000));
+        assert_eq!(lead_time(near_rtt_ns(&mut absurd), i64::MAX), Flicks::from_millis(3000));
     }
 }
