@@ -24,7 +24,7 @@ use super::writer::Op;
 /// Entries kept in memory once they are on disk.
 const TAIL_ENTRIES_MAX: usize = 4096;
 /// Their encoded size, roughly.
-const TAIL_BYTES_MAX: usize = 4 << 20;
+const TAIL_BYTES_MAX: usize = 2 << 20;
 /// Size of one message of log entries, roughly. One entry may exceed it alone.
 const READ_BYTES_MAX: usize = 1 << 20;
 

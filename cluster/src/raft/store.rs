@@ -22,7 +22,7 @@ use super::vote_file::{Promise, VoteFile, VoteFileError};
 use super::writer::{Fault, Op, Untold, Writer};
 
 /// sled's page cache. Its default is a gigabyte; what is hot is in our own tail.
-const CACHE_BYTES: u64 = 16 << 20;
+const CACHE_BYTES: u64 = 2 << 20;
 
 /// Why a store can't be opened.
 #[derive(Debug, thiserror::Error)]

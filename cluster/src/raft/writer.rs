@@ -317,7 +317,8 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let fault = Arc::<Fault>::default();
         let seen = fault.subscribe();
-        let (jobs, _unused) = channel();
+        let (jobs, ended) = channel();
+        drop(ended);
         let writer = Writer {
             journal: Journal::broken(folder.path())?,
             jobs,

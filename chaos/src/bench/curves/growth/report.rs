@@ -196,8 +196,10 @@ pub fn draw(curves: &Curves, folder: &Path) -> anyhow::Result<()> {
     )
 }
 
+type Figure = fn(&WatchPoint) -> f64;
+
 fn watch_series(curves: &Curves) -> Vec<Series> {
-    let figures: [(&str, fn(&WatchPoint) -> f64); 2] =
+    let figures: [(&str, Figure); 2] =
         [("p50", |point| point.p50_ms), ("p99", |point| point.p99_ms)];
     let series = curves.rooms.iter().flat_map(|of| {
         figures.map(|(name, figure)| {
