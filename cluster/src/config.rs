@@ -259,12 +259,12 @@ mod tests {
     const GOOD: &str = "--id 2 --data d --listen 127.0.0.1:0 --peers 1=a:1,2=b:2,3=c:3";
 
     #[test]
-    fn the_contracts_flags() {
+    fn the_flags_and_their_defaults() {
         let config = parse(GOOD).expect("flags").check().expect("they fit");
         assert_eq!(config.advertise, "b:2");
         assert_eq!(
             (config.election_ms.min, config.election_ms.max, config.heartbeat_ms),
-            (75, 120, 25)
+            (70, 110, 35)
         );
         assert!(config.token.is_none());
     }

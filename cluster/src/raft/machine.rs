@@ -107,7 +107,9 @@ impl RaftStateMachine<Types> for Machine {
             if let Some(responder) = responder {
                 responder.send(answer);
             }
-            self.sink.applied(entry.log_id.index, &events, &state.shard);
+            if let EntryPayload::Normal(_) = &entry.payload {
+                self.sink.applied(entry.log_id.index, &events, &state.shard);
+            }
         }
         Ok(())
     }
