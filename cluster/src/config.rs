@@ -30,10 +30,10 @@ pub struct Args {
     #[arg(long, env = "JAM_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// How often a leader says that it is there
-    #[arg(long, env = "JAM_HEARTBEAT_MS", value_name = "MS", default_value_t = 35, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, env = "JAM_HEARTBEAT_MS", value_name = "MS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub heartbeat_ms: u64,
     /// After how long without a leader a follower asks for votes; nodes far apart need more
-    #[arg(long, env = "JAM_ELECTION_MS", value_name = "MIN..MAX", default_value = "70..110")]
+    #[arg(long, env = "JAM_ELECTION_MS", value_name = "MIN..MAX", default_value = "60..95")]
     pub election_ms: ElectionMs,
     /// Log entries between two snapshots
     #[arg(long, env = "JAM_SNAPSHOT_EVERY", value_name = "ENTRIES", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(10..))]
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(config.advertise, "b:2");
         assert_eq!(
             (config.election_ms.min, config.election_ms.max, config.heartbeat_ms),
-            (70, 110, 35)
+            (60, 95, 30)
         );
         assert!(config.token.is_none());
     }

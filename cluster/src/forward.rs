@@ -32,7 +32,7 @@ use crate::shard::{Group, ProposeError, Standing};
 /// edit is to be refused within a second, a client's own look around for a leader included.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Between two attempts, if nothing else wakes.
-const RETRY_EVERY: Duration = Duration::from_millis(25);
+const RETRY_EVERY: Duration = Duration::from_millis(5);
 /// Between two looks at how far this node has come.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 

@@ -43,9 +43,9 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 35,
-            election_ms_min: 70,
-            election_ms_max: 110,
+            heartbeat_ms: 30,
+            election_ms_min: 60,
+            election_ms_max: 95,
             snapshot_every: 20_000,
             keep_entries: 2_000,
         }

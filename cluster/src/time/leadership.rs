@@ -16,7 +16,7 @@ use crate::shard::{Group, ProposeError};
 /// For one attempt. The next one starts from what is true then.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two attempts: while a leader can't reach a majority, or has just lost its place.
-const RETRY_EVERY: Duration = Duration::from_millis(20);
+const RETRY_EVERY: Duration = Duration::from_millis(5);
 
 /// Runs for as long as the node does.
 pub async fn open_leaderships(group: Group, clock: Arc<NodeClock>, presence: Arc<Presence>) {
