@@ -233,7 +233,8 @@ impl Group {
     pub async fn snapshot(&self) -> Result<u64, ProposeError> {
         let raft = &self.inner.handle.raft;
         let mut metrics = raft.metrics();
-        let goal = metrics.borrow_watched().last_applied;
+        // From the state: the metrics may not have caught up with what was acknowledged a moment ago.
+        let goal = self.inner.handle.state.read().applied;
         let deadline = Instant::now() + SNAPSHOT_TTL;
         while metrics.borrow_watched().snapshot < goal {
             if Instant::now() >= deadline {
