@@ -212,6 +212,30 @@ async fn a_cut_log_goes_on_from_the_cut() -> TestResult {
     Ok(())
 }
 
+/// More than memory keeps, so that what took the place of cut entries is read from sled: it must not be
+/// asked before it has heard of the cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cut_is_never_read_again() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = Store::open(folder.path(), 1)?;
+    let mut log = store.log();
+    let mut expected: Vec<Entry> = Vec::new();
+    for term in 1..6 {
+        let kept = expected.len() as u64 / 2;
+        let last = kept.checked_sub(1).map(|last: u64| expected[last as usize].log_id);
+        log.truncate_after(last).await?;
+        expected.truncate(kept as usize);
+        let new: Vec<_> = (kept..kept + 400).map(|index| entry(term, index, 10_000)).collect();
+        expected.extend(new.clone());
+        for some in new.chunks(40) {
+            append(&mut log, some.to_vec()).await?;
+        }
+        assert_eq!(entries(&mut log).await?, expected);
+    }
+    store.close().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_store_that_forgot_is_refused_and_the_command_is_named() -> TestResult {
     let folder = tempfile::tempdir()?;

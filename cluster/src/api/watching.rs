@@ -86,10 +86,8 @@ impl Source {
         if let Some(hello) = self.hello.take() {
             return Ok(Kind::Hello(hello));
         }
-        if std::mem::take(&mut self.fresh)
-            && let Some(snapshot) = self.snapshot()?
-        {
-            return Ok(snapshot);
+        if std::mem::take(&mut self.fresh) {
+            return self.snapshot();
         }
         let mut ahead_since = None;
         loop {
@@ -104,11 +102,7 @@ impl Source {
             }
             match next {
                 Next::Batches(batches) => self.batches = batches.into(),
-                Next::Missed => {
-                    if let Some(snapshot) = self.snapshot()? {
-                        return Ok(snapshot);
-                    }
-                }
+                Next::Missed => return self.snapshot(),
                 Next::Ahead => {
                     let since = *ahead_since.get_or_insert_with(Instant::now);
                     match timeout_at(since + BEHIND_MAX, self.watcher.changed()).await {
@@ -130,16 +124,16 @@ impl Source {
         }
     }
 
-    /// The room as it is, unless the watcher knows more.
-    fn snapshot(&mut self) -> Result<Option<Kind>, Refusal> {
+    /// The room as it is: never older than what the watcher has.
+    fn snapshot(&mut self) -> Result<Kind, Refusal> {
         let Watcher { group, room: code, cursor, .. } = &mut self.watcher;
         let room = group.read(|shard| shard.room(code).cloned());
         let room = room.ok_or_else(|| Refusal::RoomUnknown(code.clone()))?;
         if room.revision().0 < *cursor {
-            return Ok(None);
+            return Err(Refusal::Behind(*cursor));
         }
         *cursor = room.revision().0;
-        Ok(Some(Kind::Snapshot(room.to_wire())))
+        Ok(Kind::Snapshot(room.to_wire()))
     }
 }
 

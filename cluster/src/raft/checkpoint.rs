@@ -74,6 +74,11 @@ pub enum Job {
         /// When it is durable.
         done: Done,
     },
+    /// Nothing: all jobs before it are done.
+    Barrier {
+        /// Told when it is its turn.
+        done: Sender<()>,
+    },
     /// Lets go of the files and ends the thread.
     Close {
         /// Told when it is done.
@@ -112,6 +117,7 @@ impl Checkpointer {
                     // Whoever asked may have gone; what is durable stays so.
                     let _ = done.send(self.attempt(|this| this.put(pairs)));
                 }
+                Job::Barrier { done } => drop(done.send(())),
                 Job::Close { done } => {
                     drop(self);
                     let _ = done.send(());
@@ -149,6 +155,7 @@ impl Checkpointer {
                     // The promise falls first, so that sled is never behind it.
                     self.lower(*last)?;
                     self.written.fetch_min(*from, Ordering::AcqRel);
+                    written = None;
                 }
                 Change::Purge(upto) => self.purge(*upto)?,
                 Change::Committed(id) => batch.set(layout::COMMITTED.to_vec(), encode(id)?),

@@ -218,6 +218,7 @@ impl Writer {
     fn write(&mut self, ops: Vec<Op>) -> Option<Done> {
         let mut waiting = Vec::new();
         let mut closing = None;
+        let mut cut = false;
         self.attempt(Self::make_room);
         for op in ops {
             match op {
@@ -231,6 +232,7 @@ impl Writer {
                 }
                 Op::Truncate { from, last, done } => {
                     self.attempt(|this| this.add(Change::Truncate { from, last }));
+                    cut = true;
                     waiting.push(Waiting::Other(done));
                 }
                 Op::Purge { upto } => {
@@ -241,6 +243,9 @@ impl Writer {
             }
         }
         self.attempt(|this| this.journal.sync());
+        if cut {
+            self.attempt(Self::settle_cut);
+        }
         for waiting in waiting {
             waiting.complete(self.fault.check());
         }
@@ -248,6 +253,15 @@ impl Writer {
             self.attempt(Self::tell_sled);
         }
         closing
+    }
+
+    /// Once a cut is answered, new entries take the place of the old: sled may not be read for those
+    /// then, so it must have heard of the cut.
+    fn settle_cut(&mut self) -> io::Result<()> {
+        self.tell_sled()?;
+        let (done, settled) = channel();
+        self.send(Job::Barrier { done })?;
+        self.wait(&settled)
     }
 
     fn add_entries(&mut self, entries: &[Entry]) -> io::Result<()> {

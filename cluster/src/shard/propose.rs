@@ -31,6 +31,9 @@ use crate::raft::types::{Proposal, Types};
 /// A leader that heard no majority for this many leases refuses: what it takes could not be committed.
 const LEASES_UNTIL_REFUSED: u32 = 2;
 
+/// What waits looks this often whether this node still leads with a quorum.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// Whether this node may take proposals.
 pub struct Leading {
     pub handle: Arc<Handle>,
@@ -120,16 +123,19 @@ impl Proposals {
         self.queue
             .send(Waiting { op, opening, claimed: claimed.clone(), answer })
             .map_err(ended)?;
+        let mut look_at = Instant::now() + LOOK_EVERY;
         let withdrawn = loop {
             tokio::select! {
                 biased;
                 answer = &mut answered => return answer.unwrap_or(Err(ProposeError::Unknown)),
-                Ok(()) = standings.changed() => {
-                    if let Err(refusal) = self.leading.term(opening) {
-                        break refusal;
-                    }
-                }
-                () = sleep_until(deadline) => break ProposeError::NoQuorum,
+                Ok(()) = standings.changed() => {}
+                () = sleep_until(look_at.min(deadline)) => look_at += LOOK_EVERY,
+            }
+            if let Err(refusal) = self.leading.term(opening) {
+                break refusal;
+            }
+            if Instant::now() >= deadline {
+                break ProposeError::NoQuorum;
             }
         };
         if !claimed.swap(true, Ordering::AcqRel) {
@@ -161,28 +167,29 @@ impl Carrier for Proposer {
         let (term, opening_term) = (self.leading.term(false), self.leading.term(true));
         let mut entries = Vec::with_capacity(batch.len());
         let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
-        let mut leads_in = 0;
+        let mut leads_in = None;
         for Waiting { op, opening, claimed, answer } in batch {
             if claimed.swap(true, Ordering::AcqRel) {
                 continue;
             }
             match if opening { &opening_term } else { &term } {
-                Ok(term) => {
-                    leads_in = *term;
+                // All in one entry, so all in the term of the first one.
+                Ok(term) if *leads_in.get_or_insert(*term) == *term => {
                     entries.push(self.stamp(op));
                     answers.push(answer);
                 }
                 // Whoever asked may have gone.
+                Ok(_) => drop(answer.send(Err(ProposeError::NotLeader { leader: None }))),
                 Err(refusal) => drop(answer.send(Err(refusal.clone()))),
             }
         }
         let (responder, written) = ProgressResponder::complete_only();
-        let taken = if entries.is_empty() {
-            Ok(())
-        } else {
-            let proposal = Proposal::new(entries);
-            let write = self.leading.handle.raft.write(proposal);
-            write.responder(responder).with_leader(leads_in).await
+        let taken = match leads_in {
+            Some(term) => {
+                let write = self.leading.handle.raft.write(Proposal::new(entries));
+                write.responder(responder).with_leader(term).await
+            }
+            None => Ok(()),
         };
         let stopped = taken.map_err(|fatal| self.leading.stopped(&fatal)).err();
         Box::pin(async move {
