@@ -1,0 +1,102 @@
+use super::*;
+
+fn purge(index: u64) -> Step<'static> {
+    Step::Purge(LogId::new(1.into(), index))
+}
+
+/// A generation with one step in each of `count` records.
+fn fill(journal: &mut Journal, from: u64, count: u64) -> io::Result<()> {
+    for index in from..from + count {
+        journal.push(&purge(index))?;
+        journal.sync()?;
+    }
+    Ok(())
+}
+
+fn steps(found: &Found) -> io::Result<Vec<u64>> {
+    let mut indexes = Vec::new();
+    found.replay(|step| {
+        if let Step::Purge(upto) = step {
+            indexes.push(upto.index);
+        }
+        Ok(())
+    })?;
+    Ok(indexes)
+}
+
+fn change(folder: &Path, slot: usize, at: usize) -> io::Result<()> {
+    let mut bytes = std::fs::read(path(folder, slot))?;
+    bytes[at] ^= 1;
+    std::fs::write(path(folder, slot), bytes)
+}
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+#[test]
+fn what_was_synced_comes_back_in_order() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let mut journal = Journal::create(folder.path())?;
+    fill(&mut journal, 1, 3)?;
+    journal.seal()?;
+    journal.push(&purge(4))?;
+    journal.push(&purge(5))?;
+    journal.sync()?;
+    journal.push(&purge(6))?;
+    assert_eq!(steps(&read(folder.path(), 0)?)?, [1, 2, 3, 4, 5], "6 was not synced");
+    journal.sync()?;
+    journal.next_generation()?;
+    fill(&mut journal, 7, 2)?;
+    let found = read(folder.path(), 0)?;
+    assert_eq!((found.generation, steps(&found)?), (2, vec![1, 2, 3, 4, 5, 6, 7, 8]));
+    let found = read(folder.path(), 1)?;
+    assert_eq!((found.generation, steps(&found)?), (2, vec![7, 8]));
+    journal.next_generation()?;
+    fill(&mut journal, 9, 1)?;
+    assert_eq!(steps(&read(folder.path(), 1)?)?, [7, 8, 9]);
+    assert!(read(folder.path(), 0).is_err(), "generation 1 was overwritten");
+    assert!(read(folder.path(), 5).is_err(), "there is no generation 6");
+    Ok(())
+}
+
+#[test]
+fn a_torn_end_is_dropped_and_damage_before_it_is_not() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let mut journal = Journal::create(folder.path())?;
+    fill(&mut journal, 1, 3)?;
+    // Record n lies at n * ALIGN.
+    change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
+    assert_eq!(steps(&read(folder.path(), 0)?)?, [1, 2]);
+    change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
+    for at in [2 * ALIGN, 2 * ALIGN + 9, 2 * ALIGN + HEAD_BYTES] {
+        change(folder.path(), 1, at)?;
+        assert!(matches!(read(folder.path(), 0), Err(JournalError::Damaged(_))));
+        change(folder.path(), 1, at)?;
+    }
+    journal.seal()?;
+    change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
+    assert!(read(folder.path(), 0).is_err(), "what is sealed can't be lost unnoticed");
+    Ok(())
+}
+
+#[test]
+fn the_end_of_a_finished_generation_is_not_lost_unnoticed() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let mut journal = Journal::create(folder.path())?;
+    fill(&mut journal, 1, 3)?;
+    journal.next_generation()?;
+    change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
+    assert!(matches!(read(folder.path(), 0), Err(JournalError::Damaged(_))));
+    Ok(())
+}
+
+#[test]
+fn old_generations_behind_the_end_are_not_read() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let mut journal = Journal::create(folder.path())?;
+    fill(&mut journal, 1, 9)?;
+    journal.next_generation()?;
+    journal.next_generation()?;
+    fill(&mut journal, 20, 1)?;
+    assert_eq!(steps(&read(folder.path(), 2)?)?, [20]);
+    Ok(())
+}
