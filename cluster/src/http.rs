@@ -100,6 +100,8 @@ async fn metrics(State(pages): State<Pages>) -> Response {
         flag(standing.leads_with_lease),
     );
     gauge("jam_applied_index", "Last log index applied here.", standing.applied as f64);
+    gauge("jam_snapshot_index", "Last log index in this node's snapshot.", standing.snapshot as f64);
+    gauge("jam_purged_index", "Last log index that the log lacks.", standing.purged as f64);
     gauge("jam_members", "Nodes of the cluster, learners included.", standing.members.len() as f64);
     gauge("jam_clock_epoch", "Clock epoch that this node follows.", pages.clock.epoch() as f64);
     gauge(

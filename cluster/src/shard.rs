@@ -90,6 +90,10 @@ pub struct Standing {
     pub leads_with_lease: bool,
     /// Last log index applied here.
     pub applied: u64,
+    /// Last log index in this node's snapshot.
+    pub snapshot: u64,
+    /// Last log index that is only in its snapshot: a node that lacks it needs the snapshot.
+    pub purged: u64,
     /// Every member.
     pub members: Vec<Member>,
 }

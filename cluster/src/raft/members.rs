@@ -47,6 +47,8 @@ pub fn standing(metrics: &RaftMetrics<Types>, lease: Duration) -> Standing {
         leader: metrics.current_leader,
         leads_with_lease: leads && heard_within(metrics, &voters, lease),
         applied: metrics.last_applied.map_or(0, |applied| applied.index),
+        snapshot: metrics.snapshot.map_or(0, |snapshot| snapshot.index),
+        purged: metrics.purged.map_or(0, |purged| purged.index),
         members: members.collect(),
     }
 }

@@ -30,8 +30,8 @@ const SENT: &str = "finished sending full_snapshot";
 const INSTALLED: &str = "Done install complete snapshot";
 /// Of all commands: how many come before the follower is killed.
 const KILLED_AFTER: f64 = 0.4;
-/// Snapshots that the others build while it is away: with two of them the log that it lacks is gone for certain.
-const AWAY_SNAPSHOTS: u64 = 3;
+/// Log entries that the follower may have got after it was last asked.
+const FROM_THEN_ON: u64 = 1000;
 
 /// How much to do.
 #[derive(clap::Args)]
@@ -182,7 +182,8 @@ async fn send(mut client: Client, mut script: Edits, acks: Arc<Acks>) -> anyhow:
 pub struct Absence {
     follower: usize,
     kill_at: u64,
-    away: u64,
+    /// The last log index that it had applied.
+    applied: u64,
     killed_secs: Option<f64>,
     returned_secs: Option<f64>,
     level_secs: Option<f64>,
@@ -193,7 +194,7 @@ impl Absence {
         Self {
             follower,
             kill_at: (long.commands as f64 * KILLED_AFTER) as u64,
-            away: long.snapshot_every * AWAY_SNAPSHOTS,
+            applied: 0,
             killed_secs: None,
             returned_secs: None,
             level_secs: None,
@@ -204,11 +205,12 @@ impl Absence {
     async fn go_on(&mut self, stage: &mut Stage, commands: u64, secs: f64) -> anyhow::Result<()> {
         if self.killed_secs.is_none() {
             if commands >= self.kill_at {
+                self.applied = stage.applied(self.follower).await?.context("the follower is down")?;
                 stage.cluster.kill(self.follower)?;
                 self.killed_secs = Some(secs);
             }
         } else if self.returned_secs.is_none() {
-            if commands >= self.kill_at + self.away {
+            if stage.purged().await? > self.applied + FROM_THEN_ON {
                 stage.cluster.start_node(self.follower)?;
                 self.returned_secs = Some(secs);
             }

@@ -12,6 +12,8 @@ use jam_proto::wire::v1::{
     ClusterStatusReply, ClusterStatusRequest, CreateRoom, Enqueue, SnapshotRequest,
 };
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::load::{Client, dial, share_out};
 use crate::cluster::Cluster;
@@ -121,13 +123,25 @@ impl Stage {
 
     /// Whether a node is up and has applied nearly all that the leader has.
     pub async fn is_level(&self, node: usize) -> anyhow::Result<bool> {
+        let (own, leads) = (self.applied(node).await?, self.applied(self.leader).await?);
+        Ok(own.is_some_and(|own| own + LEVEL_ENTRIES >= leads.unwrap_or(u64::MAX)))
+    }
+
+    /// The last log index that a node has applied, if it is up.
+    pub async fn applied(&self, node: usize) -> anyhow::Result<Option<u64>> {
         let standing = self.standing().await?;
-        let applied = |place: usize| {
-            let found = standing.nodes.iter().find(|node| node.place == place as u64 && node.alive);
-            found.map(|node| node.applied)
-        };
-        Ok(applied(node)
-            .is_some_and(|own| own + LEVEL_ENTRIES >= applied(self.leader).unwrap_or(u64::MAX)))
+        let found = standing.nodes.iter().find(|found| found.place == node as u64 && found.alive);
+        Ok(found.map(|found| found.applied))
+    }
+
+    /// The last log index that the node which led at first can give others in a snapshot only.
+    pub async fn purged(&self) -> anyhow::Result<u64> {
+        let mut stream = TcpStream::connect(self.cluster.address(self.leader)).await?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: jam\r\nconnection: close\r\n\r\n").await?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await?;
+        let figure = page.lines().find_map(|line| line.strip_prefix("jam_purged_index "));
+        Ok(figure.context("/metrics lacks jam_purged_index")?.trim().parse()?)
     }
 
     /// Where a node keeps its data.
