@@ -1,5 +1,7 @@
 //! `jamd`: reads its flags, runs one node, and says in one sentence why it could not.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -13,6 +15,7 @@ const FAILURE: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    allocator::give_back_early();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
