@@ -9,12 +9,12 @@
 
 mod saved;
 
-use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jam_proto::ids::{RoomCode, SessionId};
 use jam_proto::wire::v1 as wire;
+use jam_world::{Disk, World};
 use prost::Message;
 use saved::{Done, Saved, Sending, Unfinished, hex, unhex, unix_now};
 
@@ -26,9 +26,10 @@ const SLOTS_MAX: u32 = 256;
 
 /// A locked slot: one session, one command line.
 pub struct Session {
+    world: World,
     path: PathBuf,
     /// Held for as long as the process lives.
-    _lock: File,
+    _lock: Box<dyn Send + Sync>,
     saved: Saved,
 }
 
@@ -44,19 +45,25 @@ pub struct Settled {
 
 impl Session {
     /// Takes a free slot below `folder`: the one that `intent` was left in, or any without an unfinished intent.
-    pub fn claim(folder: &Path, cluster: &[u8], user: &str, intent: &str) -> Result<Self, Failure> {
+    pub fn claim(
+        world: &World,
+        folder: &Path,
+        cluster: &[u8],
+        user: &str,
+        intent: &str,
+    ) -> Result<Self, Failure> {
         let user_key = blake3::hash(user.as_bytes()).to_hex();
         let folder = folder.join("sessions").join(hex(cluster)).join(&user_key.as_str()[..16]);
         let trouble = |error| {
             Failure::local(format!("can't keep the session in {}", folder.display()), error)
         };
-        fs::create_dir_all(&folder).map_err(trouble)?;
-        let now = unix_now();
+        world.disk.make_folder(&folder).map_err(trouble)?;
+        let now = unix_now(world.clock.as_ref());
         let mut free: Option<Self> = None;
         for number in 0..SLOTS_MAX {
             let path = folder.join(format!("{number}.json"));
-            let exists = path.exists();
-            let Some(slot) = Self::lock(&path, user).map_err(trouble)? else { continue };
+            let exists = world.disk.look(&path).is_ok();
+            let Some(slot) = Self::lock(world, &path, user).map_err(trouble)? else { continue };
             match &slot.saved.unfinished {
                 Some(unfinished) if unfinished.is_fresh(now) => {
                     if unfinished.intent == intent {
@@ -85,20 +92,11 @@ impl Session {
     }
 
     /// `None` if another process holds it.
-    fn lock(path: &Path, user: &str) -> io::Result<Option<Self>> {
+    fn lock(world: &World, path: &Path, user: &str) -> io::Result<Option<Self>> {
         // The lock is a file of its own: the slot's file is replaced at each save.
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.with_extension("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(fs::TryLockError::Error(error)) => return Err(error),
-        }
-        let saved = Saved::read(path, user)?;
-        Ok(Some(Self { path: path.to_owned(), _lock: lock, saved }))
+        let Some(lock) = world.disk.lock(&path.with_extension("lock"))? else { return Ok(None) };
+        let saved = Saved::read(world.disk.as_ref(), path, user)?;
+        Ok(Some(Self { world: world.clone(), path: path.to_owned(), _lock: lock, saved }))
     }
 
     /// Settles a step that an earlier run of this command line has settled or sent; `None`: it had not come so far.
@@ -321,7 +319,8 @@ impl Session {
     }
 
     fn save(&self, durable: bool) -> Result<(), Failure> {
-        self.saved.write(&self.path, durable).map_err(|error| {
+        let disk: &dyn Disk = self.world.disk.as_ref();
+        self.saved.write(disk, &self.path, durable).map_err(|error| {
             Failure::local(format!("can't write the session file {}", self.path.display()), error)
         })
     }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 
+use crate::raft::handle::Timing;
+
 /// A Jam node: it keeps rooms and songs together with its peers.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "jamd", version, after_help = EXAMPLE)]
@@ -100,12 +102,8 @@ pub struct Config {
     pub peers: BTreeMap<u64, String>,
     /// The token that everybody must present.
     pub token: Option<String>,
-    /// Raft's heartbeat.
-    pub heartbeat_ms: u64,
-    /// Raft's election timeout.
-    pub election_ms: ElectionMs,
-    /// Log entries between two snapshots.
-    pub snapshot_every: u64,
+    /// Raft's numbers.
+    pub timing: Timing,
     /// Threads that serve requests.
     pub workers: usize,
     /// When an unheard room is paused.
@@ -161,9 +159,13 @@ impl Args {
             advertise,
             peers: self.peers.0,
             token,
-            heartbeat_ms: self.heartbeat_ms,
-            election_ms: self.election_ms,
-            snapshot_every: self.snapshot_every,
+            timing: Timing {
+                heartbeat_ms: self.heartbeat_ms,
+                election_ms_min: self.election_ms.min,
+                election_ms_max: self.election_ms.max,
+                snapshot_every: self.snapshot_every,
+                ..Timing::default()
+            },
             workers: self.workers.map_or_else(workers_by_default, usize::from),
             unheard_ms: self.unheard_ms,
         })
@@ -236,7 +238,7 @@ impl FromStr for ElectionMs {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
-            || format!("'{text}' must look like 75..120, the least and the most milliseconds");
+            || format!("'{text}' must look like 60..95, the least and the most milliseconds");
         let (min, max) = text.split_once("..").ok_or_else(wrong)?;
         let min: u64 = min.trim().parse().map_err(|_| wrong())?;
         let max: u64 = max.trim().parse().map_err(|_| wrong())?;
@@ -263,7 +265,11 @@ mod tests {
         let config = parse(GOOD).expect("flags").check().expect("they fit");
         assert_eq!(config.advertise, "b:2");
         assert_eq!(
-            (config.election_ms.min, config.election_ms.max, config.heartbeat_ms),
+            (
+                config.timing.election_ms_min,
+                config.timing.election_ms_max,
+                config.timing.heartbeat_ms
+            ),
             (60, 95, 30)
         );
         assert!(config.token.is_none());
@@ -282,7 +288,7 @@ mod tests {
             (GOOD.replace("2=b:2", "2=b"), "'b' is no address"),
             (GOOD.replace("2=b:2", "1=b:2"), "named twice"),
             (GOOD.replace("--id 2", "--id 0"), "0"),
-            (format!("{GOOD} --election-ms 120..75"), "75..120"),
+            (format!("{GOOD} --election-ms 120..75"), "60..95"),
         ] {
             let error = parse(&flags).expect_err(&flags).to_string();
             assert!(error.contains(said), "{error}");

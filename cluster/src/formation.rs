@@ -18,6 +18,7 @@ use jam_proto::wire::peer::v1::peer_server::PeerServer;
 use jam_proto::wire::peer::v1::{
     AdoptRequest, HelloReply, HelloRequest, JoinRequest, Stage as WireStage,
 };
+use jam_world::World;
 use tonic::{Code, Status};
 
 use crate::api::peer::PeerService;
@@ -99,6 +100,7 @@ pub enum StartError {
 
 /// A node's own part: its folder, and its way to the peers. Open before anything is served.
 pub struct Local {
+    world: World,
     config: GroupConfig,
     folder: Arc<Folder>,
     links: Links,
@@ -107,15 +109,15 @@ pub struct Local {
 
 impl Local {
     /// Opens the data folder. Blocks for a moment.
-    pub fn open(config: GroupConfig) -> Result<Self, StartError> {
+    pub fn open(world: &World, config: GroupConfig) -> Result<Self, StartError> {
         if !config.peers.contains_key(&config.place) {
             return Err(StartError::Usage(format!("--peers does not name node {}", config.place)));
         }
-        let links = Links::new(config.token.as_deref());
+        let links = Links::new(world, config.token.as_deref());
         let links =
             links.ok_or_else(|| StartError::Usage("the token must be visible ASCII".to_owned()))?;
-        let folder = Arc::new(Folder::open(&config.data, config.place)?);
-        Ok(Self { config, folder, links, running: Arc::default() })
+        let folder = Arc::new(Folder::open(world, &config.data, config.place)?);
+        Ok(Self { world: world.clone(), config, folder, links, running: Arc::default() })
     }
 
     /// The service for the peers. It must be served before `start` is awaited: peers ask.
@@ -139,14 +141,15 @@ impl Local {
             self.discover().await?;
         }
         let own = self.folder.identity();
-        let (path, place) = (self.folder.raft_path(), own.place);
-        let opened = tokio::task::spawn_blocking(move || Store::open(&path, place)).await;
-        let store = opened.map_err(|error| StartError::Raft(error.to_string()))??;
+        let journal_bytes = self.config.timing.journal_bytes;
+        let raft = self.folder.raft_path();
+        let store = Store::open(&self.world, &raft, own.place, journal_bytes).await?;
         if own.stage == Stage::Member && store.is_pristine() {
             let why = "its log was there before and is not now".to_owned();
-            return Err(StoreError::Untrusted { place, why }.into());
+            return Err(StoreError::Untrusted { place: own.place, why }.into());
         }
         let pristine = store.is_pristine();
+        sink.belongs(own.node.unwrap_or(own.place));
         let links = self.links.clone();
         let started =
             Handle::start(own.clone(), store.clone(), links, self.config.timing, sink).await;
@@ -233,16 +236,10 @@ impl Local {
     }
 
     async fn step(&self, stage: Stage, cluster: Id, node: u64) -> Result<(), FolderError> {
-        let folder = self.folder.clone();
         let into = move |own: &Identity| {
             (own.stage == Stage::Empty).then_some(Step::Into { stage, cluster, node })
         };
-        let source = |error| FolderError::Io {
-            folder: self.config.data.clone(),
-            source: std::io::Error::other(error),
-        };
-        tokio::task::spawn_blocking(move || folder.step(into)).await.map_err(source)??;
-        Ok(())
+        self.folder.take_step(into).await.map(drop)
     }
 
     /// What each peer says of itself; `None` if it does not answer, or is another than it should be.

@@ -1,6 +1,5 @@
 //! What a node serves to plain HTTP: whether it lives, whether it is ready, what it counts, and songs.
 
-use std::io::SeekFrom;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,13 +7,8 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;
-use bytes::Bytes;
-use futures_util::stream;
 use http::{HeaderMap, StatusCode, header};
 use jam_proto::ids::TrackId;
-use jam_proto::limits::CHUNK_BYTES_MAX;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::watch;
 
 use crate::blobs::Blobs;
@@ -100,7 +94,11 @@ async fn metrics(State(pages): State<Pages>) -> Response {
         flag(standing.leads_with_lease),
     );
     gauge("jam_applied_index", "Last log index applied here.", standing.applied as f64);
-    gauge("jam_snapshot_index", "Last log index in this node's snapshot.", standing.snapshot as f64);
+    gauge(
+        "jam_snapshot_index",
+        "Last log index in this node's snapshot.",
+        standing.snapshot as f64,
+    );
     gauge("jam_purged_index", "Last log index that the log lacks.", standing.purged as f64);
     gauge("jam_members", "Nodes of the cluster, learners included.", standing.members.len() as f64);
     gauge("jam_clock_epoch", "Clock epoch that this node follows.", pages.clock.epoch() as f64);
@@ -136,9 +134,9 @@ async fn audio(
         );
     };
     let committed = pages.group.read(|shard| shard.track(&track).map(|track| track.bytes));
-    let (Some(total), Some(path)) = (committed, pages.blobs.path(&track)) else {
-        return answer(StatusCode::NOT_FOUND, "this node does not have this song\n".to_owned());
-    };
+    let lacking =
+        || answer(StatusCode::NOT_FOUND, "this node does not have this song\n".to_owned());
+    let Some(total) = committed else { return lacking() };
     let wanted = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let (first, last) = match wanted.map(|range| parse_range(range, total)) {
         None | Some(Range::Whole) => (0, total),
@@ -149,17 +147,8 @@ async fn audio(
             return response;
         }
     };
-    let body = match open(&path, first).await {
-        Ok(file) => Body::from_stream(chunks(file, last - first)),
-        Err(error) => {
-            tracing::error!(%track, %error, "could not read a song");
-            return answer(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the song can't be read\n".to_owned(),
-            );
-        }
-    };
-    let mut response = Response::new(body);
+    let Some(bytes) = pages.blobs.bytes(&track, first, last - first) else { return lacking() };
+    let mut response = Response::new(Body::from_stream(bytes));
     insert(&mut response, header::CONTENT_LENGTH, &(last - first).to_string());
     insert(&mut response, header::CONTENT_TYPE, "application/octet-stream");
     insert(&mut response, header::ACCEPT_RANGES, "bytes");
@@ -171,24 +160,6 @@ async fn audio(
         insert(&mut response, header::CONTENT_RANGE, &range);
     }
     response
-}
-
-async fn open(path: &std::path::Path, from: u64) -> std::io::Result<File> {
-    let mut file = File::open(path).await?;
-    file.seek(SeekFrom::Start(from)).await?;
-    Ok(file)
-}
-
-fn chunks(file: File, length: u64) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
-    stream::try_unfold((file, length), |(mut file, left)| async move {
-        if left == 0 {
-            return Ok(None);
-        }
-        let size = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX);
-        let mut chunk = vec![0; size];
-        file.read_exact(&mut chunk).await?;
-        Ok(Some((Bytes::from(chunk), (file, left - size as u64))))
-    })
 }
 
 /// What a `Range` header asks for.

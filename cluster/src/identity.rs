@@ -5,12 +5,11 @@
 //! membership names it, and whoever calls a node says which folder is meant.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{FlockOperation, flock};
+use jam_world::{Disk, World};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -140,30 +139,23 @@ pub enum FolderError {
 
 /// An open data folder, this process's alone.
 pub struct Folder {
+    world: World,
     path: PathBuf,
     identity: Mutex<Identity>,
     changes: watch::Sender<Stage>,
-    _lock: File,
+    _lock: Box<dyn Send + Sync>,
 }
 
 impl Folder {
     /// Opens the data folder of `place`, or makes it. Blocks.
-    pub fn open(path: &Path, place: u64) -> Result<Self, FolderError> {
+    pub fn open(world: &World, path: &Path, place: u64) -> Result<Self, FolderError> {
+        let disk = world.disk.as_ref();
         let io = |source| FolderError::Io { folder: path.to_owned(), source };
-        std::fs::create_dir_all(path).map_err(io)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path.join(LOCK))
-            .map_err(io)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(FolderError::InUse(path.to_owned())),
-            Err(errno) => return Err(io(errno.into())),
-        }
+        disk.make_folder(path).map_err(io)?;
+        let lock = disk.lock(&path.join(LOCK)).map_err(io)?;
+        let lock = lock.ok_or_else(|| FolderError::InUse(path.to_owned()))?;
         let lost = |why: String| FolderError::Lost { folder: path.to_owned(), place, why };
-        let identity = match std::fs::read(path.join(FILE)) {
+        let identity = match disk.read(&path.join(FILE)) {
             Ok(bytes) => {
                 let parsed = serde_json::from_slice::<Identity>(&bytes)
                     .map_err(|error| lost(format!("unreadable ({error})")))?;
@@ -176,7 +168,7 @@ impl Folder {
                 parsed
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if path.join(RAFT).exists() {
+                if disk.look(&path.join(RAFT)).is_ok() {
                     return Err(lost("missing".to_owned()));
                 }
                 let incarnation = Id::random();
@@ -188,10 +180,8 @@ impl Folder {
                     cluster: None,
                     node: None,
                 };
-                save(path, &fresh).map_err(io)?;
-                path.canonicalize()
-                    .and_then(|full| full.parent().map_or(Ok(()), sync))
-                    .map_err(io)?;
+                save(disk, path, &fresh).map_err(io)?;
+                path.parent().map_or(Ok(()), |above| disk.sync_folder(above)).map_err(io)?;
                 fresh
             }
             Err(error) => return Err(io(error)),
@@ -204,7 +194,13 @@ impl Folder {
             });
         }
         let changes = watch::Sender::new(identity.stage);
-        Ok(Self { path: path.to_owned(), identity: Mutex::new(identity), changes, _lock: lock })
+        Ok(Self {
+            world: world.clone(),
+            path: path.to_owned(),
+            identity: Mutex::new(identity),
+            changes,
+            _lock: lock,
+        })
     }
 
     /// Where the folder is.
@@ -227,8 +223,18 @@ impl Folder {
         self.changes.subscribe()
     }
 
+    /// As [`Folder::step`], where blocking holds up nothing.
+    pub async fn take_step(
+        self: &Arc<Self>,
+        next: impl FnOnce(&Identity) -> Option<Step> + Send + 'static,
+    ) -> Result<Identity, FolderError> {
+        let this = self.clone();
+        let io = |source| FolderError::Io { folder: self.path.clone(), source };
+        self.world.blocking(move || this.step(next)).await.map_err(io)?
+    }
+
     /// Takes a step, if `next` says one from what is true now, and makes it durable. Answers what
-    /// is true afterwards.
+    /// is true afterwards. Blocks.
     pub fn step(
         &self,
         next: impl FnOnce(&Identity) -> Option<Step>,
@@ -244,7 +250,7 @@ impl Folder {
                 }
                 Step::Begun => stepped.stage = Stage::Member,
             }
-            save(&self.path, &stepped)
+            save(self.world.disk.as_ref(), &self.path, &stepped)
                 .map_err(|source| FolderError::Io { folder: self.path.clone(), source })?;
             *identity = stepped;
             self.changes.send_replace(identity.stage);
@@ -269,17 +275,11 @@ pub enum Step {
 }
 
 /// Writes the file beside its old self and then over it.
-fn save(folder: &Path, identity: &Identity) -> io::Result<()> {
+fn save(disk: &dyn Disk, folder: &Path, identity: &Identity) -> io::Result<()> {
     let beside = folder.join("identity.json.new");
-    let mut file = File::create(&beside)?;
-    file.write_all(&serde_json::to_vec_pretty(identity)?)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, folder.join(FILE))?;
-    sync(folder)
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    jam_world::write_and_sync(disk, &beside, &serde_json::to_vec_pretty(identity)?)?;
+    disk.rename(&beside, &folder.join(FILE))?;
+    disk.sync_folder(folder)
 }
 
 #[cfg(test)]
@@ -290,23 +290,26 @@ mod tests {
     fn a_folder_stays_who_it_is() -> Result<(), Box<dyn std::error::Error>> {
         let temporary = tempfile::tempdir()?;
         let path = temporary.path().join("n1");
-        let first = Folder::open(&path, 1)?;
+        let first = Folder::open(&World::real(), &path, 1)?;
         let fresh = first.identity();
         assert_eq!((fresh.stage, fresh.cluster, fresh.node), (Stage::Empty, None, None));
-        assert!(matches!(Folder::open(&path, 1), Err(FolderError::InUse(_))));
+        assert!(matches!(Folder::open(&World::real(), &path, 1), Err(FolderError::InUse(_))));
 
         let cluster = Id::random();
         first.step(|_| Some(Step::Into { stage: Stage::Joining, cluster, node: 7 }))?;
         first.step(|identity| (identity.stage == Stage::Joining).then_some(Step::Begun))?;
         let stepped = first.identity();
         drop(first);
-        assert_eq!(Folder::open(&path, 1)?.identity(), stepped);
+        assert_eq!(Folder::open(&World::real(), &path, 1)?.identity(), stepped);
         assert_eq!(
             (stepped.stage, stepped.cluster, stepped.node),
             (Stage::Member, Some(cluster), Some(7))
         );
         assert_eq!(stepped.incarnation, fresh.incarnation);
-        assert!(matches!(Folder::open(&path, 2), Err(FolderError::OtherPlace { theirs: 1, .. })));
+        assert!(matches!(
+            Folder::open(&World::real(), &path, 2),
+            Err(FolderError::OtherPlace { theirs: 1, .. })
+        ));
         Ok(())
     }
 
@@ -314,11 +317,11 @@ mod tests {
     fn a_log_without_an_identity_is_refused_and_names_the_command()
     -> Result<(), Box<dyn std::error::Error>> {
         let temporary = tempfile::tempdir()?;
-        drop(Folder::open(temporary.path(), 3)?);
+        drop(Folder::open(&World::real(), temporary.path(), 3)?);
         std::fs::create_dir(temporary.path().join(RAFT))?;
         std::fs::write(temporary.path().join(FILE), "{")?;
         for _ in 0..2 {
-            let refusal = Folder::open(temporary.path(), 3)
+            let refusal = Folder::open(&World::real(), temporary.path(), 3)
                 .err()
                 .map(|error| error.to_string())
                 .unwrap_or_default();

@@ -1,4 +1,5 @@
 //! A Jam node.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod api;
 pub mod batches;
@@ -21,3 +22,4 @@ pub mod songs;
 pub mod time;
 pub mod unheard;
 pub mod watch;
+pub mod witness;

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jam_world::World;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, ConnectError, Request, Status};
@@ -16,26 +17,49 @@ pub const FORWARDED_KEY: &str = "jam-forwarded";
 
 /// A peer on the same continent answers a handshake well within it.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// A frozen or cut-off peer is noticed within the sum of these, so that only what is sent in this
-/// time has an unknown outcome; what comes later is refused.
-const PING_EVERY: Duration = Duration::from_millis(250);
-const PING_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How soon a peer that froze or was cut off is given up, and connected to anew: within the sum of these. TCP
+/// alone would go on sending into the void for minutes, with ever longer pauses.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Between two pings, ms.
+    pub ping_every_ms: u64,
+    /// For the answer to one, ms.
+    pub answer_ms: u64,
+}
+
+/// Only what is sent in this time has an unknown outcome; what comes later is refused.
+const PATIENCE: Patience = Patience { ping_every_ms: 250, answer_ms: 500 };
+
+/// A channel to a node. It connects when it is first used, and again whenever it has to. The error says that
+/// the address is none.
+pub fn channel(world: &World, address: &str, patience: Patience) -> Result<Channel, String> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| format!("'{address}' is no address: {error}"))?;
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(Duration::from_millis(patience.ping_every_ms))
+        .keep_alive_timeout(Duration::from_millis(patience.answer_ms))
+        .keep_alive_while_idle(true);
+    Ok(world.channel(endpoint))
+}
 
 /// Channels to the other nodes. A channel connects again by itself.
 #[derive(Debug)]
 pub struct Links {
+    world: World,
     token: Option<MetadataValue<Ascii>>,
     channels: Mutex<BTreeMap<String, Channel>>,
 }
 
 impl Links {
     /// With the token that peers want, if they want one.
-    pub fn new(token: Option<&str>) -> Self {
+    pub fn new(world: &World, token: Option<&str>) -> Self {
         let token = token.map(|token| {
             let text = format!("Bearer {token}");
             text.parse().expect("a token is visible ASCII: config checked it")
         });
-        Self { token, channels: Mutex::default() }
+        Self { world: world.clone(), token, channels: Mutex::default() }
     }
 
     /// The shared channel to `address`.
@@ -44,22 +68,14 @@ impl Links {
         if let Some(channel) = channels.get(address) {
             return Ok(channel.clone());
         }
-        let channel = Self::own(address)?;
+        let channel = self.own(address)?;
         channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }
 
     /// A channel of one's own to `address`, which nothing else queues on.
-    pub fn own(address: &str) -> Result<Channel, Refusal> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| Refusal::Internal(format!("'{address}' is no address: {error}")))?;
-        Ok(endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .connect_lazy())
+    pub fn own(&self, address: &str) -> Result<Channel, Refusal> {
+        channel(&self.world, address, PATIENCE).map_err(Refusal::Internal)
     }
 
     /// A request to a peer, with the token and marked as passed on.
@@ -152,7 +168,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address").to_string();
         drop(listener);
-        let links = Links::new(Some("secret"));
+        let links = Links::new(&World::real(), Some("secret"));
         let channel = links.to(&address).expect("a channel");
         let mut rooms = jam_proto::wire::v1::rooms_client::RoomsClient::new(channel);
         let request = links.request(jam_proto::wire::v1::ListRoomsRequest {});

@@ -3,11 +3,14 @@
 mod allocator;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use jam_cluster::config::{Args, ConfigError, LogFormat};
-use jam_cluster::node;
+use jam_cluster::witness::Nobody;
+use jam_cluster::{node, server};
+use jam_world::World;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
@@ -37,7 +40,9 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(FAILURE, &format!("can't start: {error}")),
     };
-    let ended = runtime.block_on(node::run(config, node::terminated()));
+    server::raise_descriptor_limit();
+    let ended =
+        runtime.block_on(node::run(config, World::real(), Arc::new(Nobody), node::terminated()));
     // What still runs (a song being decoded, a peer that does not answer) must not hold the exit up.
     runtime.shutdown_background();
     match ended {

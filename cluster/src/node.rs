@@ -21,7 +21,7 @@ use jam_proto::wire::peer::v1::forward_server::ForwardServer;
 use jam_proto::wire::v1::cluster_server::ClusterServer;
 use jam_proto::wire::v1::rooms_server::RoomsServer;
 use jam_proto::wire::v1::time_server::TimeServer;
-use tokio::net::TcpListener;
+use jam_world::World;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -43,7 +43,6 @@ use crate::http::{Pages, router};
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
-use crate::raft::handle::Timing;
 use crate::refusal::Refusal;
 use crate::server;
 use crate::shard::{Group, Stamper};
@@ -54,16 +53,23 @@ use crate::time::keep::Keeper;
 use crate::time::leadership::open_leaderships;
 use crate::unheard::pause_unheard;
 use crate::watch::WatchHub;
+use crate::witness::Witness;
 
 /// What is under way when the node stops gets this long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Runs a node until `stop`, or until it can't go on: then the error says why.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-    server::raise_descriptor_limit();
-    let local = Local::open(group_config(&config))?;
-    let keeper = Keeper::open(&config.data).context("can't read the saved clock")?;
-    let listener = TcpListener::bind(config.listen)
+/// Runs a node on a machine until `stop`, or until it can't go on: then the error says why.
+pub async fn run(
+    config: Config,
+    world: World,
+    witness: Arc<dyn Witness>,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let local = Local::open(&world, group_config(&config))?;
+    let keeper = Keeper::open(&world, &config.data).context("can't read the saved clock")?;
+    let listener = world
+        .net
+        .listen(config.listen)
         .await
         .with_context(|| format!("can't listen on {}", config.listen))?;
     tracing::info!(place = config.place, listen = %config.listen, "starting");
@@ -77,7 +83,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
         let _ = closing.wait_for(|stopping| *stopping).await;
     }));
 
-    let parts = Parts::new(&config, keeper, stops);
+    let parts = Parts::new(&config, world, witness, keeper, stops);
     tokio::pin!(stop);
     let group = tokio::select! {
         started = parts.start(&local) => started?,
@@ -129,6 +135,8 @@ pub async fn terminated() {
 
 /// What a node is made of, but for its group.
 struct Parts {
+    world: World,
+    witness: Arc<dyn Witness>,
     data: PathBuf,
     keeper: Keeper,
     clock: Arc<NodeClock>,
@@ -142,17 +150,25 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(config: &Config, keeper: Keeper, stopping: watch::Receiver<bool>) -> Self {
+    fn new(
+        config: &Config,
+        world: World,
+        witness: Arc<dyn Witness>,
+        keeper: Keeper,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         let hub = Arc::<WatchHub>::default();
         Self {
             data: config.data.clone(),
             clock: keeper.clock(),
             keeper,
-            applied: Arc::new(Applied::new(hub.clone())),
+            applied: Arc::new(Applied::new(hub.clone(), witness.clone())),
+            witness,
             hub,
             presence: Arc::default(),
             metrics: Arc::default(),
-            links: Arc::new(Links::new(config.token.as_deref())),
+            links: Arc::new(Links::new(&world, config.token.as_deref())),
+            world,
             stopping,
             unheard: Duration::from_millis(config.unheard_ms),
         }
@@ -194,12 +210,13 @@ impl Parts {
         let (links, metrics) = (self.links.clone(), self.metrics.clone());
         let forwarder = Forwarder::new(group.clone(), links, metrics, cluster_id.clone());
         let cluster = SongCluster { group: group.clone(), forwarder: forwarder.clone() };
-        let blobs = Blobs::open(&self.data, Arc::new(cluster))
+        let blobs = Blobs::open(&self.world, &self.data, Arc::new(cluster))
             .with_context(|| format!("can't open the songs in {}", self.data.display()))?;
         self.applied.connect(group, &blobs);
         tasks.spawn(blobs.clone().run());
         // Set once: `run` calls this once.
         let _ = main.set(self.routes(group, &forwarder, blobs, cluster_id));
+        self.witness.started(group, &self.clock);
         Ok(())
     }
 
@@ -316,13 +333,7 @@ fn group_config(config: &Config) -> GroupConfig {
         address: config.advertise.clone(),
         peers: config.peers.clone(),
         token: config.token.clone(),
-        timing: Timing {
-            heartbeat_ms: config.heartbeat_ms,
-            election_ms_min: config.election_ms.min,
-            election_ms_max: config.election_ms.max,
-            snapshot_every: config.snapshot_every,
-            ..Timing::default()
-        },
+        timing: config.timing,
     }
 }
 

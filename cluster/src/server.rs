@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use axum::Router;
 use futures_util::{Stream, stream};
+use jam_world::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 
 /// Connections at one time. A listener has three: for events, time and songs.
 const CONNECTIONS_MAX: usize = 8192;
@@ -34,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`, then lets what is under way end.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Box<dyn Listener>,
     router: Router,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), tonic::transport::Error> {
@@ -60,21 +60,19 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
+fn connections(listener: Box<dyn Listener>) -> impl Stream<Item = io::Result<Connection>> {
     let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     stream::unfold((listener, free), |(listener, free)| async {
-        let connection = accept(&listener, &free).await;
+        let connection = accept(listener.as_ref(), &free).await;
         Some((Ok(connection), (listener, free)))
     })
 }
 
-async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Connection {
+async fn accept(listener: &dyn Listener, free: &Arc<Semaphore>) -> Connection {
     let slot = Arc::clone(free).acquire_owned().await.expect("nobody closes the semaphore");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                // Only a hint: without it, small messages wait for each other.
-                let _ = stream.set_nodelay(true);
+            Ok(stream) => {
                 let silent = Some(Box::pin(sleep(FIRST_BYTE_TIMEOUT)));
                 return Connection { stream, silent, _slot: slot };
             }
@@ -88,18 +86,16 @@ async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Connection {
 
 /// A client's connection, in its slot.
 struct Connection {
-    stream: TcpStream,
+    stream: jam_world::Stream,
     /// Until the first byte came.
     silent: Option<Pin<Box<Sleep>>>,
     _slot: OwnedSemaphorePermit,
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = ();
 
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
-    }
+    fn connect_info(&self) {}
 }
 
 impl AsyncRead for Connection {

@@ -46,13 +46,30 @@ pub trait Stamper: Send + Sync {
     fn lead(&self, room: Option<&RoomCode>) -> Flicks;
 }
 
+/// What an entry of the log holds.
+#[derive(Clone, Debug)]
+pub enum Payload<'a> {
+    /// Nothing: a leader's first one.
+    Blank,
+    /// The members from here on, as text.
+    Members(String),
+    /// An encoded `LogBatch`.
+    Batch(&'a [u8]),
+    /// All that the log held so far: a snapshot took its place.
+    Snapshot,
+}
+
 /// Hears what is applied, in log order, while the state is locked: what it publishes and what a
 /// reader then finds in the state belong together.
 pub trait AppliedSink: Send + Sync {
+    /// This node takes part in the log as the node of this id. Before anything is applied.
+    fn belongs(&self, _node: u64) {}
     /// One log entry was applied.
     fn applied(&self, index: u64, events: &[(RoomCode, Vec<Event>)], state: &Shard);
     /// It was the registration of this track.
     fn registered(&self, _track: &Track) {}
+    /// This entry of the log was applied, or a snapshot up to it, and this is the state since.
+    fn witnessed(&self, _term: u64, _index: u64, _entry: Payload<'_>, _state: &Shard) {}
     /// The state was replaced by a snapshot.
     fn replaced(&self, index: u64, state: &Shard);
 }

@@ -16,8 +16,9 @@ use tonic::metadata::MetadataMap;
 use crate::blobs::{Blobs, Cluster, Neighbour};
 use crate::forward::Forwarder;
 use crate::refusal::Refusal;
-use crate::shard::{AppliedSink, Group, Member};
+use crate::shard::{AppliedSink, Group, Member, Payload};
 use crate::watch::WatchHub;
+use crate::witness::Witness;
 
 /// For committing a song whose bytes have arrived: its upload took longer.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,12 +78,13 @@ impl Cluster for SongCluster {
 pub struct Applied {
     hub: Arc<WatchHub>,
     songs: OnceLock<(Group, Arc<Blobs>)>,
+    witness: Arc<dyn Witness>,
 }
 
 impl Applied {
     /// Before there is a group: what it applies while it starts is made good by [`Self::connect`].
-    pub fn new(hub: Arc<WatchHub>) -> Self {
-        Self { hub, songs: OnceLock::new() }
+    pub fn new(hub: Arc<WatchHub>, witness: Arc<dyn Witness>) -> Self {
+        Self { hub, songs: OnceLock::new(), witness }
     }
 
     /// Tells the songs what is committed, from here on and until here.
@@ -113,6 +115,14 @@ impl AppliedSink for Applied {
         if let Some((_, blobs)) = self.songs.get() {
             blobs.want(track);
         }
+    }
+
+    fn belongs(&self, node: u64) {
+        self.witness.belongs(node);
+    }
+
+    fn witnessed(&self, term: u64, index: u64, entry: Payload<'_>, state: &Shard) {
+        self.witness.applied(term, index, entry, state);
     }
 
     fn replaced(&self, index: u64, state: &Shard) {

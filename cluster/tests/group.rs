@@ -2,6 +2,7 @@
 //! restarts, snapshots to a node that lags, and the replacement of a node.
 //!
 //! Each node has a runtime of its own, and is killed by dropping it: nothing is said or flushed.
+#![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::log::v1::{ClockEpoch, RegisterTrack, ReplaceNode};
 use jam_proto::wire::v1::Track;
+use jam_world::World;
 use tokio::runtime::{Builder, Runtime};
 
 /// Enough for a machine that does ten other things.
@@ -203,6 +205,7 @@ fn start(place: u64, peers: BTreeMap<u64, String>, data: &Path) -> Result<Node, 
         election_ms_max: 400,
         snapshot_every: 100,
         keep_entries: 20,
+        ..Timing::default()
     };
     let config = GroupConfig {
         place,
@@ -217,7 +220,7 @@ fn start(place: u64, peers: BTreeMap<u64, String>, data: &Path) -> Result<Node, 
         let began = Instant::now();
         // Its predecessor, killed a moment ago, may still be letting go of the folder and the port.
         let local = loop {
-            match Local::open(config.clone()) {
+            match Local::open(&World::real(), config.clone()) {
                 Ok(local) => break local,
                 Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
             }
@@ -417,7 +420,7 @@ fn a_founder_that_crashed_goes_on_forming() {
     let id = Id::random();
     // What a crash leaves after one of the two peers was adopted.
     for (place, stage) in [(1, Stage::Forming), (2, Stage::Joining)] {
-        let folder = Folder::open(&cluster.data(place), place).expect("a folder");
+        let folder = Folder::open(&World::real(), &cluster.data(place), place).expect("a folder");
         folder.step(|_| Some(Step::Into { stage, cluster: id, node: place })).expect("a step");
     }
     cluster.start(1..=3).expect("they form");

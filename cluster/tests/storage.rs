@@ -1,10 +1,12 @@
 //! The log store and the state machine: openraft's own suite, and what a restart finds.
+#![allow(clippy::disallowed_methods)]
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jam_cluster::raft::journal::FILE_BYTES;
 use jam_cluster::raft::log::Log;
 use jam_cluster::raft::machine::Machine;
 use jam_cluster::raft::store::{Store, StoreError};
@@ -15,6 +17,7 @@ use jam_proto::ids::RoomCode;
 use jam_proto::shard::Shard;
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::log::v1::{LogEntry, OpenSession};
+use jam_world::World;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::TypeConfigExt;
@@ -34,7 +37,7 @@ struct Builder;
 impl StoreBuilder<Types, Log, Machine, tempfile::TempDir> for Builder {
     async fn build(&self) -> Result<(tempfile::TempDir, Log, Machine), StorageError<Types>> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let store = Store::open(folder.path(), 1).expect("an empty folder opens");
+        let store = open(folder.path(), 1).await.expect("an empty folder opens");
         Ok((folder, store.log(), Machine::new(store.snapshots(), Arc::new(NoSink))))
     }
 }
@@ -42,6 +45,10 @@ impl StoreBuilder<Types, Log, Machine, tempfile::TempDir> for Builder {
 #[tokio::test(flavor = "multi_thread")]
 async fn openraft_storage_suite() -> Result<(), StorageError<Types>> {
     Suite::test_all(Builder).await
+}
+
+async fn open(folder: &Path, place: u64) -> Result<Store, StoreError> {
+    Store::open(&World::real(), folder, place, FILE_BYTES).await
 }
 
 fn log_id(term: u64, index: u64) -> LogId {
@@ -98,7 +105,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 #[tokio::test]
 async fn a_restart_keeps_vote_log_and_snapshot() -> TestResult {
     let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path(), 1)?;
+    let store = open(folder.path(), 1).await?;
     assert!(store.is_pristine());
     let mut log = store.log();
     let vote = Vote::new_committed(3, 2);
@@ -117,7 +124,7 @@ async fn a_restart_keeps_vote_log_and_snapshot() -> TestResult {
     store.close().await?;
     assert_eq!(blobs(folder.path())?, 0, "a value went where sled never syncs");
 
-    let store = Store::open(folder.path(), 1)?;
+    let store = open(folder.path(), 1).await?;
     let mut log = store.log();
     assert!(!store.is_pristine());
     assert_eq!(log.read_vote().await?, Some(vote));
@@ -142,7 +149,7 @@ async fn a_restart_keeps_vote_log_and_snapshot() -> TestResult {
 async fn a_snapshot_is_loaded_whole_while_others_are_saved() -> TestResult {
     const SAVES: u64 = 20;
     let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path(), 1)?;
+    let store = open(folder.path(), 1).await?;
     let snapshots = store.snapshots();
     let meta = |index| SnapshotMeta { last_log_id: Some(log_id(1, index)), ..Default::default() };
     let body = |index: u64| Bytes::from(vec![index as u8; 200_000 + 10_000 * index as usize]);
@@ -176,7 +183,7 @@ async fn what_is_read_has_no_hole_where_the_disk_ends() -> TestResult {
     let folder = tempfile::tempdir()?;
     let mut written = Vec::new();
     for round in 0..40 {
-        let store = Store::open(folder.path(), 1)?;
+        let store = open(folder.path(), 1).await?;
         let mut log = store.log();
         let new: Vec<_> = (0..3).map(|step| entry(1, round * 3 + step, 100)).collect();
         written.extend(new.clone());
@@ -194,7 +201,7 @@ async fn what_is_read_has_no_hole_where_the_disk_ends() -> TestResult {
 #[tokio::test]
 async fn a_cut_log_goes_on_from_the_cut() -> TestResult {
     let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path(), 1)?;
+    let store = open(folder.path(), 1).await?;
     let mut log = store.log();
     append(&mut log, (0..50).map(|index| entry(1, index, 10_000)).collect()).await?;
     log.truncate_after(Some(log_id(1, 19))).await?;
@@ -206,7 +213,7 @@ async fn a_cut_log_goes_on_from_the_cut() -> TestResult {
     );
     store.close().await?;
 
-    let store = Store::open(folder.path(), 1)?;
+    let store = open(folder.path(), 1).await?;
     assert_eq!(entries(&mut store.log()).await?, kept);
     store.close().await?;
     Ok(())
@@ -217,7 +224,7 @@ async fn a_cut_log_goes_on_from_the_cut() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_cut_is_never_read_again() -> TestResult {
     let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path(), 1)?;
+    let store = open(folder.path(), 1).await?;
     let mut log = store.log();
     let mut expected: Vec<Entry> = Vec::new();
     for term in 1..6 {
@@ -240,19 +247,19 @@ async fn what_was_cut_is_never_read_again() -> TestResult {
 async fn a_store_that_forgot_is_refused_and_the_command_is_named() -> TestResult {
     let folder = tempfile::tempdir()?;
     let kept = tempfile::tempdir()?;
-    let store = Store::open(folder.path(), 3)?;
+    let store = open(folder.path(), 3).await?;
     store.log().save_vote(&Vote::new(1, 1)).await?;
     append(&mut store.log(), (0..10).map(|index| entry(1, index, 10)).collect()).await?;
     store.close().await?;
     copy(&folder.path().join("sled"), &kept.path().join("sled"))?;
 
     // An entry more; then sled comes back as it was before.
-    let store = Store::open(folder.path(), 3)?;
+    let store = open(folder.path(), 3).await?;
     append(&mut store.log(), vec![entry(1, 10, 10)]).await?;
     store.close().await?;
     std::fs::remove_dir_all(folder.path().join("sled"))?;
     copy(&kept.path().join("sled"), &folder.path().join("sled"))?;
-    let refusal = Store::open(folder.path(), 3).err();
+    let refusal = open(folder.path(), 3).await.err();
     assert!(matches!(refusal, Some(StoreError::Behind { place: 3, .. })));
     assert!(
         refusal.map(|error| error.to_string()).unwrap_or_default().contains("cluster replace 3")
@@ -260,18 +267,18 @@ async fn a_store_that_forgot_is_refused_and_the_command_is_named() -> TestResult
 
     // The same for sled gone altogether, and for the vote file.
     std::fs::remove_dir_all(folder.path().join("sled"))?;
-    assert!(matches!(Store::open(folder.path(), 3), Err(StoreError::Behind { .. })));
+    assert!(matches!(open(folder.path(), 3).await, Err(StoreError::Behind { .. })));
     std::fs::remove_dir_all(folder.path().join("sled"))?;
     copy(&kept.path().join("sled"), &folder.path().join("sled"))?;
     std::fs::remove_file(folder.path().join("vote"))?;
-    assert!(matches!(Store::open(folder.path(), 3), Err(StoreError::Untrusted { .. })));
+    assert!(matches!(open(folder.path(), 3).await, Err(StoreError::Untrusted { .. })));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_damaged_slot_of_the_vote_file_is_survived_and_two_are_not() -> TestResult {
     let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path(), 1)?;
+    let store = open(folder.path(), 1).await?;
     append(&mut store.log(), vec![entry(1, 0, 10)]).await?;
     append(&mut store.log(), vec![entry(1, 1, 10)]).await?;
     store.close().await?;
@@ -279,10 +286,10 @@ async fn a_damaged_slot_of_the_vote_file_is_survived_and_two_are_not() -> TestRe
     let mut bytes = std::fs::read(&path)?;
     bytes[14] ^= 1;
     std::fs::write(&path, &bytes)?;
-    let store = Store::open(folder.path(), 1)?;
+    let store = open(folder.path(), 1).await?;
     store.close().await?;
     bytes[4096 + 14] ^= 1;
     std::fs::write(&path, &bytes)?;
-    assert!(matches!(Store::open(folder.path(), 1), Err(StoreError::Untrusted { .. })));
+    assert!(matches!(open(folder.path(), 1).await, Err(StoreError::Untrusted { .. })));
     Ok(())
 }

@@ -17,6 +17,8 @@ pub mod convert;
 pub mod event;
 pub mod ids;
 pub mod limits;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod room;
 pub mod shard;
 pub mod sync;

@@ -108,6 +108,11 @@ impl Shard {
         }
         let next = SharedTime(self.last_stamp.0.saturating_add(1));
         let stamp = within_range(entry.proposed_stamp).max(next);
+        #[cfg(feature = "planted")]
+        let stamp = match crate::planted::Bug::BackwardStamp.is_planted() {
+            true => within_range(entry.proposed_stamp),
+            false => stamp,
+        };
         self.last_stamp = stamp;
         Times { stamp, audible: within_range(entry.proposed_effective).max(stamp) }
     }

@@ -11,6 +11,8 @@ use clap::{ArgAction, Args, Parser};
 use jam_proto::ids::check_user_name;
 pub use verbs::{AddArgs, ClusterVerb, JoinArgs, MoveArgs, Verb};
 
+use jam_world::World;
+
 use crate::connection::{Address, Bearer, Cluster, Dialer};
 use crate::error::Failure;
 
@@ -84,7 +86,7 @@ impl Options {
 
     /// How to open connections.
     pub fn dialer(&self) -> Result<Dialer, Failure> {
-        Ok(Dialer::new(Bearer::new(self.token.as_deref())?))
+        Ok(Dialer::new(World::real(), Bearer::new(self.token.as_deref())?))
     }
 
     /// Finds a node to talk to.

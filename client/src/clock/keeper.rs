@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use jam_proto::sync::{ClockFilter, Holdover, Probe};
 use jam_proto::wire::v1::TimeReply;
+use jam_world::Clock;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::ClockConfig;
 use super::link::{Burst, Link, Orders, Sighting};
-use super::{ClockConfig, raw_ns, slept_ns};
 use crate::audio::ClockView;
 use crate::connection::Address;
 use crate::news::News;
@@ -84,6 +85,7 @@ struct Lead {
 
 struct Keeper {
     config: ClockConfig,
+    machine: Arc<dyn Clock>,
     orders: watch::Sender<Orders>,
     nodes: BTreeMap<u64, NodeClock>,
     lead: Option<Lead>,
@@ -103,7 +105,10 @@ impl Keeper {
     fn new(config: ClockConfig, orders: watch::Sender<Orders>) -> Self {
         // Until someone is known to lead, all are asked.
         orders.send_replace(Orders { leader: None, searching: true });
+        let machine = config.nodes.dialer().world().clock.clone();
         Self {
+            slept_ns: slept_ns(machine.as_ref()),
+            machine,
             config,
             orders,
             nodes: BTreeMap::new(),
@@ -114,7 +119,6 @@ impl Keeper {
             holdover: Holdover::default(),
             published_epoch: 0,
             first_published_ns: None,
-            slept_ns: slept_ns(),
             told_of_stranger: false,
         }
     }
@@ -215,7 +219,7 @@ impl Keeper {
 
     fn publish(&mut self) {
         self.notice_sleep();
-        let raw_now_ns = raw_ns();
+        let raw_now_ns = self.machine.raw_ns();
         let Some(estimate) = self.reference.as_ref().and_then(|filter| filter.estimate(raw_now_ns))
         else {
             return;
@@ -248,7 +252,7 @@ impl Keeper {
 
     /// The raw clock stands still while the machine sleeps, and all that was known is worth nothing afterwards.
     fn notice_sleep(&mut self) {
-        let slept_ns = slept_ns();
+        let slept_ns = slept_ns(self.machine.as_ref());
         if (slept_ns - self.slept_ns).abs() > SLEPT_NS {
             self.nodes.clear();
             self.reference = None;
@@ -258,6 +262,11 @@ impl Keeper {
         }
         self.slept_ns = slept_ns;
     }
+}
+
+/// How long this machine has slept since it started, give or take what NTP did to one of the clocks, ns.
+fn slept_ns(machine: &dyn Clock) -> i64 {
+    machine.boottime_ns() - machine.raw_ns()
 }
 
 impl NodeClock {

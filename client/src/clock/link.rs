@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use jam_proto::sync::Probe;
 use jam_proto::time::SharedTime;
 use jam_proto::wire::v1::{ListenerReport, TimeProbe, TimeReply};
+use jam_world::Clock;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::raw_ns;
 use crate::connection::{Address, Dialer};
 
 /// Probes in a burst, of which the fastest counts.
@@ -100,19 +100,15 @@ impl Link {
         let door = self.dialer.dial(&self.address).await?;
         let (probes, queue) = mpsc::channel::<TimeProbe>(1);
         let sent_ns = Arc::new(AtomicI64::new(0));
-        let stamp = sent_ns.clone();
-        // The stamp is taken when the connection asks for the message, the last moment that is ours.
-        let outgoing = ReceiverStream::new(queue).map(move |probe| {
-            stamp.store(raw_ns(), Ordering::Relaxed);
-            probe
-        });
+        let machine = self.dialer.world().clock.clone();
+        let outgoing = stamped(queue, sent_ns.clone(), machine.clone());
         let opened = timeout(REPLY_TIME_MAX, async { door.time().sync(outgoing).await }).await;
         let replies = match opened {
             Ok(Ok(replies)) => replies.into_inner(),
             Ok(Err(status)) => return Err(status.message().to_owned()),
             Err(_) => return Err("no answer".into()),
         };
-        let mut exchange = Exchange { probes, replies, sent_ns, seq: 0 };
+        let mut exchange = Exchange { machine, probes, replies, sent_ns, seq: 0 };
         let mut led_for = 0;
         loop {
             let pace = self.pace();
@@ -173,7 +169,20 @@ impl Link {
     }
 }
 
+/// The stamp is taken when the connection asks for the message, the last moment that is ours.
+fn stamped(
+    queue: mpsc::Receiver<TimeProbe>,
+    stamp_ns: Arc<AtomicI64>,
+    machine: Arc<dyn Clock>,
+) -> impl Stream<Item = TimeProbe> + Send + 'static {
+    ReceiverStream::new(queue).map(move |probe| {
+        stamp_ns.store(machine.raw_ns(), Ordering::Relaxed);
+        probe
+    })
+}
+
 struct Exchange {
+    machine: Arc<dyn Clock>,
     probes: mpsc::Sender<TimeProbe>,
     replies: Streaming<TimeReply>,
     sent_ns: Arc<AtomicI64>,
@@ -212,7 +221,7 @@ impl Exchange {
         let probe = TimeProbe { seq: self.seq, immediate, report };
         self.probes.send(probe).await.map_err(|_| "the connection was closed")?;
         let answered = timeout(REPLY_TIME_MAX, self.replies.message()).await;
-        let back_ns = raw_ns();
+        let back_ns = self.machine.raw_ns();
         let reply = match answered {
             Ok(Ok(Some(reply))) => reply,
             Ok(Ok(None)) => return Err("the node ended the exchange".into()),

@@ -15,7 +15,6 @@ use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwapOption;
 use jam_proto::wire::v1::ListenerReport;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{oneshot, watch};
 
 use crate::audio::ClockView;
@@ -45,6 +44,11 @@ pub struct Clock {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+/// Keeps time for ever, wherever this is polled.
+pub async fn keep(config: ClockConfig) {
+    keeper::run(config).await;
+}
+
 impl Clock {
     /// Starts the thread.
     pub fn start(config: ClockConfig) -> Result<Self, Failure> {
@@ -57,7 +61,7 @@ impl Clock {
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = keeper::run(config) => {}
+                        () = keep(config) => {}
                         _ = stopped => {}
                     }
                 });
@@ -75,19 +79,4 @@ impl Drop for Clock {
             let _ = thread.join();
         }
     }
-}
-
-/// CLOCK_MONOTONIC_RAW, ns: no program and no NTP touches its rate.
-pub fn raw_ns() -> i64 {
-    nanos(ClockId::MonotonicRaw)
-}
-
-/// How long this machine has slept since it started, give or take what NTP did to one of the clocks, ns.
-fn slept_ns() -> i64 {
-    nanos(ClockId::Boottime) - raw_ns()
-}
-
-fn nanos(clock: ClockId) -> i64 {
-    let time = clock_gettime(clock);
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
 }

@@ -39,7 +39,13 @@ pub(super) async fn add(options: &Options, args: &AddArgs, output: Output) -> Re
     // Whoever mistyped the room shall hear it before an album is uploaded.
     View::of(&mut cluster, &args.room).await?;
     let intent = format!("{} add next={} {:?}", args.room, args.next, args.files);
-    let session = Session::claim(&options.state_dir()?, cluster.id(), &options.user()?, &intent)?;
+    let session = Session::claim(
+        cluster.dialer().world(),
+        &options.state_dir()?,
+        cluster.id(),
+        &options.user()?,
+        &intent,
+    )?;
     Adding { options, args, output, cluster, session, failed: Vec::new() }.run(&plan).await
 }
 

@@ -180,6 +180,7 @@ fn claim(
     intent: &str,
 ) -> Result<Session, Failure> {
     Session::claim(
+        cluster.dialer().world(),
         &options.state_dir()?,
         cluster.id(),
         &options.user()?,

@@ -18,6 +18,7 @@ pub(super) async fn create(options: &Options, name: &str, output: Output) -> Res
     check_room_name(name)?;
     let mut cluster = options.find().await?;
     let mut session = Session::claim(
+        cluster.dialer().world(),
         &options.state_dir()?,
         cluster.id(),
         &options.user()?,

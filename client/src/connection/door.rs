@@ -3,10 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_proto::wire::v1::rooms_client::RoomsClient;
 use jam_proto::wire::v1::songs_client::SongsClient;
 use jam_proto::wire::v1::time_client::TimeClient;
+use jam_world::World;
 use tokio::time::timeout;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -97,36 +100,49 @@ impl Door {
 }
 
 /// Opens connections, all with the same token.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Dialer {
+    world: World,
     bearer: Bearer,
 }
 
 impl Dialer {
-    /// With the token that every request carries.
-    pub fn new(bearer: Bearer) -> Self {
-        Self { bearer }
+    /// From a machine, with the token that every request carries.
+    pub fn new(world: World, bearer: Bearer) -> Self {
+        Self { world, bearer }
+    }
+
+    /// The machine.
+    pub fn world(&self) -> &World {
+        &self.world
     }
 
     /// Opens a connection of its own to one node.
-    pub async fn dial(&self, address: &Address) -> Result<Door, String> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| format!("{address}: {error}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            // Finds out that a node is gone without a word (power, cable) in a few seconds.
-            .http2_keep_alive_interval(Duration::from_secs(2))
-            .keep_alive_timeout(Duration::from_secs(4))
-            .keep_alive_while_idle(true)
-            // Songs come over the same kind of connection: 64 KiB windows would cap a long line.
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(2 << 20);
-        match timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
-            Ok(Ok(channel)) => Ok(Door(InterceptedService::new(channel, self.bearer.clone()))),
-            Ok(Err(error)) => Err(format!("{address}: {}", deepest(&error))),
-            Err(_) => Err(format!("{address}: no answer")),
+    pub fn dial(&self, address: &Address) -> BoxFuture<'static, Result<Door, String>> {
+        let (dialer, address) = (self.clone(), address.clone());
+        async move {
+            let endpoint = endpoint(&address)?;
+            match timeout(CONNECT_TIMEOUT, dialer.world.connect(endpoint)).await {
+                Ok(Ok(channel)) => Ok(Door(InterceptedService::new(channel, dialer.bearer))),
+                Ok(Err(error)) => Err(format!("{address}: {}", deepest(&error))),
+                Err(_) => Err(format!("{address}: no answer")),
+            }
         }
+        .boxed()
     }
+}
+
+fn endpoint(address: &Address) -> Result<Endpoint, String> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| format!("{address}: {error}"))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        // Finds out that a node is gone without a word (power, cable) in a few seconds.
+        .http2_keep_alive_interval(Duration::from_secs(2))
+        .keep_alive_timeout(Duration::from_secs(4))
+        .keep_alive_while_idle(true)
+        // Songs come over the same kind of connection: 64 KiB windows would cap a long line.
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(2 << 20))
 }
 
 /// The last cause: "Connection refused" rather than "transport error".

@@ -31,7 +31,7 @@ use crate::audio::{
     SongSource,
 };
 use crate::cli::{JoinArgs, Options};
-use crate::clock::{Clock, ClockConfig, raw_ns};
+use crate::clock::{Clock, ClockConfig};
 use crate::error::Failure;
 use crate::follow::Follower;
 use crate::news::{News, Reporter};
@@ -125,6 +125,7 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
     let here = presence::watch(nodes, args.room.clone(), &mut tasks);
     let screen = Screen::open(output, args.headless);
     let mut listening = Listening {
+        machine: cluster.dialer().world().clock.clone(),
         notices: Notices::new(output.is_json()),
         summary: Summary::default(),
         volume: args.volume,
@@ -155,6 +156,7 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
 }
 
 struct Listening {
+    machine: Arc<dyn jam_world::Clock>,
     args: JoinArgs,
     user: String,
     room: Arc<ArcSwapOption<Room>>,
@@ -228,7 +230,7 @@ impl Listening {
         self.sounding.store(playing, Ordering::Relaxed);
         let view = self.view.load_full();
         let room = self.room.load_full();
-        let now = view.as_ref().map(|view| view.map.at(raw_ns()));
+        let now = view.as_ref().map(|view| view.map.at(self.machine.raw_ns()));
         if let Some(room) = &room {
             // Without a clock the room's own last instant is the best guess at what will be needed first.
             self.want(room, now.unwrap_or_else(|| room.last_effective()));

@@ -1,10 +1,10 @@
 //! What a slot's file holds, and how it is read and replaced.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
+use jam_world::{Clock, Disk, Open};
 use serde::{Deserialize, Serialize};
 
 /// How long an unfinished command line can be taken up again. Afterwards the same words are a new wish: who
@@ -55,8 +55,8 @@ impl Saved {
     }
 
     /// What is there, or a new session if nothing is.
-    pub fn read(path: &Path, user: &str) -> io::Result<Self> {
-        match fs::read(path) {
+    pub fn read(disk: &dyn Disk, path: &Path, user: &str) -> io::Result<Self> {
+        match disk.read(path) {
             // A slot that can't be read is as good as a new one: its session is simply not used again.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_else(|_| Self::fresh(user))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::fresh(user)),
@@ -65,16 +65,17 @@ impl Saved {
     }
 
     /// Replaces the slot's file in one piece.
-    pub fn write(&self, path: &Path, durable: bool) -> io::Result<()> {
+    pub fn write(&self, disk: &dyn Disk, path: &Path, durable: bool) -> io::Result<()> {
         let temporary = path.with_extension("tmp");
-        let mut file = private_file(&temporary)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
+        // Whoever can read a session's id can speak in its user's name.
+        let file = disk.open(&temporary, Open::Secret)?;
+        file.write_at(&serde_json::to_vec(self)?, 0)?;
         if durable {
             file.sync_all()?;
         }
-        fs::rename(&temporary, path)?;
+        disk.rename(&temporary, path)?;
         if durable && let Some(folder) = path.parent() {
-            File::open(folder)?.sync_all()?;
+            disk.sync_folder(folder)?;
         }
         Ok(())
     }
@@ -87,15 +88,9 @@ impl Unfinished {
     }
 }
 
-/// Whoever can read a session's id can speak in its user's name.
-fn private_file(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
-}
-
 /// Seconds since 1970.
-pub(super) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+pub(super) fn unix_now(clock: &dyn Clock) -> u64 {
+    clock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Lower-case hexadecimal.

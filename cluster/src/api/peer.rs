@@ -90,15 +90,11 @@ impl Peer for PeerService {
                 self.founder
             )));
         }
-        let folder = self.folder.clone();
-        let stepped = tokio::task::spawn_blocking(move || {
-            folder.step(|own| {
-                let free = own.stage == Stage::Empty && own.place == place;
-                free.then_some(Step::Into { stage: Stage::Joining, cluster, node: place })
-            })
+        let stepped = self.folder.take_step(move |own| {
+            let free = own.stage == Stage::Empty && own.place == place;
+            free.then_some(Step::Into { stage: Stage::Joining, cluster, node: place })
         });
         let own = stepped.await.map_err(|error| Status::internal(error.to_string()))?;
-        let own = own.map_err(|error| Status::internal(error.to_string()))?;
         if own.place != place {
             return Err(Status::failed_precondition(format!(
                 "this is node {}, not node {place}; check --id and --peers",

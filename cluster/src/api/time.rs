@@ -19,7 +19,6 @@ use crate::presence::{Presence, StreamId};
 use crate::refusal::Refusal;
 use crate::shard::Group;
 use crate::time::clock::NodeClock;
-use crate::time::raw;
 
 /// More probes than this in a second are no clock client's. A first sound needs 32.
 const PROBES_PER_SECOND_MAX: u32 = 256;
@@ -99,7 +98,7 @@ impl Exchange {
                 return Err(Refusal::Unavailable(stopping).into());
             }
         };
-        let received_ns = raw::raw_ns();
+        let received_ns = self.service.clock.raw_ns();
         let Some(probe) = probe else { return Ok(None) };
         self.limit_rate()?;
         if probe.immediate
@@ -134,7 +133,7 @@ impl Exchange {
             leader_address: member.map(|member| member.address.clone()).unwrap_or_default(),
         };
         // Both by the map of one instant, and the last thing that is done.
-        let sent_ns = raw::raw_ns();
+        let sent_ns = clock.raw_ns();
         (reply.received, reply.sent) = clock.span(received_ns, sent_ns);
         self.last_sent_ns = Some(sent_ns);
         reply

@@ -133,6 +133,10 @@ impl Source {
             return Err(Refusal::Behind(*cursor));
         }
         *cursor = room.revision().0;
+        #[cfg(feature = "planted")]
+        if jam_proto::planted::Bug::DroppedEvent.is_planted() {
+            *cursor += 1;
+        }
         Ok(Kind::Snapshot(room.to_wire()))
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
 use super::peers::signed;
-use super::{Blobs, Neighbour, SongError, Via, blocking};
+use super::{Blobs, Neighbour, SongError, Via};
 
 /// Songs that are fetched at once.
 const AT_ONCE: usize = 3;
@@ -115,7 +115,7 @@ impl Blobs {
         if held != bytes {
             return Err(SongError::Incomplete { held, bytes });
         }
-        blocking(move || {
+        self.blocking(move || {
             pen.verify()?;
             Ok(pen.finish()?)
         })
@@ -140,10 +140,10 @@ impl Blobs {
 
     async fn keep_tidy(&self) {
         loop {
-            if let Err(error) = self.store.expire(SystemTime::now()) {
+            if let Err(error) = self.store.expire(self.world.clock.wall()) {
                 tracing::error!(%error, "could not look for uploads that have expired");
             }
-            if let Err(error) = self.drop_uncommitted(SystemTime::now()).await {
+            if let Err(error) = self.drop_uncommitted(self.world.clock.wall()).await {
                 tracing::debug!(%error, "songs that were never committed stay for now");
             }
             sleep(TIDY_EVERY).await;

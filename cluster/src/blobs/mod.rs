@@ -15,18 +15,19 @@ mod upload;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jam_proto::ids::TrackId;
 use jam_proto::wire::v1::Track;
+use jam_world::World;
 use tokio::sync::{Notify, Semaphore};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 pub use error::SongError;
-pub(crate) use serve::ChunkStream;
 pub use serve::peer_service;
+pub(crate) use serve::{ByteStream, ChunkStream};
 pub use store::{Store, UNFINISHED_KEPT, Via};
 pub use upload::Received;
 
@@ -66,6 +67,7 @@ pub trait Cluster: Send + Sync + 'static {
 
 /// The songs of a node.
 pub struct Blobs {
+    world: World,
     store: Arc<Store>,
     cluster: Arc<dyn Cluster>,
     peers: Peers,
@@ -87,11 +89,12 @@ const RECEIVED_AT_ONCE: usize = 32;
 
 impl Blobs {
     /// Opens the songs in a node's data folder. [`Blobs::run`] then keeps them complete.
-    pub fn open(data: &Path, cluster: Arc<dyn Cluster>) -> io::Result<Arc<Self>> {
+    pub fn open(world: &World, data: &Path, cluster: Arc<dyn Cluster>) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
-            store: Arc::new(Store::open(data)?),
+            world: world.clone(),
+            store: Arc::new(Store::open(world, data)?),
             cluster,
-            peers: Peers::default(),
+            peers: Peers::new(world),
             wanted: Mutex::default(),
             wake: Notify::new(),
             applied: Notify::new(),
@@ -122,22 +125,21 @@ impl Blobs {
         tracks.into_iter().all(|id| self.store.held(id).is_some())
     }
 
-    /// Where a song's bytes are, if this node has them.
-    pub fn path(&self, id: &TrackId) -> Option<PathBuf> {
-        self.store.path(id)
+    /// Its bytes from an offset on, in chunks that are read as they are taken. `None` if they are not here.
+    pub fn bytes(&self, id: &TrackId, from: u64, count: u64) -> Option<ByteStream> {
+        let path = self.store.path(id)?;
+        Some(serve::bytes(self.world.clone(), path, from, count))
+    }
+
+    /// Runs what blocks where it may.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, SongError> + Send + 'static,
+    ) -> Result<T, SongError> {
+        self.world.blocking(work).await.map_err(SongError::Disk)?
     }
 
     fn wanted(&self) -> MutexGuard<'_, BTreeMap<TrackId, u64>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Runs what blocks on a thread that may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SongError> + Send + 'static,
-) -> Result<T, SongError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(SongError::Disk(io::Error::other(error))),
     }
 }

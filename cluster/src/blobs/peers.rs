@@ -2,43 +2,38 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use jam_proto::wire::peer::v1::blobs_client::BlobsClient;
-use tonic::transport::{Channel, Endpoint};
+use jam_world::World;
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::{Cluster, Neighbour};
+use crate::links::{self, Patience};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// A frozen or cut-off node is noticed within the sum of these.
-const PING_EVERY: Duration = Duration::from_secs(1);
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
+const PATIENCE: Patience = Patience { ping_every_ms: 1000, answer_ms: 2000 };
 
 /// One long-lived channel to each address.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Peers {
+    world: World,
     channels: Mutex<BTreeMap<String, Channel>>,
 }
 
 impl Peers {
+    /// Nobody yet.
+    pub(super) fn new(world: &World) -> Self {
+        Self { world: world.clone(), channels: Mutex::default() }
+    }
+
     /// A client for a node's songs.
     pub(super) fn to(&self, node: &Neighbour) -> Result<BlobsClient<Channel>, Status> {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(&node.address) {
             return Ok(BlobsClient::new(channel.clone()));
         }
-        let endpoint =
-            Endpoint::from_shared(format!("http://{}", node.address)).map_err(|error| {
-                Status::internal(format!("'{}' is no address: {error}", node.address))
-            })?;
-        let channel = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .connect_lazy();
+        let channel =
+            links::channel(&self.world, &node.address, PATIENCE).map_err(Status::internal)?;
         channels.insert(node.address.clone(), channel.clone());
         Ok(BlobsClient::new(channel))
     }

@@ -1,20 +1,19 @@
 //! What a node does for the others: gives bytes, and copies some when asked.
 
-use std::io::SeekFrom;
+use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, TryStreamExt, stream};
 use jam_proto::ids::TrackId;
 use jam_proto::limits::{CHUNK_BYTES_MAX, SONG_BYTES_MAX};
 use jam_proto::wire::peer::v1::blobs_server::{self, BlobsServer};
 use jam_proto::wire::peer::v1::{HoldProgress, HoldRequest};
 use jam_proto::wire::v1::{FetchChunk, FetchRequest};
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use jam_world::{Open, World};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,6 +23,9 @@ use super::{Blobs, Neighbour, SongError};
 
 /// Between two words on how far a copy is: well within the caller's patience.
 const TOLD_EVERY: Duration = Duration::from_millis(500);
+
+/// Bytes of a file, chunk by chunk.
+pub(crate) type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 /// A song's bytes on their way out.
 pub(crate) type ChunkStream = Pin<Box<dyn Stream<Item = Result<FetchChunk, Status>> + Send>>;
@@ -74,7 +76,7 @@ impl blobs_server::Blobs for ForPeers {
         else {
             return Err(SongError::Gone(id).into());
         };
-        Ok(Response::new(chunks(path, length, request.offset, request.length)?))
+        Ok(Response::new(chunks(&self.blobs.world, path, length, request.offset, request.length)?))
     }
 }
 
@@ -110,6 +112,7 @@ async fn hold(
 
 /// Bytes of a file of `total` bytes, in chunks that are read as they are taken. `length` 0: to the end.
 pub(crate) fn chunks(
+    world: &World,
     path: PathBuf,
     total: u64,
     offset: u64,
@@ -124,23 +127,34 @@ pub(crate) fn chunks(
         0 => total - offset,
         length => length.min(total - offset),
     };
-    let start = (None::<File>, path, offset, left);
-    Ok(Box::pin(stream::try_unfold(start, |(file, path, offset, left)| async move {
-        if left == 0 {
-            return Ok(None);
-        }
-        let mut file = match file {
-            Some(file) => file,
-            None => {
-                let mut file = File::open(&path).await.map_err(SongError::Disk)?;
-                file.seek(SeekFrom::Start(offset)).await.map_err(SongError::Disk)?;
-                file
+    let chunks = bytes(world.clone(), path, offset, left);
+    let chunks = chunks.map_ok(|data| FetchChunk { data });
+    Ok(Box::pin(chunks.map_err(|error| SongError::Disk(error).into())))
+}
+
+/// `left` bytes of a file from `offset` on.
+pub(crate) fn bytes(world: World, path: PathBuf, offset: u64, left: u64) -> ByteStream {
+    let start = (world, None, offset, left);
+    Box::pin(stream::try_unfold(start, move |(world, file, offset, left)| {
+        let path = path.clone();
+        async move {
+            if left == 0 {
+                return Ok(None);
             }
-        };
-        let size = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX);
-        let mut chunk = vec![0; size];
-        file.read_exact(&mut chunk).await.map_err(SongError::Disk)?;
-        let left = left - size as u64;
-        Ok(Some((FetchChunk { data: Bytes::from(chunk) }, (Some(file), path, offset, left))))
-    })))
+            let size = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX);
+            let disk = world.disk.clone();
+            let read = move || {
+                let file = match file {
+                    Some(file) => file,
+                    None => disk.open(&path, Open::Read)?,
+                };
+                let mut chunk = vec![0; size];
+                file.read_exact_at(&mut chunk, offset)?;
+                Ok((chunk, file))
+            };
+            let (chunk, file) = world.try_blocking(read).await?;
+            let left = left - size as u64;
+            Ok(Some((Bytes::from(chunk), (world, Some(file), offset + size as u64, left))))
+        }
+    }))
 }

@@ -6,14 +6,14 @@
 //! with, and they go a day after the last write.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use jam_proto::ids::TrackId;
+use jam_world::{Cursor, Disk, Meta, Open, World};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -48,6 +48,7 @@ impl Via {
 /// The folder of songs.
 #[derive(Debug)]
 pub struct Store {
+    world: World,
     songs: PathBuf,
     uploads: PathBuf,
     /// Whole songs, with their lengths.
@@ -66,13 +67,15 @@ pub struct Pen {
 
 impl Store {
     /// Opens the folder within a node's data folder, and makes it if it is not there.
-    pub fn open(data: &Path) -> io::Result<Self> {
+    pub fn open(world: &World, data: &Path) -> io::Result<Self> {
+        let disk = world.disk.as_ref();
         let (songs, uploads) = (data.join("songs"), data.join("uploads"));
-        fs::create_dir_all(&songs)?;
-        fs::create_dir_all(&uploads)?;
-        sync_folder(data)?;
-        let held = scan(&songs)?;
+        disk.make_folder(&songs)?;
+        disk.make_folder(&uploads)?;
+        disk.sync_folder(data)?;
+        let held = scan(disk, &songs)?;
         Ok(Self {
+            world: world.clone(),
             songs,
             uploads,
             held: Mutex::new(held),
@@ -98,7 +101,7 @@ impl Store {
 
     /// Bytes of an unfinished file.
     pub fn unfinished(&self, id: &TrackId, via: Via) -> u64 {
-        fs::metadata(self.unfinished_path(id, via)).map_or(0, |meta| meta.len())
+        self.disk().look(&self.unfinished_path(id, via)).map_or(0, |meta| meta.len)
     }
 
     /// Waits for the right to write a song's unfinished file.
@@ -120,16 +123,14 @@ impl Store {
     pub fn renew(&self, id: &TrackId) -> io::Result<Option<u64>> {
         let held = lock(&self.held);
         if held.contains_key(id) {
-            File::options().append(true).open(self.place(id))?.set_modified(SystemTime::now())?;
+            self.disk().touch(&self.place(id), self.world.clock.wall())?;
         }
         Ok(held.get(id).copied())
     }
 
     /// Whether a whole song came, or was counted on, more than a day ago.
     pub fn is_old(&self, id: &TrackId, now: SystemTime) -> bool {
-        let written = fs::metadata(self.place(id)).and_then(|meta| meta.modified());
-        let age = written.ok().and_then(|written| now.duration_since(written).ok());
-        age.is_some_and(|age| age > UNFINISHED_KEPT)
+        self.disk().look(&self.place(id)).is_ok_and(|meta| has_expired(&meta, now))
     }
 
     /// Removes a whole song if it is old, and says whether it was. The caller has made sure that it is not
@@ -139,7 +140,7 @@ impl Store {
         if !self.is_old(id, now) {
             return Ok(false);
         }
-        fs::remove_file(self.place(id))?;
+        self.disk().remove(&self.place(id))?;
         held.remove(id);
         Ok(true)
     }
@@ -147,15 +148,12 @@ impl Store {
     /// Removes unfinished files that nobody has written to for a day.
     pub fn expire(&self, now: SystemTime) -> io::Result<usize> {
         let mut gone = 0;
-        for entry in fs::read_dir(&self.uploads)? {
-            let entry = entry?;
-            let written = entry.metadata().and_then(|meta| meta.modified());
-            let age = written.ok().and_then(|written| now.duration_since(written).ok());
+        for (name, meta) in self.disk().list(&self.uploads)? {
+            let path = self.uploads.join(name);
             let writing = lock(&self.writing);
-            let open =
-                writing.iter().any(|(id, via)| self.unfinished_path(id, *via) == entry.path());
-            if !open && age.is_some_and(|age| age > UNFINISHED_KEPT) {
-                fs::remove_file(entry.path())?;
+            let open = writing.iter().any(|(id, via)| self.unfinished_path(id, *via) == path);
+            if !open && has_expired(&meta, now) {
+                self.disk().remove(&path)?;
                 gone += 1;
             }
         }
@@ -164,11 +162,14 @@ impl Store {
 
     /// Whether the disk has room for so many more bytes, and for the log beside them.
     pub fn check_room(&self, needed: u64) -> Result<(), SongError> {
-        let disk = rustix::fs::statvfs(&self.uploads).map_err(io::Error::from)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < needed.saturating_add(RESERVE_BYTES) {
+        if self.disk().free_bytes(&self.uploads)? < needed.saturating_add(RESERVE_BYTES) {
             return Err(SongError::DiskFull { needed });
         }
         Ok(())
+    }
+
+    fn disk(&self) -> &dyn Disk {
+        self.world.disk.as_ref()
     }
 
     fn place(&self, id: &TrackId) -> PathBuf {
@@ -196,12 +197,15 @@ impl Pen {
     /// write that is still on its way, also if the one who writes is cancelled.
     pub fn write_on(self, expected: u64) -> Writer {
         let (chunks, mut queue) = mpsc::channel::<Bytes>(CHUNKS_QUEUED);
-        let written = tokio::task::spawn_blocking(move || {
-            let mut file = File::options().append(true).create(true).open(self.path())?;
-            while let Some(chunk) = queue.blocking_recv() {
-                let full =
-                    |error| SongError::of_write(error, expected.saturating_sub(self.length()));
-                file.write_all(&chunk).map_err(full)?;
+        let written = tokio::spawn(async move {
+            let file = self.store.disk().open(&self.path(), Open::Make)?;
+            let mut at = file.len()?;
+            while let Some(chunk) = queue.recv().await {
+                let (length, into) = (chunk.len() as u64, file.clone());
+                let writing = move || into.write_at(&chunk, at);
+                let full = |error| SongError::of_write(error, expected.saturating_sub(at));
+                self.store.world.try_blocking(writing).await.map_err(full)?;
+                at += length;
             }
             Ok(self)
         });
@@ -210,7 +214,7 @@ impl Pen {
 
     /// Drops what is in it.
     pub fn discard(&self) -> io::Result<()> {
-        match fs::remove_file(self.path()) {
+        match self.store.disk().remove(&self.path()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -218,15 +222,9 @@ impl Pen {
 
     /// Hashes it, and discards it if it is not what its name says. Blocks.
     pub fn verify(&self) -> Result<(), SongError> {
-        let mut file = File::open(self.path())?;
+        let file = self.store.disk().open(&self.path(), Open::Read)?;
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                count => hasher.update(&buffer[..count]),
-            };
-        }
+        hasher.update_reader(Cursor::new(file))?;
         if hasher.finalize().as_bytes() != &self.id.0 {
             self.discard()?;
             return Err(SongError::HashMismatch);
@@ -236,17 +234,18 @@ impl Pen {
 
     /// Makes it a whole song that survives a power cut. It was verified. Blocks.
     pub fn finish(self) -> io::Result<()> {
-        let file = File::open(self.path())?;
-        let length = file.metadata()?.len();
+        let disk = self.store.disk();
+        let file = disk.open(&self.path(), Open::Change)?;
+        let length = file.len()?;
         file.sync_all()?;
         let place = self.store.place(&self.id);
         let folder = place.parent().unwrap_or(&self.store.songs);
-        if !folder.exists() {
-            fs::create_dir_all(folder)?;
-            sync_folder(&self.store.songs)?;
+        if disk.look(folder).is_err() {
+            disk.make_folder(folder)?;
+            disk.sync_folder(&self.store.songs)?;
         }
-        fs::rename(self.path(), &place)?;
-        sync_folder(folder)?;
+        disk.rename(&self.path(), &place)?;
+        disk.sync_folder(folder)?;
         lock(&self.store.held).insert(self.id, length);
         Ok(())
     }
@@ -279,17 +278,16 @@ impl Drop for Pen {
     }
 }
 
-fn scan(songs: &Path) -> io::Result<BTreeMap<TrackId, u64>> {
+fn has_expired(meta: &Meta, now: SystemTime) -> bool {
+    now.duration_since(meta.modified).is_ok_and(|age| age > UNFINISHED_KEPT)
+}
+
+fn scan(disk: &dyn Disk, songs: &Path) -> io::Result<BTreeMap<TrackId, u64>> {
     let mut held = BTreeMap::new();
-    for folder in fs::read_dir(songs)? {
-        let folder = folder?;
-        if !folder.file_type()?.is_dir() {
-            continue;
-        }
-        for entry in fs::read_dir(folder.path())? {
-            let entry = entry?;
-            if let Some(id) = entry.file_name().to_str().and_then(parse_name) {
-                held.insert(id, entry.metadata()?.len());
+    for (folder, _) in disk.list(songs)?.iter().filter(|(_, meta)| meta.is_folder) {
+        for (name, meta) in disk.list(&songs.join(folder))? {
+            if let Some(id) = parse_name(&name) {
+                held.insert(id, meta.len);
             }
         }
     }
@@ -301,10 +299,6 @@ fn parse_name(name: &str) -> Option<TrackId> {
     Some(TrackId(*hash.as_bytes()))
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 /// Nothing that holds these locks can leave them half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -312,6 +306,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn id_of(bytes: &[u8]) -> TrackId {
@@ -321,7 +317,7 @@ mod tests {
     #[tokio::test]
     async fn a_whole_song_is_found_again_and_a_wrong_one_is_not_kept() {
         let data = tempfile::tempdir().expect("a folder");
-        let store = Arc::new(Store::open(data.path()).expect("opens"));
+        let store = Arc::new(Store::open(&World::real(), data.path()).expect("opens"));
         let id = id_of(b"song");
 
         let pen = store.pen(id, Via::Upload).await;
@@ -335,7 +331,7 @@ mod tests {
         pen.finish().expect("finishes");
         assert_eq!(store.held(&id), Some(4));
 
-        let again = Store::open(data.path()).expect("opens");
+        let again = Store::open(&World::real(), data.path()).expect("opens");
         assert_eq!(again.held(&id), Some(4));
         assert_eq!(fs::read(again.path(&id).expect("held")).expect("reads"), b"song");
     }
@@ -343,7 +339,7 @@ mod tests {
     #[tokio::test]
     async fn unfinished_files_expire_unless_somebody_writes() {
         let data = tempfile::tempdir().expect("a folder");
-        let store = Arc::new(Store::open(data.path()).expect("opens"));
+        let store = Arc::new(Store::open(&World::real(), data.path()).expect("opens"));
         let (left, open) = (id_of(b"left"), id_of(b"open"));
         fs::write(store.pen(left, Via::Upload).await.path(), b"le").expect("writes");
         let pen = store.pen(open, Via::Pull).await;
@@ -358,7 +354,7 @@ mod tests {
     #[tokio::test]
     async fn one_writer_at_a_time() {
         let data = tempfile::tempdir().expect("a folder");
-        let store = Arc::new(Store::open(data.path()).expect("opens"));
+        let store = Arc::new(Store::open(&World::real(), data.path()).expect("opens"));
         let id = id_of(b"song");
         let first = store.pen(id, Via::Upload).await;
         let waiting = tokio::spawn({

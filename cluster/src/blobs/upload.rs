@@ -8,12 +8,13 @@ use futures_util::{Stream, StreamExt};
 use jam_proto::ids::TrackId;
 use jam_proto::limits::{CHUNK_BYTES_MAX, SONG_BYTES_MAX, TAG_BYTES_MAX};
 use jam_proto::wire::v1::{FetchRequest, Track};
+use jam_world::Open;
 use tokio::time::timeout;
 use tonic::Status;
 
 use super::serve::{ChunkStream, chunks};
 use super::store::Pen;
-use super::{Blobs, SongError, Via, blocking};
+use super::{Blobs, SongError, Via};
 use crate::media;
 
 /// A client that sends nothing for this long is dropped; what it sent stays.
@@ -98,20 +99,23 @@ impl Blobs {
         let pen = self.write(start, pen, data).await?;
         let start = start.clone();
         let permit = self.inspecting.acquire().await.map_err(|_| SongError::Busy)?;
-        let done = blocking(move || {
-            pen.verify()?;
-            let track = match media::ingest(&pen.path(), start.id, start.bytes, &start.file_name) {
-                Ok(track) => track,
-                Err(refusal) => {
-                    // Sent again it would be refused again.
-                    pen.discard()?;
-                    return Err(refusal.into());
-                }
-            };
-            pen.finish()?;
-            Ok(track)
-        })
-        .await;
+        let world = self.world.clone();
+        let done = self
+            .blocking(move || {
+                pen.verify()?;
+                let file = world.disk.open(&pen.path(), Open::Read)?;
+                let track = match media::ingest(file, start.id, start.bytes, &start.file_name) {
+                    Ok(track) => track,
+                    Err(refusal) => {
+                        // Sent again it would be refused again.
+                        pen.discard()?;
+                        return Err(refusal.into());
+                    }
+                };
+                pen.finish()?;
+                Ok(track)
+            })
+            .await;
         drop(permit);
         done
     }
@@ -178,7 +182,8 @@ impl Blobs {
         }
         let _permit = self.inspecting.acquire().await.map_err(|_| SongError::Busy)?;
         let start = start.clone();
-        blocking(move || Ok(media::ingest(&path, start.id, bytes, &start.file_name)?)).await
+        let file = self.world.disk.open(&path, Open::Read)?;
+        self.blocking(move || Ok(media::ingest(file, start.id, bytes, &start.file_name)?)).await
     }
 
     /// The bytes of a committed song, from here or, if they are not here yet, straight from a node that has
@@ -187,7 +192,7 @@ impl Blobs {
         let id = TrackId::from_wire(&request.id)?;
         let track = self.committed(&id).await?;
         if let Some(path) = self.store.path(&id) {
-            return chunks(path, track.bytes, request.offset, request.length);
+            return chunks(&self.world, path, track.bytes, request.offset, request.length);
         }
         self.want(&track);
         let own = self.cluster.own_id();

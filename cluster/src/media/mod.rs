@@ -2,17 +2,23 @@
 //!
 //! Segments, loudness, covers and renditions will be made here too, from the same bytes.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use jam_media::{Limits, Refusal, SongInfo, inspect, title_from_file_name};
 use jam_proto::ids::TrackId;
 use jam_proto::limits::{SONG_SECS_MAX, TAG_BYTES_MAX};
 use jam_proto::wire::v1::Track;
+use jam_world::{Cursor, File};
 
 /// Inspects a whole file. Decodes all of it: blocks for seconds per hour of music.
-pub fn ingest(path: &Path, id: TrackId, bytes: u64, file_name: &str) -> Result<Track, Refusal> {
-    let source = jam_media::file(path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
-    let info = inspect(source, Limits { secs_max: SONG_SECS_MAX })?;
+pub fn ingest(
+    file: Arc<dyn File>,
+    id: TrackId,
+    bytes: u64,
+    file_name: &str,
+) -> Result<Track, Refusal> {
+    let info =
+        inspect(jam_media::source(Cursor::new(file), bytes), Limits { secs_max: SONG_SECS_MAX })?;
     Ok(track(info, id, bytes, file_name))
 }
 

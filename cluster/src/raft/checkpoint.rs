@@ -1,18 +1,16 @@
-//! The thread that brings sled up to date, behind the journal's back.
+//! The worker that brings sled up to date, behind the journal's back.
 //!
 //! What it does takes long (milliseconds, on a slow disk seconds) and nobody on a command's way waits
 //! for it: it tells sled what the journal has, a good deal at a time, makes that durable once a
 //! generation of the journal is full, keeps snapshots, and removes what they cover.
-//!
-//! sled's flush ends in `sync_file_range`, which survives no power cut, so each is followed by an
-//! `fdatasync` of sled's file through a handle of our own. Only this thread flushes: sled's own
-//! asynchronous flush deadlocks under a handful of callers.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+
+use jam_world::{Database, World};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot::Sender;
 
 use super::journal::Step;
 use super::layout;
@@ -79,19 +77,19 @@ pub enum Job {
         /// Told when it is its turn.
         done: Sender<()>,
     },
-    /// Lets go of the files and ends the thread.
+    /// Lets go of the files and ends the worker.
     Close {
         /// Told when it is done.
         done: Sender<()>,
     },
 }
 
-/// The thread's own state.
+/// The worker's own state.
 pub struct Checkpointer {
+    /// The machine.
+    pub world: World,
     /// The database.
-    pub db: sled::Db,
-    /// sled's file, opened by us.
-    pub db_file: File,
+    pub db: Arc<dyn Database>,
     /// The small file beside it.
     pub vote_file: VoteFile,
     /// The first error, for ever.
@@ -102,8 +100,9 @@ pub struct Checkpointer {
 
 impl Checkpointer {
     /// Runs until it is closed, or nobody can send jobs any more.
-    pub fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(job) = jobs.recv() {
+    pub async fn run(mut self, mut jobs: UnboundedReceiver<Job>) {
+        while let Some(job) = jobs.recv().await {
+            pace(&self.world).await;
             match job {
                 // The latch holds the reason of a failure.
                 Job::Log(changes) => drop(self.attempt(|this| this.log(changes))),
@@ -135,13 +134,8 @@ impl Checkpointer {
         result
     }
 
-    fn sync(&self) -> io::Result<()> {
-        self.db.flush()?;
-        self.db_file.sync_data()
-    }
-
     fn checkpoint(&mut self, promise: Promise) -> io::Result<()> {
-        self.sync()?;
+        self.db.sync()?;
         self.vote_file.save(promise)
     }
 
@@ -162,10 +156,10 @@ impl Checkpointer {
                 Change::Vote(_) => {}
             }
             if let Some(step) = change.step() {
-                batch.step(&step, &self.db)?;
+                batch.step(&step, self.db.as_ref())?;
             }
         }
-        batch.apply(&self.db)?;
+        batch.apply(self.db.as_ref())?;
         if let Some(written) = written {
             self.written.store(written, Ordering::Release);
         }
@@ -188,21 +182,24 @@ impl Checkpointer {
                 None => batch.remove(key),
             }
         }
-        batch.apply(&self.db)?;
-        self.sync()
+        batch.apply(self.db.as_ref())?;
+        self.db.sync()
     }
 
     fn purge(&self, upto: LogId) -> io::Result<()> {
-        let mut keys = self.db.range(layout::entry_keys(0..=upto.index)).keys();
         loop {
-            let mut batch = Pending::default();
-            for key in keys.by_ref().take(KEYS_PER_BATCH) {
-                batch.remove(key?.to_vec());
-            }
-            if batch.is_empty() {
+            let keys = self.db.keys(layout::entry_keys(0..=upto.index), KEYS_PER_BATCH)?;
+            if keys.is_empty() {
                 return Ok(());
             }
-            batch.apply(&self.db)?;
+            self.db.apply(keys.into_iter().map(|key| (key, None)).collect())?;
         }
+    }
+}
+
+/// A simulated disk takes its time here.
+pub async fn pace(world: &World) {
+    if let Some(pause) = world.disk.pace() {
+        tokio::time::sleep(pause).await;
     }
 }

@@ -12,6 +12,7 @@ use openraft::{Config, SnapshotPolicy};
 use tokio::time::MissedTickBehavior;
 use tonic::Status;
 
+use super::journal::FILE_BYTES;
 use super::link::Links;
 use super::machine::{Machine, SharedState};
 use super::network::{Network, SnapshotHead, decode, encode};
@@ -38,6 +39,8 @@ pub struct Timing {
     pub snapshot_every: u64,
     /// Log entries kept behind a snapshot, so that a node that was away for a moment needs none.
     pub keep_entries: u64,
+    /// How long the two files of a new journal are.
+    pub journal_bytes: usize,
 }
 
 impl Default for Timing {
@@ -48,6 +51,7 @@ impl Default for Timing {
             election_ms_max: 95,
             snapshot_every: 20_000,
             keep_entries: 2_000,
+            journal_bytes: FILE_BYTES,
         }
     }
 }

@@ -30,6 +30,11 @@ pub const SNAPSHOT: &[u8] = b"msnapshot";
 const LOG: u8 = b'l';
 const CHUNK: u8 = b's';
 
+/// Every key.
+pub fn all_keys() -> RangeInclusive<Vec<u8>> {
+    Vec::new()..=vec![u8::MAX]
+}
+
 /// Key of a part of a log entry.
 pub fn entry_key(index: u64, part: u16) -> Vec<u8> {
     let mut key = vec![LOG];

@@ -6,23 +6,20 @@ use std::time::Duration;
 
 use jam_proto::wire::peer::v1::PeerHeader;
 use jam_proto::wire::peer::v1::peer_client::PeerClient;
+use jam_world::World;
 use prost::Message;
 use tonic::metadata::{Ascii, Binary, MetadataMap, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::types::PeerNode;
 use crate::identity::{Id, Identity};
+use crate::links::{self, Patience};
 
 /// Who calls whom.
 pub const HEADER_KEY: &str = "jam-peer-bin";
 
-/// A peer on the same continent answers a handshake well within it.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// A peer that froze or was cut off is noticed within the sum of these, and the channel connects
-/// anew: TCP alone would go on sending into the void for minutes, with ever longer pauses.
-const PING_EVERY: Duration = Duration::from_millis(500);
-const PING_TIMEOUT: Duration = Duration::from_millis(750);
+const PATIENCE: Patience = Patience { ping_every_ms: 500, answer_ms: 750 };
 /// More than the largest message of log entries: one entry beyond the budget of a read.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
@@ -40,19 +37,20 @@ pub enum Lane {
 /// Channels by address. A channel connects when it is first used, and again whenever it must.
 #[derive(Clone, Debug)]
 pub struct Links {
+    world: World,
     token: Option<MetadataValue<Ascii>>,
     channels: Arc<Mutex<BTreeMap<(String, Lane), Channel>>>,
 }
 
 impl Links {
     /// With the token that peers want, if they want one. `None` if no header can hold the token.
-    pub fn new(token: Option<&str>) -> Option<Self> {
+    pub fn new(world: &World, token: Option<&str>) -> Option<Self> {
         let token = token.map(|token| format!("Bearer {token}").parse().ok());
         let token = match token {
             None => None,
             Some(parsed) => Some(parsed?),
         };
-        Some(Self { token, channels: Arc::default() })
+        Some(Self { world: world.clone(), token, channels: Arc::default() })
     }
 
     /// A client for the node at `address`.
@@ -61,16 +59,8 @@ impl Links {
         let channel = match channels.get(&(address.to_owned(), lane)) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = Endpoint::from_shared(format!("http://{address}"))
-                    .map_err(|error| {
-                        Status::invalid_argument(format!("'{address}' is no address: {error}"))
-                    })?
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .tcp_nodelay(true)
-                    .http2_keep_alive_interval(PING_EVERY)
-                    .keep_alive_timeout(PING_TIMEOUT)
-                    .keep_alive_while_idle(true)
-                    .connect_lazy();
+                let channel = links::channel(&self.world, address, PATIENCE)
+                    .map_err(Status::invalid_argument)?;
                 channels.insert((address.to_owned(), lane), channel.clone());
                 channel
             }
@@ -182,7 +172,7 @@ mod tests {
     fn only_the_node_that_is_meant_takes_a_call() -> Result<(), Box<dyn std::error::Error>> {
         let folder = |place| -> Result<(tempfile::TempDir, Identity), Box<dyn std::error::Error>> {
             let path = tempfile::tempdir()?;
-            let opened = crate::identity::Folder::open(path.path(), place)?;
+            let opened = crate::identity::Folder::open(&World::real(), path.path(), place)?;
             let identity = opened.identity();
             Ok((path, Identity { cluster: Some(Id([9; 16])), node: Some(place), ..identity }))
         };
@@ -193,7 +183,7 @@ mod tests {
             place: identity.place,
             incarnation: identity.incarnation.0,
         };
-        let links = Links::new(Some("secret")).ok_or("a token")?;
+        let links = Links::new(&World::real(), Some("secret")).ok_or("a token")?;
         let call = |from: &Identity, to: &PeerNode| {
             Link::new(links.clone(), from, 2, to).request((), None).into_parts().0
         };

@@ -272,9 +272,8 @@ impl Log {
             }
         };
         let shared = self.shared.clone();
-        let read =
-            tokio::task::spawn_blocking(move || shared.read_entries(first, disk_last, budget));
-        let (mut entries, cut) = read.await.map_err(io::Error::other)??;
+        let read = move || shared.read_entries(first, disk_last, budget);
+        let (mut entries, cut) = self.shared.world.try_blocking(read).await?;
         // What was purged or truncated while it was read may be missing at the ends; nothing else
         // may: a hole here would be a committed entry that is never applied.
         let Some((start, end)) = self.memory().bounds() else { return Ok(Vec::new()) };

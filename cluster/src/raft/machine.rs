@@ -12,9 +12,9 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use prost::Message;
 
-use super::snapshots::{Snapshots, blocking};
+use super::snapshots::Snapshots;
 use super::types::{Answer, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
-use crate::shard::AppliedSink;
+use crate::shard::{AppliedSink, Payload};
 
 /// What the log has made so far.
 #[derive(Clone, Default)]
@@ -110,6 +110,13 @@ impl RaftStateMachine<Types> for Machine {
             if let EntryPayload::Normal(_) = &entry.payload {
                 self.sink.applied(entry.log_id.index, &events, &state.shard);
             }
+            let seen = match &entry.payload {
+                EntryPayload::Blank => Payload::Blank,
+                EntryPayload::Membership(membership) => Payload::Members(membership.to_string()),
+                EntryPayload::Normal(proposal) => Payload::Batch(proposal.bytes()),
+            };
+            let (term, index) = place(entry.log_id());
+            self.sink.witnessed(term, index, seen, &state.shard);
         }
         Ok(())
     }
@@ -124,31 +131,40 @@ impl RaftStateMachine<Types> for Machine {
         snapshot: Bytes,
     ) -> Result<(), io::Error> {
         let bytes = snapshot.clone();
-        let shard = blocking(move || {
-            let wire = ShardSnapshot::decode(bytes).map_err(io::Error::other)?;
-            Shard::from_wire(&wire).map_err(io::Error::other)
-        })
-        .await?;
+        let shard = self
+            .snapshots
+            .blocking(move || {
+                let wire = ShardSnapshot::decode(bytes).map_err(io::Error::other)?;
+                Shard::from_wire(&wire).map_err(io::Error::other)
+            })
+            .await?;
         self.snapshots.save(meta.clone(), snapshot).await?;
         let installed =
             State { shard, applied: meta.last_log_id, membership: meta.last_membership.clone() };
         let before = {
             let mut state = self.state.write();
             let before = std::mem::replace(&mut *state, installed);
-            self.sink.replaced(meta.last_log_id.map_or(0, |last| last.index), &state.shard);
+            let (term, index) = meta.last_log_id.map_or((0, 0), place);
+            self.sink.replaced(index, &state.shard);
+            self.sink.witnessed(term, index, Payload::Snapshot, &state.shard);
             before
         };
-        blocking(move || {
-            drop(before);
-            Ok(())
-        })
-        .await
+        self.snapshots
+            .blocking(move || {
+                drop(before);
+                Ok(())
+            })
+            .await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         let loaded = self.snapshots.load().await?;
         Ok(loaded.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
     }
+}
+
+fn place(id: LogId) -> (u64, u64) {
+    (id.committed_leader_id().term, id.index)
 }
 
 /// A state that stands still while it is written down, once.
@@ -166,7 +182,8 @@ impl RaftSnapshotBuilder<Types> for Builder {
             state.ok_or_else(|| io::Error::other("this state was written down already"))?;
         let meta = SnapshotMeta { last_log_id: applied, last_membership: membership };
         // The shard is let go there too: what changed meanwhile is no longer shared, and takes its time.
-        let snapshot = blocking(move || Ok(Bytes::from(shard.to_wire().encode_to_vec()))).await?;
+        let encode = move || Ok(Bytes::from(shard.to_wire().encode_to_vec()));
+        let snapshot = self.snapshots.blocking(encode).await?;
         self.snapshots.save(meta.clone(), snapshot.clone()).await?;
         Ok(Snapshot { meta, snapshot })
     }

@@ -73,12 +73,11 @@ pub async fn follow_standing(
         let now = metrics.borrow_watched().clone();
         // A vote counts: from then on this folder has promised something.
         let begun = now.current_term > 0 || now.last_log_index.is_some();
-        if begun && folder.identity().stage != Stage::Member {
-            let folder = folder.clone();
-            let stepping = tokio::task::spawn_blocking(move || folder.step(|_| Some(Step::Begun)));
-            if let Ok(Err(error)) = stepping.await {
-                tracing::error!(%error, "can't write down that this node is a member");
-            }
+        if begun
+            && folder.identity().stage != Stage::Member
+            && let Err(error) = folder.take_step(|_| Some(Step::Begun)).await
+        {
+            tracing::error!(%error, "can't write down that this node is a member");
         }
         let next = standing(&now, lease);
         let hopes = now.state.is_leader() && !next.leads_with_lease;

@@ -11,6 +11,7 @@ pub mod machine;
 pub mod members;
 pub mod network;
 pub mod pending;
+pub mod recover;
 pub mod snapshots;
 pub mod store;
 pub mod types;

@@ -13,7 +13,8 @@ use tokio::sync;
 
 use super::layout::{self, VALUE_BYTES_MAX};
 use super::pending::encode;
-use super::store::{Shared, meta};
+use super::recover::meta;
+use super::store::Shared;
 use super::types::SnapshotMeta;
 
 /// Chunks in one write: small enough that log entries never wait long for it.
@@ -62,11 +63,13 @@ impl Snapshots {
         }
         let this = self.clone();
         let covers = meta.clone();
-        let (bytes, current) = blocking(move || {
-            let bytes = postcard::to_stdvec(&Stored { meta, body }).map_err(io::Error::other)?;
-            Ok((Bytes::from(bytes), this.pointer()?))
-        })
-        .await?;
+        let (bytes, current) = self
+            .blocking(move || {
+                let bytes =
+                    postcard::to_stdvec(&Stored { meta, body }).map_err(io::Error::other)?;
+                Ok((Bytes::from(bytes), this.pointer()?))
+            })
+            .await?;
         let generation = current.map_or(1, |pointer| pointer.generation + 1);
         // What a save that was cut off left under this generation.
         self.sweep(current.map(|pointer| pointer.generation)).await?;
@@ -89,7 +92,7 @@ impl Snapshots {
     /// The current snapshot.
     pub async fn load(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
         let this = self.clone();
-        let loaded = blocking(move || this.load_blocking()).await?;
+        let loaded = self.blocking(move || this.load_blocking()).await?;
         if let Some((meta, _)) = &loaded {
             // A save that ended meanwhile knows better.
             self.lock_current().get_or_insert_with(|| meta.clone());
@@ -115,7 +118,7 @@ impl Snapshots {
         let mut bytes = Vec::with_capacity(pointer.chunks as usize * VALUE_BYTES_MAX);
         self.shared.with_db(|db| {
             for chunk in 0..pointer.chunks {
-                let value = db.get(layout::chunk_key(pointer.generation, chunk))?;
+                let value = db.get(&layout::chunk_key(pointer.generation, chunk))?;
                 bytes.extend_from_slice(&value.ok_or_else(|| layout::damaged("the snapshot"))?);
             }
             Ok(())
@@ -139,19 +142,19 @@ impl Snapshots {
     /// Removes the chunks of all generations but one.
     async fn sweep(&self, keep: Option<u64>) -> io::Result<()> {
         let shared = self.shared.clone();
-        let stale = blocking(move || {
-            shared.with_db(|db| {
-                let mut stale = Vec::new();
-                for key in db.range(layout::all_chunk_keys()).keys() {
-                    let key = key?;
-                    if Some(layout::chunk_generation(&key)?) != keep {
-                        stale.push(key.to_vec());
+        let stale = self
+            .blocking(move || {
+                shared.with_db(|db| {
+                    let mut stale = Vec::new();
+                    for key in db.keys(layout::all_chunk_keys(), usize::MAX)? {
+                        if Some(layout::chunk_generation(&key)?) != keep {
+                            stale.push(key);
+                        }
                     }
-                }
-                Ok(stale)
+                    Ok(stale)
+                })
             })
-        })
-        .await?;
+            .await?;
         for group in stale.chunks(CHUNKS_PER_WRITE) {
             self.put(group.iter().map(|key| (key.clone(), None)).collect()).await?;
         }
@@ -161,11 +164,12 @@ impl Snapshots {
     async fn put(&self, pairs: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> io::Result<()> {
         self.shared.put(pairs).await
     }
-}
 
-/// Does what takes long where it holds up nothing else.
-pub async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    /// Does what takes long where it holds up nothing else.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        self.shared.world.try_blocking(work).await
+    }
 }

@@ -1,28 +1,21 @@
-//! The store of one Raft group: sled, the journal, the vote file, and the threads that write them.
+//! The store of one Raft group: sled, the journal, the vote file, and the workers that write them.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
-use serde::de::DeserializeOwned;
+use jam_world::{Database, World};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use super::checkpoint::{Checkpointer, Job};
-use super::journal::{self, Journal, JournalError};
-use super::layout;
 use super::log::{Log, Memory};
-use super::pending::Pending;
+use super::recover::{Opened, walk};
 use super::snapshots::Snapshots;
-use super::types::{Entry, LogId};
-use super::vote_file::{Promise, VoteFile, VoteFileError};
+use super::types::Entry;
 use super::writer::{Fault, Op, Untold, Writer};
-
-/// sled's page cache. Its default is a gigabyte; what is hot is in our own tail.
-const CACHE_BYTES: u64 = 2 << 20;
 
 /// Why a store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +57,12 @@ pub enum StoreError {
 
 /// What the log, the snapshots and the state machine share.
 pub struct Shared {
+    /// The machine.
+    pub world: World,
     /// Gone once the store is closed.
-    db: ArcSwapOption<sled::Db>,
-    queue: Sender<Op>,
-    jobs: Sender<Job>,
+    db: ArcSwapOption<Arc<dyn Database>>,
+    queue: UnboundedSender<Op>,
+    jobs: UnboundedSender<Job>,
     /// The log as known without the disk.
     pub memory: Mutex<Memory>,
     /// sled knows every entry of the log below this index.
@@ -82,86 +77,47 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `folder`, or makes one. Blocks.
-    pub fn open(folder: &Path, place: u64) -> Result<Self, StoreError> {
+    /// Opens the store in `folder`, or makes one, with journal files of `journal_bytes`. Needs tokio's runtime.
+    pub async fn open(
+        world: &World,
+        folder: &Path,
+        place: u64,
+        journal_bytes: usize,
+    ) -> Result<Self, StoreError> {
+        let (asked, path) = (world.clone(), folder.to_owned());
+        let opened =
+            world.blocking(move || Opened::open(&asked, &path, place, journal_bytes)).await;
         let io = |source| StoreError::Io { folder: folder.to_owned(), source };
-        let untrusted = |why: String| StoreError::Untrusted { place, why };
-        let sled_folder = folder.join("sled");
-        std::fs::create_dir_all(&sled_folder).map_err(io)?;
-        let opened = sled::Config::new().path(&sled_folder).cache_capacity(CACHE_BYTES).open();
-        let db = opened.map_err(|error| match error {
-            sled::Error::Io(error) => io(error),
-            other => untrusted(format!("sled says: {other}")),
-        })?;
-        let db_file = File::open(sled_folder.join("db")).map_err(io)?;
-        let unreadable = |error| match error {
-            JournalError::Io(source) => io(source),
-            JournalError::Damaged(why) => untrusted(why),
-        };
-
-        let path = folder.join("vote");
-        if !path.exists() {
-            // The vote file is made last. Without it, sled may hold nothing yet.
-            if db.iter().next().is_some() {
-                return Err(untrusted(format!("{} is missing", path.display())));
-            }
-            db.flush().map_err(|error| io(error.into()))?;
-            sync_new(&sled_folder, folder).map_err(io)?;
-            Journal::create(folder).map_err(io)?;
-            sync_path(folder).map_err(io)?;
-            VoteFile::create(&path).map_err(io)?;
-            sync_path(folder).map_err(io)?;
-        }
-        let mut vote_file = VoteFile::open(&path).map_err(|error| match error {
-            VoteFileError::Io(source) => io(source),
-            damaged => untrusted(format!("{}: {damaged}", path.display())),
-        })?;
-        let promised = vote_file.promise().clone();
-        let found = stands(&db).map_err(|error| untrusted(error.to_string()))?;
-        if found.vote < promised.vote || found.last < promised.last {
-            let (found, promised) = (describe(&found), describe(&promised));
-            return Err(StoreError::Behind { place, found, promised });
-        }
-
-        let left = journal::read(folder, promised.journal).map_err(unreadable)?;
-        replay(&left, &db).map_err(|error| untrusted(error.to_string()))?;
-        db.flush().map_err(|error| io(error.into()))?;
-        db_file.sync_data().map_err(io)?;
-        let memory = recover(&db).map_err(|error| untrusted(error.to_string()))?;
-        let promise = |journal| Promise { vote: memory.vote, last: memory.last, journal };
-        // The other file's generation is done with before it is overwritten; this one's is once it has a successor.
-        vote_file.save(promise(left.generation - 1)).map_err(io)?;
-        let journal = Journal::go_on(folder, left.generation, left.records).map_err(io)?;
-        let promise = promise(left.generation);
-        vote_file.save(promise.clone()).map_err(io)?;
-
-        let fault = Arc::<Fault>::default();
-        let written = Arc::new(AtomicU64::new(promise.last.map_or(0, |last| last.index + 1)));
-        let checkpointer = Checkpointer { db, db_file, vote_file, fault, written };
-        Self::start(journal, checkpointer, memory, promise).map_err(io)
+        Self::start(world, opened.map_err(io)??).map_err(io)
     }
 
-    fn start(
-        journal: Journal,
-        checkpointer: Checkpointer,
-        memory: Memory,
-        promise: Promise,
-    ) -> io::Result<Self> {
-        let (queue, ops) = channel();
-        let (jobs, todo) = channel();
-        let fault = checkpointer.fault.clone();
+    fn start(world: &World, opened: Opened) -> io::Result<Self> {
+        let Opened { db, vote_file, journal, memory, promise } = opened;
+        let (queue, ops) = unbounded_channel();
+        let (jobs, todo) = unbounded_channel();
+        let fault = Arc::<Fault>::default();
+        let written = Arc::new(AtomicU64::new(promise.last.map_or(0, |last| last.index + 1)));
         let shared = Shared {
-            db: ArcSwapOption::from_pointee(checkpointer.db.clone()),
+            world: world.clone(),
+            db: ArcSwapOption::from_pointee(db.clone()),
             queue,
             jobs: jobs.clone(),
             memory: Mutex::new(memory),
-            written: checkpointer.written.clone(),
+            written: written.clone(),
             fault: fault.clone(),
         };
-        let writer =
-            Writer { journal, jobs, fault, promise, checkpoint: None, untold: Untold::default() };
-        spawn("raft-store", move || writer.run(&ops))?;
-        spawn("raft-checkpoint", move || checkpointer.run(&todo))?;
+        let writer = Writer {
+            world: world.clone(),
+            journal,
+            jobs,
+            fault: fault.clone(),
+            promise,
+            checkpoint: None,
+            untold: Untold::default(),
+        };
+        let checkpointer = Checkpointer { world: world.clone(), db, vote_file, fault, written };
+        world.worker("raft-store", Box::pin(writer.run(ops)))?;
+        world.worker("raft-checkpoint", Box::pin(checkpointer.run(todo)))?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -221,8 +177,8 @@ impl Shared {
     }
 
     /// Runs `look` on the database.
-    pub fn with_db<T>(&self, look: impl FnOnce(&sled::Db) -> io::Result<T>) -> io::Result<T> {
-        look(self.db.load_full().ok_or_else(stopped)?.as_ref())
+    pub fn with_db<T>(&self, look: impl FnOnce(&dyn Database) -> io::Result<T>) -> io::Result<T> {
+        look(self.db.load_full().ok_or_else(stopped)?.as_ref().as_ref())
     }
 
     /// Reads entries from sled until `budget` bytes are read; says whether that cut it short. Blocks.
@@ -250,104 +206,4 @@ impl Shared {
 
 fn stopped() -> io::Error {
     io::Error::other("the Raft store is closed")
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
-}
-
-/// How far sled goes, at a glance.
-fn stands(db: &sled::Db) -> io::Result<Promise> {
-    let keys = layout::entry_keys(0..=u64::MAX);
-    let last = db.range(keys).next_back().transpose()?;
-    let index = last.map(|(key, _)| layout::parse_entry_key(&key)).transpose()?;
-    let last = match index {
-        Some((index, _)) => walk(db, index, index).next().transpose()?.map(|(last, _)| last.log_id),
-        None => None,
-    };
-    let purged = meta(db, layout::PURGED)?;
-    Ok(Promise { vote: meta(db, layout::VOTE)?, last: last.max(purged), journal: 0 })
-}
-
-/// Tells sled what only the journal has.
-fn replay(left: &journal::Found, db: &sled::Db) -> io::Result<()> {
-    let mut batch = Pending::default();
-    left.replay(|step| batch.step(&step, db))?;
-    batch.apply(db)
-}
-
-/// What sled holds, checked for holes.
-fn recover(db: &sled::Db) -> io::Result<Memory> {
-    let purged: Option<LogId> = meta(db, layout::PURGED)?;
-    let mut memory = Memory::default();
-    memory.vote = meta(db, layout::VOTE)?;
-    memory.purged = purged;
-    memory.last = purged;
-    let mut expected = purged.map_or(0, |purged| purged.index + 1);
-    // What was purged may still be there: it is removed later than it is forgotten.
-    for entry in walk(db, expected, u64::MAX) {
-        let (entry, _) = entry?;
-        let index = entry.log_id.index;
-        if index != expected {
-            return Err(layout::damaged(&format!("log entry {expected}")));
-        }
-        memory.first.get_or_insert(index);
-        memory.last = Some(entry.log_id);
-        expected = index + 1;
-    }
-    // A commit is saved lazily, and may have been saved before the entry that it names was lost.
-    memory.committed = meta::<LogId>(db, layout::COMMITTED)?.min(memory.last);
-    Ok(memory)
-}
-
-/// The entries of `first..=last` with their sizes, put together from their parts.
-fn walk(db: &sled::Db, first: u64, last: u64) -> impl Iterator<Item = io::Result<(Entry, usize)>> {
-    let mut parts = db.range(layout::entry_keys(first..=last)).peekable();
-    std::iter::from_fn(move || {
-        let mut joined = Vec::new();
-        let mut current = None;
-        while let Some(Ok((key, _))) = parts.peek() {
-            match (layout::parse_entry_key(key), current) {
-                (Err(error), _) => return Some(Err(error)),
-                (Ok((index, _)), Some(current)) if index != current => break,
-                (Ok((index, _)), _) => current = Some(index),
-            }
-            if let Some(Ok((_, value))) = parts.next() {
-                joined.extend_from_slice(&value);
-            }
-        }
-        match (current, parts.peek()) {
-            (_, Some(Err(error))) => Some(Err(error.clone().into())),
-            (None, _) => None,
-            (Some(_), _) => Some(layout::decode_entry(&joined).map(|entry| (entry, joined.len()))),
-        }
-    })
-}
-
-/// A value under `m`.
-pub fn meta<T: DeserializeOwned>(db: &sled::Db, key: &[u8]) -> io::Result<Option<T>> {
-    let value = db.get(key)?;
-    let parsed = value.map(|bytes| postcard::from_bytes(&bytes)).transpose();
-    parsed.map_err(|_| layout::damaged(&String::from_utf8_lossy(key)))
-}
-
-fn describe(promise: &Promise) -> String {
-    let vote = promise.vote.map_or("no vote".to_owned(), |vote| format!("vote {vote}"));
-    let last = promise.last.map_or("no log entry".to_owned(), |last| format!("last entry {last}"));
-    format!("{vote}, {last}")
-}
-
-/// Makes the new files themselves, and their names, survive a power cut: sled never does.
-fn sync_new(sled_folder: &Path, folder: &Path) -> io::Result<()> {
-    for path in [&sled_folder.join("db"), &sled_folder.join("conf")] {
-        sync_path(path)?;
-    }
-    sync_path(sled_folder)?;
-    sync_path(folder)?;
-    folder.parent().map_or(Ok(()), sync_path)
-}
-
-/// Syncs a file or a folder.
-pub fn sync_path(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }

@@ -45,6 +45,11 @@ impl Proposal {
         Self(Bytes::from(LogBatch { entries }.encode_to_vec()))
     }
 
+    /// The encoded batch.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Its size in bytes.
     pub fn encoded_len(&self) -> usize {
         self.0.len()

@@ -9,11 +9,11 @@
 //! Two slots are written in turn, each in a sector of its own and with a checksum, so that a torn
 //! write leaves the other one.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
+use jam_world::{Disk, File, Open};
 use serde::{Deserialize, Serialize};
 
 use super::types::{LogId, Vote};
@@ -45,7 +45,7 @@ struct Slot {
 /// The open file.
 #[derive(Debug)]
 pub struct VoteFile {
-    file: File,
+    file: Arc<dyn File>,
     sequence: u64,
     promise: Promise,
 }
@@ -63,9 +63,8 @@ pub enum VoteFileError {
 
 impl VoteFile {
     /// Makes a new file that promises nothing. The caller syncs the folder.
-    pub fn create(path: &Path) -> io::Result<Self> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    pub fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        let file = disk.open(path, Open::Anew)?;
         let mut made = Self { file, sequence: 0, promise: Promise::default() };
         // Both slots: from here on the file never grows, so that a write needs no new metadata.
         made.write(Promise::default())?;
@@ -75,9 +74,9 @@ impl VoteFile {
     }
 
     /// Opens a file that was made before.
-    pub fn open(path: &Path) -> Result<Self, VoteFileError> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let slots = [read_slot(&file, 0)?, read_slot(&file, 1)?];
+    pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self, VoteFileError> {
+        let bytes = disk.read(path)?;
+        let slots = [0, 1].map(|slot| bytes.get(slot * SLOT_BYTES..).and_then(parse_slot));
         if slots.iter().any(Option::is_none) {
             tracing::warn!(file = %path.display(), "one slot of the vote file is damaged; using the other");
         }
@@ -86,6 +85,7 @@ impl VoteFile {
             .flatten()
             .max_by_key(|slot| slot.sequence)
             .ok_or(VoteFileError::Damaged)?;
+        let file = disk.open(path, Open::Change)?;
         Ok(Self { file, sequence: newest.sequence, promise: newest.promise })
     }
 
@@ -111,27 +111,18 @@ impl VoteFile {
         bytes[4..8].copy_from_slice(&crc32fast::hash(&body).to_le_bytes());
         bytes[8..12].copy_from_slice(&(body.len() as u32).to_le_bytes());
         bytes[HEADER_BYTES..HEADER_BYTES + body.len()].copy_from_slice(&body);
-        self.file.write_all_at(&bytes, slot.sequence % 2 * SLOT_BYTES as u64)?;
+        self.file.write_at(&bytes, slot.sequence % 2 * SLOT_BYTES as u64)?;
         self.sequence = slot.sequence;
         self.promise = slot.promise;
         Ok(())
     }
 }
 
-fn read_slot(file: &File, number: u64) -> io::Result<Option<Slot>> {
-    let mut bytes = vec![0; SLOT_BYTES];
-    match file.read_exact_at(&mut bytes, number * SLOT_BYTES as u64) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        other => other?,
-    }
-    Ok(parse_slot(&bytes))
-}
-
 fn parse_slot(bytes: &[u8]) -> Option<Slot> {
     let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
     let length = word(8)? as usize;
     let body = bytes.get(HEADER_BYTES..HEADER_BYTES.checked_add(length)?)?;
-    let whole = bytes[..4] == MAGIC && word(4)? == crc32fast::hash(body);
+    let whole = bytes.get(..4)? == MAGIC && word(4)? == crc32fast::hash(body);
     whole.then(|| postcard::from_bytes(body).ok())?
 }
 
@@ -149,13 +140,14 @@ mod tests {
 
     #[test]
     fn the_newest_promise_comes_back() -> Result<(), VoteFileError> {
-        let folder = tempfile::tempdir()?;
+        let (world, folder) = (jam_world::World::real(), tempfile::tempdir()?);
+        let disk = world.disk.as_ref();
         let path = folder.path().join("vote");
-        let mut file = VoteFile::create(&path)?;
-        assert_eq!(VoteFile::open(&path)?.promise(), &Promise::default());
+        let mut file = VoteFile::create(disk, &path)?;
+        assert_eq!(VoteFile::open(disk, &path)?.promise(), &Promise::default());
         for term in 1..10 {
             file.save(promise(term, term * 10))?;
-            assert_eq!(VoteFile::open(&path)?.promise(), &promise(term, term * 10));
+            assert_eq!(VoteFile::open(disk, &path)?.promise(), &promise(term, term * 10));
         }
         Ok(())
     }
@@ -163,9 +155,10 @@ mod tests {
     #[test]
     fn any_damage_to_one_slot_leaves_a_promise_and_to_both_is_an_error() -> Result<(), VoteFileError>
     {
-        let folder = tempfile::tempdir()?;
+        let (world, folder) = (jam_world::World::real(), tempfile::tempdir()?);
+        let disk = world.disk.as_ref();
         let path = folder.path().join("vote");
-        let mut file = VoteFile::create(&path)?;
+        let mut file = VoteFile::create(disk, &path)?;
         file.save(promise(1, 10))?;
         file.save(promise(2, 20))?;
         let whole = std::fs::read(&path)?;
@@ -174,15 +167,15 @@ mod tests {
                 let mut bytes = whole.clone();
                 bytes[slot * SLOT_BYTES + at] ^= 0x10;
                 std::fs::write(&path, &bytes)?;
-                let kept = VoteFile::open(&path)?.promise().clone();
+                let kept = VoteFile::open(disk, &path)?.promise().clone();
                 assert!([promise(1, 10), promise(2, 20)].contains(&kept), "{kept:?}");
                 bytes[(1 - slot) * SLOT_BYTES + at] ^= 0x10;
                 std::fs::write(&path, &bytes)?;
-                assert!(matches!(VoteFile::open(&path), Err(VoteFileError::Damaged)));
+                assert!(matches!(VoteFile::open(disk, &path), Err(VoteFileError::Damaged)));
             }
         }
         std::fs::write(&path, &whole[..SLOT_BYTES])?;
-        assert!(VoteFile::open(&path).is_ok());
+        assert!(VoteFile::open(disk, &path).is_ok());
         Ok(())
     }
 }

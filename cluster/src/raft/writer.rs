@@ -1,20 +1,23 @@
-//! The one thread that writes the log.
+//! The one worker that writes the log.
 //!
 //! It drains what waits into one record of the journal, makes that durable with one write and one
-//! `fdatasync`, and only then completes the callbacks. sled hears of it from the checkpoint thread, which
+//! `fdatasync`, and only then completes the callbacks. sled hears of it from the checkpointer, which
 //! nobody waits for.
 //!
-//! One thread, since a group commit is what makes many writers cheap.
+//! One worker, since a group commit is what makes many writers cheap.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use jam_world::World;
 use openraft::entry::RaftEntry;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot::Receiver;
 use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout};
 
-use super::checkpoint::{Change, Job};
+use super::checkpoint::{Change, Job, pace};
 use super::journal::Journal;
 use super::layout;
 use super::types::{Entry, LogId, Types, Vote};
@@ -64,7 +67,7 @@ pub enum Op {
     },
     /// Keeps how far the log is committed. Nobody waits: it saves work after a restart, no more.
     Committed(LogId),
-    /// Ends the thread once all before it is durable.
+    /// Ends the worker once all before it is durable.
     Close(Done),
 }
 
@@ -115,12 +118,14 @@ impl Waiting {
     }
 }
 
-/// The thread's own state.
+/// The worker's own state.
 pub struct Writer {
+    /// The machine.
+    pub world: World,
     /// What makes a write durable.
     pub journal: Journal,
-    /// To the checkpoint thread.
-    pub jobs: Sender<Job>,
+    /// To the checkpointer.
+    pub jobs: UnboundedSender<Job>,
     /// The first error, for ever.
     pub fault: Arc<Fault>,
     /// What the next checkpoint will promise.
@@ -158,33 +163,38 @@ impl Untold {
 
 impl Writer {
     /// Runs until the store is closed or dropped.
-    pub fn run(mut self, queue: &Receiver<Op>) {
+    pub async fn run(mut self, mut queue: UnboundedReceiver<Op>) {
         loop {
             let busy = self.journal.is_unsealed() || !self.untold.changes.is_empty();
-            let first = if busy {
-                queue.recv_timeout(IDLE_AFTER)
-            } else {
-                queue.recv().map_err(RecvTimeoutError::from)
-            };
-            let first = match first {
-                Ok(op) => op,
-                Err(RecvTimeoutError::Timeout) => {
+            let mut ops = Vec::new();
+            let received = queue.recv_many(&mut ops, BATCH_OPS_MAX);
+            let count = if busy { timeout(IDLE_AFTER, received).await } else { Ok(received.await) };
+            match count {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(_) => {
                     self.attempt(Self::tidy);
                     continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            let mut ops = vec![first];
-            ops.extend(queue.try_iter().take(BATCH_OPS_MAX - 1));
-            if let Some(done) = self.write(ops) {
-                self.attempt(Self::next_generation);
-                self.attempt(Self::await_checkpoint);
+            }
+            pace(&self.world).await;
+            // What came meanwhile is written with it.
+            while ops.len() < BATCH_OPS_MAX
+                && let Ok(op) = queue.try_recv()
+            {
+                ops.push(op);
+            }
+            if let Some(done) = self.write(ops).await {
+                if self.fault.check().is_ok() {
+                    let settled = self.settle_all().await;
+                    self.fault.latch(&settled);
+                }
                 let result = self.fault.check();
                 // All files are let go of before saying so: the folder may be opened again at once.
-                let (closing, closed) = channel();
+                let (closing, closed) = oneshot::channel();
                 if self.send(Job::Close { done: closing }).is_ok() {
-                    // An error means that the thread has ended already.
-                    let _ = closed.recv();
+                    // An error means that the checkpointer has ended already.
+                    let _ = closed.await;
                 }
                 drop(self);
                 drop(done.send(result));
@@ -201,6 +211,12 @@ impl Writer {
         }
     }
 
+    /// Brings all of the journal into sled.
+    async fn settle_all(&mut self) -> io::Result<()> {
+        self.next_generation().await?;
+        self.await_checkpoint().await
+    }
+
     /// Uses a pause.
     fn tidy(&mut self) -> io::Result<()> {
         if self.journal.is_unsealed() {
@@ -215,16 +231,25 @@ impl Writer {
     }
 
     /// Writes a batch, and says so; returns who waits for the end.
-    fn write(&mut self, ops: Vec<Op>) -> Option<Done> {
+    async fn write(&mut self, ops: Vec<Op>) -> Option<Done> {
         let mut waiting = Vec::new();
         let mut closing = None;
         let mut cut = false;
-        self.attempt(Self::make_room);
+        if self.fault.check().is_ok() && self.journal.is_full() {
+            let made_room = self.next_generation().await;
+            self.fault.latch(&made_room);
+        }
         for op in ops {
             match op {
                 Op::Append { entries, done } => {
                     self.attempt(|this| this.add_entries(&entries));
                     waiting.push(Waiting::Append(done));
+                }
+                #[cfg(feature = "planted")]
+                Op::SaveVote { done, .. }
+                    if jam_proto::planted::Bug::ForgottenVote.is_planted() =>
+                {
+                    waiting.push(Waiting::Other(done));
                 }
                 Op::SaveVote { vote, done } => {
                     self.attempt(|this| this.add(Change::Vote(vote)));
@@ -243,8 +268,9 @@ impl Writer {
             }
         }
         self.attempt(|this| this.journal.sync());
-        if cut {
-            self.attempt(Self::settle_cut);
+        if cut && self.fault.check().is_ok() {
+            let settled = self.settle_cut().await;
+            self.fault.latch(&settled);
         }
         for waiting in waiting {
             waiting.complete(self.fault.check());
@@ -257,11 +283,11 @@ impl Writer {
 
     /// Once a cut is answered, new entries take the place of the old: sled may not be read for those
     /// then, so it must have heard of the cut.
-    fn settle_cut(&mut self) -> io::Result<()> {
+    async fn settle_cut(&mut self) -> io::Result<()> {
         self.tell_sled()?;
-        let (done, settled) = channel();
+        let (done, settled) = oneshot::channel();
         self.send(Job::Barrier { done })?;
-        self.wait(&settled)
+        self.wait(settled).await
     }
 
     fn add_entries(&mut self, entries: &[Entry]) -> io::Result<()> {
@@ -286,25 +312,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Goes on in the next generation if this one is full.
-    fn make_room(&mut self) -> io::Result<()> {
-        if self.journal.is_full() { self.next_generation() } else { Ok(()) }
-    }
-
     /// The next generation begins, and this one is made durable in sled.
-    fn next_generation(&mut self) -> io::Result<()> {
+    async fn next_generation(&mut self) -> io::Result<()> {
         self.tell_sled()?;
-        self.await_checkpoint()?;
+        self.await_checkpoint().await?;
         self.promise.journal = self.journal.generation();
         self.journal.next_generation()?;
-        let (done, checkpoint) = channel();
+        let (done, checkpoint) = oneshot::channel();
         self.checkpoint = Some(checkpoint);
         self.send(Job::Checkpoint { promise: self.promise.clone(), done })
     }
 
-    fn await_checkpoint(&mut self) -> io::Result<()> {
+    async fn await_checkpoint(&mut self) -> io::Result<()> {
         match self.checkpoint.take() {
-            Some(checkpoint) => self.wait(&checkpoint),
+            Some(checkpoint) => self.wait(checkpoint).await,
             None => Ok(()),
         }
     }
@@ -313,51 +334,54 @@ impl Writer {
         self.jobs.send(job).map_err(|_| ended())
     }
 
-    fn wait(&self, done: &Receiver<()>) -> io::Result<()> {
-        done.recv().map_err(|_| self.fault.check().err().unwrap_or_else(ended))
+    async fn wait(&self, done: Receiver<()>) -> io::Result<()> {
+        done.await.map_err(|_| self.fault.check().err().unwrap_or_else(ended))
     }
 }
 
 fn ended() -> io::Error {
-    io::Error::other("the checkpoint thread has ended")
+    io::Error::other("the checkpointer has ended")
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
     use super::*;
 
-    #[test]
-    fn after_the_first_error_nothing_is_acknowledged() -> Result<(), Box<dyn std::error::Error>> {
-        let folder = tempfile::tempdir()?;
+    #[tokio::test]
+    async fn after_the_first_error_nothing_is_acknowledged()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let (world, folder) = (World::real(), tempfile::tempdir()?);
         let fault = Arc::<Fault>::default();
         let seen = fault.subscribe();
-        let (jobs, ended) = channel();
+        let (jobs, ended) = unbounded_channel();
         drop(ended);
         let writer = Writer {
-            journal: Journal::broken(folder.path())?,
+            journal: Journal::broken(world.disk.as_ref(), folder.path())?,
+            world,
             jobs,
             fault,
             promise: Promise::default(),
             checkpoint: None,
             untold: Untold::default(),
         };
-        let (queue, ops) = channel();
-        let thread = std::thread::spawn(move || writer.run(&ops));
-        let answer =
-            |op: &dyn Fn(Done) -> Op| -> Result<io::Result<()>, Box<dyn std::error::Error>> {
-                let (done, answer) = oneshot::channel();
-                queue.send(op(done))?;
-                Ok(answer.blocking_recv()?)
-            };
+        let (queue, ops) = unbounded_channel();
+        let running = tokio::spawn(writer.run(ops));
+        let ask = async |op: Box<dyn FnOnce(Done) -> Op>| {
+            let (done, answer) = oneshot::channel();
+            queue.send(op(done)).map_err(|_| "the writer has ended")?;
+            answer.await.map_err(|_| "the writer has ended")
+        };
         assert!(seen.borrow().is_none());
-        assert!(answer(&|done| Op::SaveVote { vote: Vote::new(1, 1), done })?.is_err());
+        assert!(ask(Box::new(|done| Op::SaveVote { vote: Vote::new(1, 1), done })).await?.is_err());
         let fault = seen.borrow().clone().ok_or("a fault")?;
         // And for ever, whatever it is, with the first reason.
-        let later = answer(&|done| Op::Truncate { from: 1, last: None, done })?;
+        let later = ask(Box::new(|done| Op::Truncate { from: 1, last: None, done })).await?;
         assert_eq!(later.err().map(|error| error.to_string()), Some(fault.clone()));
-        assert!(answer(&Op::Close)?.is_err());
+        assert!(ask(Box::new(Op::Close)).await?.is_err());
         assert_eq!(seen.borrow().as_ref(), Some(&fault));
-        thread.join().map_err(|_| "the writer panicked")?;
+        running.await?;
         Ok(())
     }
 }

@@ -9,9 +9,10 @@ use arc_swap::ArcSwap;
 use jam_proto::sync::{Estimate, SharedMap};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::ClockEpoch;
+use jam_world::Clock;
 use tokio::sync::watch;
 
-use super::raw::{self, Awake};
+use super::awake::Awake;
 use super::saved::Saved;
 use super::slewed::SlewedMap;
 
@@ -34,6 +35,7 @@ const ORIGIN: SharedTime = SharedTime(Flicks::from_secs(3600).0);
 /// The node's clock.
 #[derive(Debug)]
 pub struct NodeClock {
+    machine: Arc<dyn Clock>,
     state: ArcSwap<State>,
     /// Held by whoever changes the map.
     writing: Mutex<()>,
@@ -75,7 +77,12 @@ impl State {
 impl NodeClock {
     /// A clock that goes on from what was saved, as far as that can be: in the same boot, without a
     /// suspend in between, `saved` is as good as its age. Otherwise it says where time was at least.
-    pub fn resume(saved: Option<&Saved>, boot_id: &str, now: Awake) -> Self {
+    pub fn resume(
+        machine: Arc<dyn Clock>,
+        saved: Option<&Saved>,
+        boot_id: &str,
+        now: Awake,
+    ) -> Self {
         let continued = saved.filter(|saved| {
             !boot_id.is_empty()
                 && saved.boot_id == boot_id
@@ -107,15 +114,21 @@ impl NodeClock {
             },
         };
         Self {
+            machine,
             state: ArcSwap::from_pointee(state),
             writing: Mutex::new(()),
             broken: watch::Sender::new(0),
         }
     }
 
+    /// The machine's raw clock now, ns.
+    pub fn raw_ns(&self) -> i64 {
+        self.machine.raw_ns()
+    }
+
     /// Shared time now.
     pub fn now(&self) -> SharedTime {
-        self.at(raw::raw_ns())
+        self.at(self.raw_ns())
     }
 
     /// Shared time at a raw reading.
@@ -131,7 +144,7 @@ impl NodeClock {
 
     /// How far from the leader's time this clock may be now, ns. 0 on the leader.
     pub fn error_bound_ns(&self) -> i64 {
-        self.state.load().bound_at(raw::raw_ns())
+        self.state.load().bound_at(self.raw_ns())
     }
 
     /// The committed epoch that this clock follows; 0: none yet.
@@ -184,6 +197,16 @@ impl NodeClock {
         raw_ns: i64,
     ) -> ClockEpoch {
         self.change(|state| {
+            #[cfg(feature = "planted")]
+            if jam_proto::planted::Bug::WallClockTime.is_planted() {
+                let wall = self.machine.wall().duration_since(std::time::UNIX_EPOCH);
+                let wall_ns = wall.map_or(0, |wall| wall.as_nanos() as i64);
+                state.map = SlewedMap::settled(SharedMap {
+                    raw_ns,
+                    shared: SharedTime(Flicks::from_nanos(wall_ns).0),
+                    drift: 0.0,
+                });
+            }
             let bound_ns = state.bound_at(raw_ns);
             if committed > 0 && state.epoch == committed && bound_ns < CONTINUED_BOUND_NS_MAX {
                 state.lead = Lead::Opening;
@@ -227,7 +250,7 @@ impl NodeClock {
         self.change(|state| {
             if let Lead::Leads(_) = state.lead {
                 state.bound_ns = 0;
-                state.sure_raw_ns = raw::raw_ns();
+                state.sure_raw_ns = self.raw_ns();
             }
             state.lead = Lead::Following;
         });
@@ -290,12 +313,16 @@ mod tests {
 
     const SECOND: i64 = 1_000_000_000;
 
+    fn resume(saved: Option<&Saved>, boot_id: &str, now: Awake) -> NodeClock {
+        NodeClock::resume(jam_world::World::real().clock, saved, boot_id, now)
+    }
+
     fn awake(raw_ns: i64) -> Awake {
         Awake { raw_ns, ahead_ns: 0 }
     }
 
     fn saved_at(raw_ns: i64) -> Saved {
-        let clock = NodeClock::resume(None, "boot", awake(raw_ns));
+        let clock = resume(None, "boot", awake(raw_ns));
         clock.open(0, SharedTime(0), 1, 1, raw_ns);
         clock.lead(1, 1);
         clock.to_save("boot", awake(raw_ns))
@@ -307,7 +334,7 @@ mod tests {
 
     #[test]
     fn the_first_leader_opens_epoch_one() {
-        let clock = NodeClock::resume(None, "boot", awake(SECOND));
+        let clock = resume(None, "boot", awake(SECOND));
         let opened = clock.open(0, SharedTime(0), 7, 2, SECOND);
         assert_eq!((opened.epoch, opened.term, opened.node), (1, 7, 2));
         assert_eq!(clock.epoch(), 0, "not before it is committed");
@@ -317,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_restart_in_the_same_boot_goes_on() {
-        let clock = NodeClock::resume(Some(&saved_at(SECOND)), "boot", awake(11 * SECOND));
+        let clock = resume(Some(&saved_at(SECOND)), "boot", awake(11 * SECOND));
         assert_eq!(seconds(clock.at(11 * SECOND)), 3610, "time ran on while it was down");
         let opened = clock.open(1, SharedTime(5), 2, 1, 11 * SECOND);
         assert_eq!((opened.epoch, opened.floor), (1, 5));
@@ -329,19 +356,9 @@ mod tests {
         let saved = saved_at(SECOND);
         let slept = Awake { raw_ns: 2 * SECOND, ahead_ns: 9 * SECOND };
         for (name, clock, raw_ns, floor_s) in [
-            (
-                "rest",
-                NodeClock::resume(Some(&saved), "boot", awake(4001 * SECOND)),
-                4001 * SECOND,
-                7600,
-            ),
-            (
-                "reboot",
-                NodeClock::resume(Some(&saved), "other", awake(5 * SECOND)),
-                5 * SECOND,
-                3600,
-            ),
-            ("suspend", NodeClock::resume(Some(&saved), "boot", slept), 2 * SECOND, 3600),
+            ("rest", resume(Some(&saved), "boot", awake(4001 * SECOND)), 4001 * SECOND, 7600),
+            ("reboot", resume(Some(&saved), "other", awake(5 * SECOND)), 5 * SECOND, 3600),
+            ("suspend", resume(Some(&saved), "boot", slept), 2 * SECOND, 3600),
         ] {
             let opened = clock.open(1, SharedTime(5), 2, 1, raw_ns);
             assert_eq!(opened.epoch, 2, "{name}");
@@ -352,7 +369,7 @@ mod tests {
 
     #[test]
     fn stamps_never_fall_below_the_last_one() {
-        let clock = NodeClock::resume(None, "boot", awake(SECOND));
+        let clock = resume(None, "boot", awake(SECOND));
         let last = SharedTime(Flicks::from_secs(100_000).0);
         let opened = clock.open(3, last, 9, 1, SECOND);
         assert_eq!((opened.epoch, SharedTime(opened.floor)), (4, last));
@@ -361,13 +378,13 @@ mod tests {
 
     #[test]
     fn another_epochs_map_is_not_continued() {
-        let clock = NodeClock::resume(Some(&saved_at(SECOND)), "boot", awake(2 * SECOND));
+        let clock = resume(Some(&saved_at(SECOND)), "boot", awake(2 * SECOND));
         assert_eq!(clock.open(4, SharedTime(0), 2, 1, 2 * SECOND).epoch, 5);
     }
 
     #[test]
     fn a_follower_steps_into_an_epoch_and_slews_within_it() {
-        let clock = NodeClock::resume(None, "boot", awake(0));
+        let clock = resume(None, "boot", awake(0));
         let estimate = |shared_ns: i64| Estimate {
             map: SharedMap {
                 raw_ns: 0,
@@ -388,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_suspended_leader_bumps() {
-        let clock = NodeClock::resume(None, "boot", awake(0));
+        let clock = resume(None, "boot", awake(0));
         clock.open(0, SharedTime(0), 1, 1, 0);
         clock.lead(1, 1);
         clock.breaks();

@@ -16,7 +16,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::clock::NodeClock;
-use super::raw;
 use crate::links::Links;
 use crate::refusal::Refusal;
 use crate::shard::{Group, Standing};
@@ -80,15 +79,16 @@ impl Follower {
     async fn follow(&self, leader: u64, address: &str, known: &mut Known) -> Result<(), Status> {
         let (probes, outbox) = mpsc::channel(1);
         let sent_ns = Arc::new(AtomicI64::new(0));
-        let stamp = Arc::clone(&sent_ns);
+        let (stamp, machine) = (Arc::clone(&sent_ns), self.clock.clone());
         // Stamped as the connection takes it, not as we hand it over.
         let outgoing = ReceiverStream::new(outbox).map(move |probe: TimeProbe| {
-            stamp.store(raw::raw_ns(), Relaxed);
+            stamp.store(machine.raw_ns(), Relaxed);
             probe
         });
-        let mut client = TimeClient::new(Links::own(address)?);
+        let mut client = TimeClient::new(self.links.own(address)?);
         let replies = client.sync(self.links.request(outgoing)).await?.into_inner();
-        let mut exchange = Exchange { probes, replies, sent_ns, seq: 0 };
+        let clock = self.clock.clone();
+        let mut exchange = Exchange { clock, probes, replies, sent_ns, seq: 0 };
         loop {
             let Some((burst, epoch)) = self.burst(leader, &mut exchange).await? else {
                 sleep(ASK_EVERY).await;
@@ -132,7 +132,7 @@ impl Follower {
     fn learn(&self, burst: &[Probe], known: &mut Known) {
         known.filter.observe(burst);
         known.rounds = known.rounds.saturating_add(1);
-        let now_ns = raw::raw_ns();
+        let now_ns = self.clock.raw_ns();
         let Some(estimate) = known.filter.estimate(now_ns) else { return };
         if let Some(off_ns) = self.clock.discipline(&estimate, known.rounds, known.epoch, now_ns) {
             tracing::trace!(
@@ -146,6 +146,7 @@ impl Follower {
 }
 
 struct Exchange {
+    clock: Arc<NodeClock>,
     probes: mpsc::Sender<TimeProbe>,
     replies: Streaming<TimeReply>,
     sent_ns: Arc<AtomicI64>,
@@ -159,7 +160,7 @@ impl Exchange {
         let probe = TimeProbe { seq: self.seq, immediate: true, report: None };
         self.probes.send(probe).await.map_err(|_| closed())?;
         let reply = timeout(REPLY_TIMEOUT, self.replies.message()).await;
-        let back_ns = raw::raw_ns();
+        let back_ns = self.clock.raw_ns();
         let reply = reply.map_err(|_| closed())??.ok_or_else(closed)?;
         if reply.seq != self.seq {
             return Err(closed());

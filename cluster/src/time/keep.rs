@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jam_world::World;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::awake::Awake;
 use super::clock::NodeClock;
-use super::raw::{self, Awake};
 use super::saved;
 
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -15,6 +16,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// The node's clock in its data folder.
 #[derive(Clone)]
 pub struct Keeper {
+    world: World,
     clock: Arc<NodeClock>,
     path: PathBuf,
     boot_id: Arc<str>,
@@ -22,11 +24,13 @@ pub struct Keeper {
 
 impl Keeper {
     /// Finds the clock in a data folder, and goes on from there.
-    pub fn open(data: &std::path::Path) -> std::io::Result<Self> {
+    pub fn open(world: &World, data: &std::path::Path) -> std::io::Result<Self> {
         let path = saved::path(data);
-        let boot_id = raw::boot_id();
-        let clock = NodeClock::resume(saved::load(&path)?.as_ref(), &boot_id, Awake::look());
-        Ok(Self { clock: Arc::new(clock), path, boot_id: boot_id.into() })
+        let machine = world.clock.clone();
+        let (boot_id, now) = (machine.boot_id(), Awake::look(machine.as_ref()));
+        let saved = saved::load(world.disk.as_ref(), &path)?;
+        let clock = NodeClock::resume(machine, saved.as_ref(), &boot_id, now);
+        Ok(Self { world: world.clone(), clock: Arc::new(clock), path, boot_id: boot_id.into() })
     }
 
     /// The clock.
@@ -38,10 +42,10 @@ impl Keeper {
     pub async fn run(self) {
         let mut ticks = interval(SAVE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = Awake::look();
+        let mut last = Awake::look(self.world.clock.as_ref());
         loop {
             ticks.tick().await;
-            let now = Awake::look();
+            let now = Awake::look(self.world.clock.as_ref());
             if now.slept_since(&last) {
                 tracing::warn!("this machine slept: its clock can't be continued");
                 self.clock.breaks();
@@ -50,8 +54,7 @@ impl Keeper {
             let keeper = self.clone();
             // A disk that is slow must not hold up the clock, and one that is full must not stop
             // the node: without the file, the next start takes a new epoch.
-            let saved = tokio::task::spawn_blocking(move || keeper.save()).await;
-            if let Ok(Err(error)) = saved {
+            if let Err(error) = self.world.try_blocking(move || keeper.save()).await {
                 tracing::warn!(%error, "could not save the clock");
             }
         }
@@ -59,6 +62,8 @@ impl Keeper {
 
     /// Saves it now.
     pub fn save(&self) -> std::io::Result<()> {
-        saved::store(&self.path, &self.clock.to_save(&self.boot_id, Awake::look()))
+        let now = Awake::look(self.world.clock.as_ref());
+        let saved = self.clock.to_save(&self.boot_id, now);
+        saved::store(self.world.disk.as_ref(), &self.path, &saved)
     }
 }

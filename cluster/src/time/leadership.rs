@@ -9,7 +9,6 @@ use jam_proto::wire::log::v1::log_entry::Op;
 use tokio::time::{Instant, sleep};
 
 use super::clock::NodeClock;
-use super::raw;
 use crate::presence::Presence;
 use crate::shard::{Group, ProposeError};
 
@@ -63,7 +62,7 @@ async fn open(
     group.read_barrier(ATTEMPT_TIMEOUT).await?;
     let shard = group.read(Shard::clone);
     let committed = shard.epoch().epoch;
-    let opened = clock.open(committed, shard.last_stamp(), term, id, raw::raw_ns());
+    let opened = clock.open(committed, shard.last_stamp(), term, id, clock.raw_ns());
     group.propose_epoch(Op::ClockEpoch(opened), ATTEMPT_TIMEOUT).await?;
     clock.lead(opened.epoch, term);
     // Commands are taken from here on: the look at all the rooms holds up none.

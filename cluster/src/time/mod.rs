@@ -10,12 +10,12 @@
 //! - [`follow`]: the task that brings a follower's map to the leader's
 //! - [`leadership`]: the task that opens each leadership with a `ClockEpoch`
 //! - [`keep`]: the task that saves the map, and sees the machine sleep
-//! - [`raw`]: the machine's clocks
+//! - [`awake`]: whether the machine slept
 
+pub mod awake;
 pub mod clock;
 pub mod follow;
 pub mod keep;
 pub mod leadership;
-pub mod raw;
 pub mod saved;
 pub mod slewed;

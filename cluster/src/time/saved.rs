@@ -1,13 +1,13 @@
 //! The node's map on disk. A node that starts again in the same boot goes on where it was: shared
 //! time ran on while it was down, as the raw clock did.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jam_world::{Disk, Open};
 use serde::{Deserialize, Serialize};
 
-use super::raw::Awake;
+use super::awake::Awake;
 
 /// What is saved each second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,16 +42,17 @@ pub fn path(data: &Path) -> PathBuf {
 
 /// Writes it in place of the last one. Not synced: after a power cut the machine has another boot
 /// id, and then only `shared` counts, which the log's last stamp backs up.
-pub fn store(path: &Path, saved: &Saved) -> io::Result<()> {
+pub fn store(disk: &dyn Disk, path: &Path, saved: &Saved) -> io::Result<()> {
     let new = path.with_extension("json.new");
-    fs::write(&new, serde_json::to_vec(saved).map_err(io::Error::other)?)?;
-    fs::rename(&new, path)
+    let json = serde_json::to_vec(saved).map_err(io::Error::other)?;
+    disk.open(&new, Open::Anew)?.write_at(&json, 0)?;
+    disk.rename(&new, path)
 }
 
 /// Reads it. `None` if there is none, or none that can be read: the node then finds shared time
 /// from its leader, or takes a new epoch.
-pub fn load(path: &Path) -> io::Result<Option<Saved>> {
-    match fs::read(path) {
+pub fn load(disk: &dyn Disk, path: &Path) -> io::Result<Option<Saved>> {
+    match disk.read(path) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -65,8 +66,10 @@ mod tests {
     #[test]
     fn comes_back_as_it_was() {
         let folder = tempfile::tempdir().expect("a folder");
+        let world = jam_world::World::real();
+        let disk = world.disk.as_ref();
         let path = path(folder.path());
-        assert_eq!(load(&path).expect("no file"), None);
+        assert_eq!(load(disk, &path).expect("no file"), None);
         let saved = Saved {
             boot_id: "b".to_owned(),
             raw_ns: i64::MAX,
@@ -76,9 +79,9 @@ mod tests {
             epoch: 4,
             error_bound_ns: 9,
         };
-        store(&path, &saved).expect("written");
-        assert_eq!(load(&path).expect("read"), Some(saved));
-        fs::write(&path, b"{half").expect("written");
-        assert_eq!(load(&path).expect("rubbish is none"), None);
+        store(disk, &path, &saved).expect("written");
+        assert_eq!(load(disk, &path).expect("read"), Some(saved));
+        std::fs::write(&path, b"{half").expect("written");
+        assert_eq!(load(disk, &path).expect("rubbish is none"), None);
     }
 }

@@ -28,7 +28,7 @@ mod tags;
 mod voice;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 pub use decoder::Decoder;
@@ -39,6 +39,38 @@ pub use tags::{Tags, tags, title_from_file_name};
 
 /// Where a song's bytes come from.
 pub type Source = Box<dyn MediaSource>;
+
+/// So many bytes of whatever can be read and sought in.
+pub fn source(bytes: impl Read + Seek + Send + Sync + 'static, length: u64) -> Source {
+    Box::new(Sized { bytes, length })
+}
+
+struct Sized<B> {
+    bytes: B,
+    length: u64,
+}
+
+impl<B: Read> Read for Sized<B> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.bytes.read(buffer)
+    }
+}
+
+impl<B: Seek> Seek for Sized<B> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.bytes.seek(to)
+    }
+}
+
+impl<B: Read + Seek + Send + Sync> MediaSource for Sized<B> {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.length)
+    }
+}
 
 /// The bytes of a file.
 pub fn file(path: &Path) -> io::Result<Source> {

@@ -205,7 +205,8 @@ impl Absence {
     async fn go_on(&mut self, stage: &mut Stage, commands: u64, secs: f64) -> anyhow::Result<()> {
         if self.killed_secs.is_none() {
             if commands >= self.kill_at {
-                self.applied = stage.applied(self.follower).await?.context("the follower is down")?;
+                self.applied =
+                    stage.applied(self.follower).await?.context("the follower is down")?;
                 stage.cluster.kill(self.follower)?;
                 self.killed_secs = Some(secs);
             }

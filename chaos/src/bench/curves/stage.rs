@@ -137,7 +137,9 @@ impl Stage {
     /// The last log index that the node which led at first can give others in a snapshot only.
     pub async fn purged(&self) -> anyhow::Result<u64> {
         let mut stream = TcpStream::connect(self.cluster.address(self.leader)).await?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: jam\r\nconnection: close\r\n\r\n").await?;
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: jam\r\nconnection: close\r\n\r\n")
+            .await?;
         let mut page = String::new();
         stream.read_to_string(&mut page).await?;
         let figure = page.lines().find_map(|line| line.strip_prefix("jam_purged_index "));

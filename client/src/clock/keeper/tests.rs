@@ -1,12 +1,13 @@
 //! Whose time counts, told by what the links might see.
 
 use super::*;
-use crate::connection::Dialer;
+use crate::connection::{Bearer, Dialer};
 use crate::news::Reporter;
 use crate::nodes::Nodes;
 use arc_swap::ArcSwapOption;
 use jam_proto::sync::SharedMap;
 use jam_proto::time::{Flicks, SharedTime};
+use jam_world::World;
 use std::sync::atomic::AtomicBool;
 
 const CLUSTER: [u8; 2] = [4, 2];
@@ -29,7 +30,7 @@ impl Rig {
         let (reporter, news) = Reporter::new();
         let (_, report) = watch::channel(None);
         let (view_too, sounding_too) = (view.clone(), sounding.clone());
-        let nodes = Nodes::new(Dialer::default(), vec![]);
+        let nodes = Nodes::new(Dialer::new(World::real(), Bearer::default()), vec![]);
         let cluster = CLUSTER.to_vec();
         let config = ClockConfig {
             nodes,
@@ -48,7 +49,7 @@ impl Rig {
     }
 
     fn sees(&mut self, node: u64, term: u64, epoch: u64, leads: bool, clock: &SharedMap) {
-        let now = raw_ns();
+        let now = self.keeper.machine.raw_ns();
         let probe = |back_ns: i64| Probe {
             sent_ns: back_ns - 100_000,
             received: clock.at(back_ns - 50_000),
@@ -71,12 +72,12 @@ impl Rig {
 
     /// Shared time as published minus as `clock` has it, ns; `None`: nothing is published.
     fn off_by(&self, clock: &SharedMap) -> Option<i64> {
-        let now = raw_ns();
+        let now = self.keeper.machine.raw_ns();
         self.view.load().as_ref().map(|view| view.map.at(now).since(clock.at(now)).as_nanos())
     }
 
     fn has_listened_for_long(&mut self) {
-        self.keeper.first_published_ns = Some(raw_ns() - SETTLING_NS);
+        self.keeper.first_published_ns = Some(self.keeper.machine.raw_ns() - SETTLING_NS);
     }
 
     fn told(&mut self) -> Vec<String> {
@@ -165,6 +166,8 @@ fn a_bumped_epoch_steps_even_while_something_sounds() {
 #[test]
 fn a_clock_that_was_restarted_is_learnt_anew() {
     let mut clock = NodeClock::default();
+    let machine = World::real().clock;
+    let raw_ns = || machine.raw_ns();
     let probe = |clock: &SharedMap| {
         let now = raw_ns();
         Probe {

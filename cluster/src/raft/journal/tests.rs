@@ -34,69 +34,73 @@ type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 #[test]
 fn what_was_synced_comes_back_in_order() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let mut journal = Journal::create(folder.path())?;
+    let (world, folder) = (jam_world::World::real(), tempfile::tempdir()?);
+    let disk = world.disk.as_ref();
+    let mut journal = Journal::create(disk, folder.path(), FILE_BYTES)?;
     fill(&mut journal, 1, 3)?;
     journal.seal()?;
     journal.push(&purge(4))?;
     journal.push(&purge(5))?;
     journal.sync()?;
     journal.push(&purge(6))?;
-    assert_eq!(steps(&read(folder.path(), 0)?)?, [1, 2, 3, 4, 5], "6 was not synced");
+    assert_eq!(steps(&read(disk, folder.path(), 0)?)?, [1, 2, 3, 4, 5], "6 was not synced");
     journal.sync()?;
     journal.next_generation()?;
     fill(&mut journal, 7, 2)?;
-    let found = read(folder.path(), 0)?;
+    let found = read(disk, folder.path(), 0)?;
     assert_eq!((found.generation, steps(&found)?), (2, vec![1, 2, 3, 4, 5, 6, 7, 8]));
-    let found = read(folder.path(), 1)?;
+    let found = read(disk, folder.path(), 1)?;
     assert_eq!((found.generation, steps(&found)?), (2, vec![7, 8]));
     journal.next_generation()?;
     fill(&mut journal, 9, 1)?;
-    assert_eq!(steps(&read(folder.path(), 1)?)?, [7, 8, 9]);
-    assert!(read(folder.path(), 0).is_err(), "generation 1 was overwritten");
-    assert!(read(folder.path(), 5).is_err(), "there is no generation 6");
+    assert_eq!(steps(&read(disk, folder.path(), 1)?)?, [7, 8, 9]);
+    assert!(read(disk, folder.path(), 0).is_err(), "generation 1 was overwritten");
+    assert!(read(disk, folder.path(), 5).is_err(), "there is no generation 6");
     Ok(())
 }
 
 #[test]
 fn a_torn_end_is_dropped_and_damage_before_it_is_not() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let mut journal = Journal::create(folder.path())?;
+    let (world, folder) = (jam_world::World::real(), tempfile::tempdir()?);
+    let disk = world.disk.as_ref();
+    let mut journal = Journal::create(disk, folder.path(), FILE_BYTES)?;
     fill(&mut journal, 1, 3)?;
     // Record n lies at n * ALIGN.
     change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
-    assert_eq!(steps(&read(folder.path(), 0)?)?, [1, 2]);
+    assert_eq!(steps(&read(disk, folder.path(), 0)?)?, [1, 2]);
     change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
     for at in [2 * ALIGN, 2 * ALIGN + 9, 2 * ALIGN + HEAD_BYTES] {
         change(folder.path(), 1, at)?;
-        assert!(matches!(read(folder.path(), 0), Err(JournalError::Damaged(_))));
+        assert!(matches!(read(disk, folder.path(), 0), Err(JournalError::Damaged(_))));
         change(folder.path(), 1, at)?;
     }
     journal.seal()?;
     change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
-    assert!(read(folder.path(), 0).is_err(), "what is sealed can't be lost unnoticed");
+    assert!(read(disk, folder.path(), 0).is_err(), "what is sealed can't be lost unnoticed");
     Ok(())
 }
 
 #[test]
 fn the_end_of_a_finished_generation_is_not_lost_unnoticed() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let mut journal = Journal::create(folder.path())?;
+    let (world, folder) = (jam_world::World::real(), tempfile::tempdir()?);
+    let disk = world.disk.as_ref();
+    let mut journal = Journal::create(disk, folder.path(), FILE_BYTES)?;
     fill(&mut journal, 1, 3)?;
     journal.next_generation()?;
     change(folder.path(), 1, 3 * ALIGN + HEAD_BYTES)?;
-    assert!(matches!(read(folder.path(), 0), Err(JournalError::Damaged(_))));
+    assert!(matches!(read(disk, folder.path(), 0), Err(JournalError::Damaged(_))));
     Ok(())
 }
 
 #[test]
 fn old_generations_behind_the_end_are_not_read() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let mut journal = Journal::create(folder.path())?;
+    let (world, folder) = (jam_world::World::real(), tempfile::tempdir()?);
+    let disk = world.disk.as_ref();
+    let mut journal = Journal::create(disk, folder.path(), FILE_BYTES)?;
     fill(&mut journal, 1, 9)?;
     journal.next_generation()?;
     journal.next_generation()?;
     fill(&mut journal, 20, 1)?;
-    assert_eq!(steps(&read(folder.path(), 2)?)?, [20]);
+    assert_eq!(steps(&read(disk, folder.path(), 2)?)?, [20]);
     Ok(())
 }

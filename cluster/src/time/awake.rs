@@ -1,32 +1,9 @@
-//! The machine's clocks.
+//! Whether the machine slept.
 //!
-//! CLOCK_MONOTONIC_RAW runs at the crystal's own rate, untouched by NTP, so a fitted drift stays
-//! true. It stands still in a suspend, which CLOCK_BOOTTIME does not: when their difference
-//! moves, the machine slept.
+//! The raw clock stands still in a suspend, which CLOCK_BOOTTIME does not: when their difference moves, the
+//! machine slept.
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
-
-/// CLOCK_MONOTONIC_RAW now, nanoseconds.
-pub fn raw_ns() -> i64 {
-    nanos(clock_gettime(ClockId::MonotonicRaw))
-}
-
-/// CLOCK_BOOTTIME now, nanoseconds.
-pub fn boottime_ns() -> i64 {
-    nanos(clock_gettime(ClockId::Boottime))
-}
-
-/// What names this boot of this machine: raw clocks of two boots have nothing in common.
-/// Empty if the machine doesn't say; then no clock is continued over a restart.
-pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
-}
-
-fn nanos(time: Timespec) -> i64 {
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
-}
+use jam_world::Clock;
 
 /// By how much CLOCK_BOOTTIME is ahead of the raw clock, and when that was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +22,9 @@ impl Awake {
     const READING_NS_MAX: i64 = 50_000_000;
 
     /// Looks now.
-    pub fn look() -> Self {
-        let raw_ns = raw_ns();
-        Self { raw_ns, ahead_ns: boottime_ns() - raw_ns }
+    pub fn look(machine: &dyn Clock) -> Self {
+        let raw_ns = machine.raw_ns();
+        Self { raw_ns, ahead_ns: machine.boottime_ns() - raw_ns }
     }
 
     /// Whether the machine slept between `earlier` (of the same boot) and this look.
@@ -72,7 +49,8 @@ mod tests {
 
     #[test]
     fn this_machine_has_both_clocks() {
-        let first = Awake::look();
-        assert!(!Awake::look().slept_since(&first));
+        let machine = jam_world::World::real().clock;
+        let first = Awake::look(machine.as_ref());
+        assert!(!Awake::look(machine.as_ref()).slept_since(&first));
     }
 }
