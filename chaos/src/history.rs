@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use digest::Digest;
 pub use hex::Hex;
 pub use read::{HistoryError, Reader};
+pub(crate) use show::reply_text;
 
 /// What happened, in order.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,4 +1,6 @@
-//! What is promised to a listener, each judged from what was heard.
+//! What is promised, each judged by a file of its own.
+//!
+//! From what listeners heard; [`mod@report`] puts it together for people and for scripts:
 //!
 //! | promise | file |
 //! | --- | --- |
@@ -7,13 +9,28 @@
 //! | … through a change of the leader too | [`mod@phase`] |
 //! | a trace says what was heard | [`mod@trace`] |
 //!
-//! [`mod@report`] puts them together for people and for scripts.
+//! From a [`crate::history::History`], whether it was simulated or recorded:
+//!
+//! | promise | file |
+//! | --- | --- |
+//! | the nodes agree on log, rooms and leaders, and lose nothing | [`mod@agreement`] |
+//! | acknowledged means kept, once; refused means never | [`mod@acknowledged`] |
+//!
+//! They rest on [`mod@replay`], the committed log and what it makes of the rooms, and answer with a
+//! [`verdict::Verdict`].
 
+pub mod acknowledged;
+pub mod agreement;
+mod operations;
 pub mod phase;
+pub mod replay;
 pub mod report;
 pub mod skew;
 pub mod sound;
+#[cfg(test)]
+mod story;
 pub mod trace;
+pub mod verdict;
 
 /// The value below which a share of `sorted` lies; nearest rank.
 fn quantile(sorted: &[i64], share: f64) -> i64 {
