@@ -15,6 +15,7 @@
 //! | --- | --- |
 //! | the nodes agree on log, rooms and leaders, and lose nothing | [`mod@agreement`] |
 //! | acknowledged means kept, once; refused means never | [`mod@acknowledged`] |
+//! | each room is linearizable | [`mod@order`] |
 //!
 //! They rest on [`mod@replay`], the committed log and what it makes of the rooms, and answer with a
 //! [`verdict::Verdict`].
@@ -22,6 +23,7 @@
 pub mod acknowledged;
 pub mod agreement;
 mod operations;
+pub mod order;
 pub mod phase;
 pub mod replay;
 pub mod report;
