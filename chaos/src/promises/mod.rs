@@ -16,6 +16,7 @@
 //! | the nodes agree on log, rooms and leaders, and lose nothing | [`mod@agreement`] |
 //! | acknowledged means kept, once; refused means never | [`mod@acknowledged`] |
 //! | each room is linearizable | [`mod@order`] |
+//! | watchers get each event once and in order | [`mod@streams`] |
 //!
 //! They rest on [`mod@replay`], the committed log and what it makes of the rooms, and answer with a
 //! [`verdict::Verdict`].
@@ -31,6 +32,7 @@ pub mod skew;
 pub mod sound;
 #[cfg(test)]
 mod story;
+pub mod streams;
 pub mod trace;
 pub mod verdict;
 
