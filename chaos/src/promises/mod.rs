@@ -17,6 +17,7 @@
 //! | acknowledged means kept, once; refused means never | [`mod@acknowledged`] |
 //! | each room is linearizable | [`mod@order`] |
 //! | watchers get each event once and in order | [`mod@streams`] |
+//! | shared time is one clock | [`mod@shared_time`] |
 //!
 //! They rest on [`mod@replay`], the committed log and what it makes of the rooms, and answer with a
 //! [`verdict::Verdict`].
@@ -28,6 +29,7 @@ pub mod order;
 pub mod phase;
 pub mod replay;
 pub mod report;
+pub mod shared_time;
 pub mod skew;
 pub mod sound;
 #[cfg(test)]
