@@ -9,7 +9,7 @@
 //! | … through a change of the leader too | [`mod@phase`] |
 //! | a trace says what was heard | [`mod@trace`] |
 //!
-//! From a [`crate::history::History`], whether it was simulated or recorded:
+//! From a [`crate::history::History`], whether it was simulated or recorded; [`mod@all`] asks them all:
 //!
 //! | promise | file |
 //! | --- | --- |
@@ -18,19 +18,24 @@
 //! | each room is linearizable | [`mod@order`] |
 //! | watchers get each event once and in order | [`mod@streams`] |
 //! | shared time is one clock | [`mod@shared_time`] |
+//! | a healthy majority gets on, and in the end all are equal | [`mod@progress`] |
+//! | a batch of runs reached what it is for | [`mod@sometimes`] |
 //!
 //! They rest on [`mod@replay`], the committed log and what it makes of the rooms, and answer with a
 //! [`verdict::Verdict`].
 
 pub mod acknowledged;
 pub mod agreement;
+pub mod all;
 mod operations;
 pub mod order;
 pub mod phase;
+pub mod progress;
 pub mod replay;
 pub mod report;
 pub mod shared_time;
 pub mod skew;
+pub mod sometimes;
 pub mod sound;
 #[cfg(test)]
 mod story;
