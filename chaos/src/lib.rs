@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod cluster;
 pub mod ear;
+pub mod history;
 pub mod promises;
 pub mod testsong;
 pub mod witness;

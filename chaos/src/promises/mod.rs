@@ -1,4 +1,6 @@
-//! What is promised to a listener, each judged from what was heard.
+//! What is promised, each judged by a file of its own.
+//!
+//! From what listeners heard; [`mod@report`] puts it together for people and for scripts:
 //!
 //! | promise | file |
 //! | --- | --- |
@@ -7,13 +9,39 @@
 //! | … through a change of the leader too | [`mod@phase`] |
 //! | a trace says what was heard | [`mod@trace`] |
 //!
-//! [`mod@report`] puts them together for people and for scripts.
+//! From a [`crate::history::History`], whether it was simulated or recorded; [`mod@all`] asks them all:
+//!
+//! | promise | file |
+//! | --- | --- |
+//! | the nodes agree on log, rooms and leaders, and lose nothing | [`mod@agreement`] |
+//! | acknowledged means kept, once; refused means never | [`mod@acknowledged`] |
+//! | each room is linearizable | [`mod@order`] |
+//! | watchers get each event once and in order | [`mod@streams`] |
+//! | shared time is one clock | [`mod@shared_time`] |
+//! | a healthy majority gets on, and in the end all are equal | [`mod@progress`] |
+//! | a batch of runs reached what it is for | [`mod@sometimes`] |
+//!
+//! They rest on [`mod@replay`], the committed log and what it makes of the rooms, and answer with a
+//! [`verdict::Verdict`].
 
+pub mod acknowledged;
+pub mod agreement;
+pub mod all;
+mod operations;
+pub mod order;
 pub mod phase;
+pub mod progress;
+pub mod replay;
 pub mod report;
+pub mod shared_time;
 pub mod skew;
+pub mod sometimes;
 pub mod sound;
+#[cfg(test)]
+mod story;
+pub mod streams;
 pub mod trace;
+pub mod verdict;
 
 /// The value below which a share of `sorted` lies; nearest rank.
 fn quantile(sorted: &[i64], share: f64) -> i64 {
