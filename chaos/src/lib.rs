@@ -4,5 +4,6 @@ pub mod bench;
 pub mod cluster;
 pub mod ear;
 pub mod promises;
+pub mod sim;
 pub mod testsong;
 pub mod witness;
