@@ -5,5 +5,6 @@ pub mod cluster;
 pub mod ear;
 pub mod history;
 pub mod promises;
+pub mod sim;
 pub mod testsong;
 pub mod witness;

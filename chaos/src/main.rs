@@ -8,6 +8,7 @@ use jam_chaos::bench::Bench;
 use jam_chaos::ear::{Recording, Reference, Song, listen, read_song};
 use jam_chaos::promises::report::{Listener, report};
 use jam_chaos::promises::trace::agreement;
+use jam_chaos::sim::command::Sim;
 
 /// Exit codes, after Jepsen's.
 const BROKEN: u8 = 1;
@@ -33,6 +34,9 @@ enum Command {
         after_help = "Example: jam-chaos sound --song docs/tunes/*.opus --heard ann.wav --heard bob.wav"
     )]
     Sound(Sound),
+    /// Run the whole cluster in one process, by seed.
+    #[command(after_help = "Example: jam-chaos sim --seeds 1..20 --profile rough")]
+    Sim(Sim),
     /// Measure; `scripts/bench` calls it.
     #[command(subcommand)]
     Bench(Bench),
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Sound(sound) => judge(&sound),
+        Command::Sim(sim) => sim.run(),
         Command::Bench(bench) => bench.run().map(|()| 0),
     };
     match done {

@@ -1,0 +1,395 @@
+//! `jam-chaos sim`: one history for each seed, for ever.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::entropy;
+use super::plan::{Plan, Profile};
+use super::stage;
+use crate::history::History;
+use crate::promises::all::{Bounds, Judged, judge};
+use crate::promises::sometimes::{self, Counters};
+use crate::promises::verdict::Verdict;
+
+/// What a batch must have reached, or it proves little.
+const WANTED: [&str; 6] = [
+    sometimes::LEADER_CHANGED,
+    sometimes::LEADER_CHANGED_IN_MID_SONG,
+    sometimes::SNAPSHOT_INSTALLED,
+    sometimes::RETRY_DEDUPLICATED,
+    sometimes::CONFLICT,
+    sometimes::EPOCH_BUMPED,
+];
+
+/// Runs the whole cluster in one process, by seed.
+#[derive(clap::Args)]
+pub struct Sim {
+    /// The seeds, such as 1..20, the last one included.
+    #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "1..20")]
+    seeds: Seeds,
+    /// Seconds of simulated time for each.
+    #[arg(long = "for", value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(30..=3600))]
+    for_secs: u64,
+    /// How rough it gets.
+    #[arg(long, value_enum, default_value_t = Profile::Rough)]
+    profile: Profile,
+    /// Seeds that run at a time.
+    #[arg(long, value_name = "N", default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
+    jobs: usize,
+    /// Runs each seed twice and compares all that happened, byte by byte.
+    #[arg(long)]
+    twice: bool,
+    /// Leaves faults out of a plan that breaks a promise for as long as it still does.
+    #[arg(long)]
+    shrink: bool,
+    /// Runs this plan and no other. `--keep` writes plans.
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    plan: Option<PathBuf>,
+    /// Keeps the plan and the history of each seed that breaks a promise in this folder, and with `--plan` of any.
+    #[arg(long, value_name = "FOLDER", default_value = "target/sim")]
+    keep: PathBuf,
+    /// Runs one plan in this very process and writes its history here.
+    #[arg(long, value_name = "FILE", hide = true, requires = "plan")]
+    inside: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seeds {
+    first: u64,
+    last: u64,
+}
+
+fn seeds(text: &str) -> Result<Seeds, String> {
+    let wrong = || "must look like 1..20, the first and the last seed, or be one seed".to_owned();
+    let number = |text: &str| text.trim().parse::<u64>().map_err(|_| wrong());
+    let (first, last) = match text.split_once("..") {
+        Some((first, last)) => (number(first)?, number(last.trim_start_matches('='))?),
+        None => (number(text)?, number(text)?),
+    };
+    if first > last { Err(wrong()) } else { Ok(Seeds { first, last }) }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Ending {
+    Held,
+    Broken,
+    Open(String),
+    /// The simulation itself ended early: a panic, most often.
+    Crashed(String),
+}
+
+/// What is known of one run.
+struct Outcome {
+    plan: Plan,
+    ending: Ending,
+    /// For people.
+    explained: String,
+    counters: Counters,
+    digest: String,
+    commands: usize,
+    real_secs: f64,
+    history: PathBuf,
+}
+
+impl Sim {
+    /// Runs it. The exit code after Jepsen's: 0 all held, 1 broken, 2 it can't be told.
+    pub fn run(&self) -> anyhow::Result<u8> {
+        if let (Some(path), Some(out)) = (&self.plan, &self.inside) {
+            return inside(&read_plan(path)?, out).map(|()| 0);
+        }
+        std::fs::create_dir_all(&self.keep)
+            .with_context(|| format!("can't make the folder {}", self.keep.display()))?;
+        let plans: Vec<Plan> = match &self.plan {
+            Some(path) => vec![read_plan(path)?],
+            None => (self.seeds.first..=self.seeds.last)
+                .map(|seed| Plan::new(seed, self.profile, self.for_secs * 1000))
+                .collect(),
+        };
+        let begun = Instant::now();
+        let mut batch = Batch::default();
+        let mut waiting = plans.into_iter();
+        let mut running: Vec<Run> = Vec::new();
+        loop {
+            while running.len() < self.jobs.max(1)
+                && let Some(plan) = waiting.next()
+            {
+                running.push(Run::start(plan, &self.keep, "")?);
+            }
+            if running.is_empty() {
+                break;
+            }
+            let outcome = running.remove(0).wait()?;
+            self.tell(&outcome)?;
+            if self.twice {
+                self.compare(&outcome, &mut batch)?;
+            }
+            batch.add(&outcome);
+            if self.plan.is_none() && matches!(outcome.ending, Ending::Held) {
+                outcome.forget(&self.keep);
+            }
+        }
+        Ok(batch.conclude(begun.elapsed().as_secs_f64(), self.plan.is_none()))
+    }
+
+    fn tell(&self, outcome: &Outcome) -> anyhow::Result<()> {
+        let plan = &outcome.plan;
+        let simulated = plan.for_ms as f64 / 1e3;
+        println!(
+            "seed {}: {} ({} faults, {} commands, {:.0} s in {:.1} s, history {})",
+            plan.seed,
+            outcome.word(),
+            plan.faults.len(),
+            outcome.commands,
+            simulated,
+            outcome.real_secs,
+            &outcome.digest[..12.min(outcome.digest.len())],
+        );
+        if matches!(outcome.ending, Ending::Held) {
+            return Ok(());
+        }
+        print!("{}", outcome.explained);
+        println!(
+            "  again: jam-chaos sim --plan {}",
+            plan_path(&self.keep, plan.seed, "").display()
+        );
+        if self.shrink && !matches!(outcome.ending, Ending::Open(_)) {
+            let small = shrink(plan, &self.keep)?;
+            println!("  smaller, {} faults:", small.faults.len());
+            for fault in &small.faults {
+                println!("    {:6} to {:6} ms  {}", fault.at_ms, fault.until_ms, fault.kind);
+            }
+            let path = plan_path(&self.keep, small.seed, "-small");
+            println!("  again: jam-chaos sim --plan {}", path.display());
+        }
+        Ok(())
+    }
+
+    fn compare(&self, first: &Outcome, batch: &mut Batch) -> anyhow::Result<()> {
+        let second = Run::start(first.plan.clone(), &self.keep, "-again")?.wait()?;
+        if first.digest == second.digest {
+            return Ok(());
+        }
+        batch.differing += 1;
+        println!("seed {}: NOT DETERMINISTIC", first.plan.seed);
+        if let Some((line, one, other)) = first_difference(&first.history, &second.history)? {
+            println!("  line {line} of the history is\n    {one}\n  and the second time\n    {other}");
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    runs: usize,
+    broken: usize,
+    open: usize,
+    differing: usize,
+    simulated_secs: f64,
+    counters: Counters,
+}
+
+impl Batch {
+    fn add(&mut self, outcome: &Outcome) {
+        self.runs += 1;
+        self.simulated_secs += outcome.plan.for_ms as f64 / 1e3;
+        self.counters.merge(&outcome.counters);
+        match outcome.ending {
+            Ending::Held => {}
+            Ending::Broken | Ending::Crashed(_) => self.broken += 1,
+            Ending::Open(_) => self.open += 1,
+        }
+    }
+
+    fn conclude(&self, real_secs: f64, is_batch: bool) -> u8 {
+        println!(
+            "{} seeds, {:.2} simulated hours in {:.0} s ({:.0} times as fast): {} broken, {} can't be told",
+            self.runs,
+            self.simulated_secs / 3600.0,
+            real_secs,
+            self.simulated_secs / real_secs,
+            self.broken,
+            self.open
+        );
+        let reached: Vec<String> =
+            self.counters.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        println!("reached: {}", reached.join(", "));
+        let covered = self.counters.judge(&WANTED);
+        if self.broken + self.differing > 0 {
+            return 1;
+        }
+        if is_batch && covered != Verdict::Held {
+            println!("inconclusive: {covered}");
+            return 2;
+        }
+        if self.open > 0 { 2 } else { 0 }
+    }
+}
+
+/// A run in a process of its own.
+struct Run {
+    plan: Plan,
+    child: Child,
+    history: PathBuf,
+    begun: Instant,
+}
+
+impl Run {
+    fn start(plan: Plan, folder: &Path, suffix: &str) -> anyhow::Result<Self> {
+        let path = plan_path(folder, plan.seed, suffix);
+        let history = path.with_extension("history");
+        write_plan(&plan, &path)?;
+        let own = std::env::current_exe().context("can't find the program itself")?;
+        let mut command = Command::new(own);
+        command.arg("sim").arg("--plan").arg(&path).arg("--inside").arg(&history);
+        // The environment may change what libraries do.
+        command.env_clear().env("RUST_BACKTRACE", "1");
+        if let Some(filter) = std::env::var_os("JAM_LOG") {
+            command.env("JAM_LOG", filter);
+        }
+        let log = File::create(path.with_extension("log"))?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        let child = child.context("can't start a simulation")?;
+        Ok(Self { plan, child, history, begun: Instant::now() })
+    }
+
+    fn wait(mut self) -> anyhow::Result<Outcome> {
+        let status = self.child.wait().context("the simulation is lost")?;
+        let real_secs = self.begun.elapsed().as_secs_f64();
+        let mut outcome = Outcome {
+            plan: self.plan,
+            ending: Ending::Held,
+            explained: String::new(),
+            counters: Counters::default(),
+            digest: String::new(),
+            commands: 0,
+            real_secs,
+            history: self.history,
+        };
+        if !status.success() {
+            let log = std::fs::read_to_string(outcome.history.with_extension("log"))?;
+            let tail: Vec<&str> = log.lines().rev().take(30).collect();
+            let told: Vec<&str> = tail.into_iter().rev().collect();
+            outcome.explained = format!("  {}\n", told.join("\n  "));
+            outcome.ending = Ending::Crashed(status.to_string());
+            return Ok(outcome);
+        }
+        let bytes = std::fs::read(&outcome.history).context("the simulation left no history")?;
+        outcome.digest = blake3::hash(&bytes).to_hex().to_string();
+        let history = History::read(bytes.as_slice())?;
+        let judged = judge(&history, &bounds());
+        outcome.commands = history
+            .records
+            .iter()
+            .filter(|record| matches!(record.what, crate::history::What::Answered { .. }))
+            .count();
+        outcome.ending = ending(&judged);
+        outcome.explained = judged.explain(&history);
+        outcome.counters = judged.counters;
+        Ok(outcome)
+    }
+}
+
+impl Outcome {
+    fn word(&self) -> String {
+        match &self.ending {
+            Ending::Held => "all promises held".to_owned(),
+            Ending::Broken => "BROKEN".to_owned(),
+            Ending::Open(why) => format!("can't be told: {why}"),
+            Ending::Crashed(status) => format!("CRASHED ({status})"),
+        }
+    }
+
+    fn forget(&self, folder: &Path) {
+        for suffix in ["", "-again"] {
+            let plan = plan_path(folder, self.plan.seed, suffix);
+            for path in [plan.with_extension("history"), plan.with_extension("log"), plan] {
+                // It may never have been written.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// What the judges need to know of a simulation: messages arrive at whole milliseconds, and clocks are read up
+/// to one late.
+fn bounds() -> Bounds {
+    let mut bounds = Bounds::default();
+    bounds.shared_time.slack_ns = 1_000_000;
+    bounds
+}
+
+fn ending(judged: &Judged) -> Ending {
+    if judged.broken() {
+        return Ending::Broken;
+    }
+    let open = judged.promises.iter().find(|one| one.verdict != Verdict::Held);
+    open.map_or(Ending::Held, |one| Ending::Open(format!("{}: {}", one.promise, one.verdict)))
+}
+
+/// The run itself.
+fn inside(plan: &Plan, out: &Path) -> anyhow::Result<()> {
+    // A panic in a task would only end that task.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("panic: {panic}\n{}", std::backtrace::Backtrace::force_capture());
+        std::process::exit(101);
+    }));
+    super::log::start();
+    let history = stage::run(plan)?;
+    let mut file = BufWriter::new(File::create(out)?);
+    history.write(&mut file)?;
+    file.flush()?;
+    tracing::info!(asked = ?entropy::asked(), "done");
+    Ok(())
+}
+
+/// Leaves out fault after fault, as long as what is left still breaks a promise.
+fn shrink(plan: &Plan, folder: &Path) -> anyhow::Result<Plan> {
+    let mut small = plan.clone();
+    let mut share = small.faults.len() / 2;
+    while share > 0 {
+        let mut at = 0;
+        while at < small.faults.len() {
+            let mut attempt = small.clone();
+            let end = (at + share).min(attempt.faults.len());
+            attempt.faults.drain(at..end);
+            let outcome = Run::start(attempt.clone(), folder, "-small")?.wait()?;
+            if matches!(outcome.ending, Ending::Broken | Ending::Crashed(_)) {
+                small = attempt;
+            } else {
+                at += share;
+            }
+        }
+        share /= 2;
+    }
+    write_plan(&small, &plan_path(folder, small.seed, "-small"))?;
+    Ok(small)
+}
+
+fn plan_path(folder: &Path, seed: u64, suffix: &str) -> PathBuf {
+    folder.join(format!("seed-{seed}{suffix}.json"))
+}
+
+fn read_plan(path: &Path) -> anyhow::Result<Plan> {
+    let file = File::open(path).with_context(|| format!("can't read the plan {}", path.display()))?;
+    serde_json::from_reader(BufReader::new(file))
+        .with_context(|| format!("{} is no plan", path.display()))
+}
+
+fn write_plan(plan: &Plan, path: &Path) -> anyhow::Result<()> {
+    let json = serde_json::to_vec_pretty(plan)?;
+    std::fs::write(path, json).with_context(|| format!("can't write {}", path.display()))
+}
+
+fn first_difference(one: &Path, other: &Path) -> anyhow::Result<Option<(usize, String, String)>> {
+    let (one, other) = (std::fs::read_to_string(one)?, std::fs::read_to_string(other)?);
+    let mut lines = (1..).zip(one.lines().zip(other.lines()));
+    let cut = |line: &str| line.chars().take(300).collect::<String>();
+    Ok(lines.find(|(_, (a, b))| a != b).map(|(at, (a, b))| (at, cut(a), cut(b))))
+}

@@ -1,0 +1,52 @@
+//! Whoever runs the cluster: replaces nodes whose disks were lost.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jam_proto::wire::v1::ReplaceRequest;
+use jam_proto::wire::v1::cluster_client::ClusterClient;
+use tokio::time::{sleep, timeout};
+
+use super::crowd::Nodes;
+use super::machine::Machine;
+
+const PATIENCE: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What the operator is told to do. Clones share it.
+#[derive(Clone, Default)]
+pub struct Orders(Arc<Mutex<VecDeque<u64>>>);
+
+impl Orders {
+    /// The node at this place lost its disk.
+    pub fn replace(&self, place: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(place);
+    }
+
+    fn next(&self) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// Does what there is to do, for ever.
+pub async fn run(machine: Machine, orders: Orders) {
+    let mut nodes = Nodes::new(&machine, 0);
+    loop {
+        let Some(node) = orders.next() else {
+            sleep(LOOK_EVERY).await;
+            continue;
+        };
+        loop {
+            nodes.go_on();
+            if nodes.place() != node {
+                let mut cluster = ClusterClient::new(nodes.current());
+                let asked = timeout(PATIENCE, cluster.replace(ReplaceRequest { node })).await;
+                if matches!(asked, Ok(Ok(_))) {
+                    break;
+                }
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}

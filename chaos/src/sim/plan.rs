@@ -1,0 +1,274 @@
+//! What is going to happen in a run, drawn from its seed before it begins, so that it can be printed, kept, and made
+//! smaller.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::seed::Stream;
+
+/// Nodes of the cluster.
+pub const NODES: u64 = 3;
+/// Before the first fault: the cluster forms.
+const QUIET_MS: u64 = 4_000;
+/// When faults of all kinds end, of the whole run.
+const SAFETY_SHARE: f64 = 0.45;
+/// When the last node is healed.
+const LIVENESS_SHARE: f64 = 0.62;
+
+/// How rough it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// A data centre on a good day: short links, a crash or a cut now and then.
+    Calm,
+    /// A bad day: power cuts, sleeping machines, lost disks, links with long tails.
+    Rough,
+    /// All of it at once, all the time.
+    Hell,
+}
+
+/// Everything of a run that was drawn before it began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Of all draws.
+    pub seed: u64,
+    /// What it was drawn by.
+    pub profile: Profile,
+    /// Length of the run, ms of simulated time.
+    pub for_ms: u64,
+    /// The shortest way of a message, ms.
+    pub latency_ms_min: u64,
+    /// The longest, ms; most take far less.
+    pub latency_ms_max: u64,
+    /// Raft's heartbeat, ms.
+    pub heartbeat_ms: u64,
+    /// Raft's election timeout, ms.
+    pub election_ms: (u64, u64),
+    /// Log entries between two snapshots.
+    pub snapshot_every: u64,
+    /// Log entries kept behind one.
+    pub keep_entries: u64,
+    /// When faults of all kinds end, but for what the last one left broken, ms.
+    pub liveness_ms: u64,
+    /// When nothing is broken any more, ms.
+    pub healed_ms: u64,
+    /// What breaks, by the time at which it does.
+    pub faults: Vec<Fault>,
+}
+
+/// Something that breaks, and heals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    /// When it breaks, ms.
+    pub at_ms: u64,
+    /// When it heals, ms.
+    pub until_ms: u64,
+    /// What.
+    pub kind: Kind,
+}
+
+/// What can break.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Processes are killed.
+    Kill {
+        /// Whose.
+        nodes: BTreeSet<u64>,
+    },
+    /// Machines lose their power.
+    Power {
+        /// Which.
+        nodes: BTreeSet<u64>,
+    },
+    /// A machine loses its power in the middle of its so many-th write from now.
+    Fuse {
+        /// Which.
+        node: u64,
+        /// Writes and syncs, from 1.
+        writes: u64,
+    },
+    /// A node's disk is lost, and it gets a new one, and its place a new node.
+    Wipe {
+        /// Its place.
+        node: u64,
+    },
+    /// Nothing gets from one host to another.
+    Cut {
+        /// From here.
+        from: String,
+        /// To there.
+        to: String,
+        /// And back.
+        both: bool,
+    },
+    /// What two hosts send to each other comes late, all at once.
+    Hold {
+        /// One.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// A machine sleeps.
+    Suspend {
+        /// Which.
+        node: u64,
+    },
+    /// Somebody sets a machine's time of day.
+    Wall {
+        /// Which.
+        node: u64,
+        /// By how much, s.
+        by_secs: i64,
+    },
+    /// A disk is slow.
+    Slow {
+        /// Whose.
+        node: u64,
+    },
+    /// A disk fails from its so many-th write on, until the node is started again.
+    DiskError {
+        /// Whose.
+        node: u64,
+        /// Writes and syncs, from 1.
+        writes: u64,
+    },
+}
+
+/// The name of a node's host.
+pub fn node_name(place: u64) -> String {
+    format!("n{place}")
+}
+
+impl Plan {
+    /// Draws a plan.
+    pub fn new(seed: u64, profile: Profile, for_ms: u64) -> Self {
+        let mut draws = Stream::new(seed, "plan");
+        let tail_ms = match profile {
+            Profile::Calm => 4,
+            Profile::Rough => draws.within(6..=30) as u64,
+            Profile::Hell => draws.within(6..=120) as u64,
+        };
+        let (heartbeat_ms, election_ms) = match profile {
+            Profile::Calm => (30, (60, 95)),
+            Profile::Rough => (60, (200, 320)),
+            Profile::Hell => (100, (400, 700)),
+        };
+        let share = |share: f64| (for_ms as f64 * share) as u64;
+        let mut plan = Self {
+            seed,
+            profile,
+            for_ms,
+            latency_ms_min: 1,
+            latency_ms_max: tail_ms,
+            heartbeat_ms,
+            election_ms,
+            snapshot_every: draws.within(20..=200) as u64,
+            keep_entries: draws.within(0..=40) as u64,
+            liveness_ms: share(SAFETY_SHARE),
+            healed_ms: share(LIVENESS_SHARE),
+            faults: Vec::new(),
+        };
+        let every_ms = match profile {
+            Profile::Calm => 7_000,
+            Profile::Rough => 2_500,
+            Profile::Hell => 900,
+        };
+        let mut at_ms = QUIET_MS;
+        loop {
+            at_ms += draws.within(every_ms / 4..=every_ms * 7 / 4) as u64;
+            if at_ms >= plan.liveness_ms {
+                break;
+            }
+            let lasts_ms = draws.within(50..=every_ms * 2) as u64;
+            let kind = Kind::draw(profile, &mut draws);
+            let until_ms = (at_ms + lasts_ms).min(plan.liveness_ms);
+            plan.faults.push(Fault { at_ms, until_ms, kind });
+        }
+        // One node stays broken while the rest must go on.
+        let left = BTreeSet::from([draws.below(NODES) + 1]);
+        let kind = match draws.below(3) {
+            0 => Kind::Power { nodes: left },
+            1 => Kind::Kill { nodes: left },
+            _ => Kind::Suspend { node: left.into_iter().next().unwrap_or(1) },
+        };
+        plan.faults.push(Fault { at_ms: plan.liveness_ms, until_ms: plan.healed_ms, kind });
+        plan
+    }
+}
+
+impl Kind {
+    fn draw(profile: Profile, draws: &mut Stream) -> Self {
+        let node = draws.below(NODES) + 1;
+        let other = (node + draws.below(NODES - 1)) % NODES + 1;
+        let some = |draws: &mut Stream| match draws.below(6) {
+            0 => (1..=NODES).collect(),
+            1 => BTreeSet::from([node, other]),
+            _ => BTreeSet::from([node]),
+        };
+        let kinds = match profile {
+            Profile::Calm => 4,
+            Profile::Rough => 10,
+            Profile::Hell => 12,
+        };
+        match draws.below(kinds) {
+            0 => Self::Kill { nodes: some(draws) },
+            1 | 2 => Self::Cut {
+                from: node_name(node),
+                to: node_name(other),
+                both: !draws.one_in(3),
+            },
+            3 => Self::Hold { one: node_name(node), other: node_name(other) },
+            4 => Self::Power { nodes: some(draws) },
+            5 => Self::Fuse { node, writes: draws.within(1..=60) as u64 },
+            6 => Self::Suspend { node },
+            7 => Self::Wall { node, by_secs: draws.within(-90_000..=90_000) },
+            8 => Self::Slow { node },
+            9 => Self::Wipe { node },
+            10 => Self::DiskError { node, writes: draws.within(1..=60) as u64 },
+            _ => Self::Fuse { node, writes: draws.within(1..=8) as u64 },
+        }
+    }
+
+    /// The hosts that it affects.
+    pub fn affects(&self) -> Vec<String> {
+        match self {
+            Self::Kill { nodes } | Self::Power { nodes } => {
+                nodes.iter().map(|node| node_name(*node)).collect()
+            }
+            Self::Cut { from: one, to: other, .. } | Self::Hold { one, other } => {
+                vec![one.clone(), other.clone()]
+            }
+            Self::Fuse { node, .. }
+            | Self::Wipe { node }
+            | Self::Suspend { node }
+            | Self::Wall { node, .. }
+            | Self::Slow { node }
+            | Self::DiskError { node, .. } => vec![node_name(*node)],
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.affects().join(", ");
+        match self {
+            Self::Kill { .. } => write!(out, "{names}: killed"),
+            Self::Power { .. } => write!(out, "{names}: no power"),
+            Self::Fuse { writes, .. } => write!(out, "{names}: no power from write {writes} on"),
+            Self::Wipe { .. } => write!(out, "{names}: the disk is lost"),
+            Self::Cut { from, to, both: true } => write!(out, "{from} and {to}: cut off from each other"),
+            Self::Cut { from, to, both: false } => write!(out, "{from} to {to}: cut off"),
+            Self::Hold { one, other } => write!(out, "{one} and {other}: messages held"),
+            Self::Suspend { .. } => write!(out, "{names}: asleep"),
+            Self::Wall { by_secs, .. } => write!(out, "{names}: time of day set by {by_secs} s"),
+            Self::Slow { .. } => write!(out, "{names}: the disk is slow"),
+            Self::DiskError { writes, .. } => {
+                write!(out, "{names}: the disk fails from write {writes} on")
+            }
+        }
+    }
+}
