@@ -179,7 +179,9 @@ impl Sim {
         batch.differing += 1;
         println!("seed {}: NOT DETERMINISTIC", first.plan.seed);
         if let Some((line, one, other)) = first_difference(&first.history, &second.history)? {
-            println!("  line {line} of the history is\n    {one}\n  and the second time\n    {other}");
+            println!(
+                "  line {line} of the history is\n    {one}\n  and the second time\n    {other}"
+            );
         }
         Ok(())
     }
@@ -377,7 +379,8 @@ fn plan_path(folder: &Path, seed: u64, suffix: &str) -> PathBuf {
 }
 
 fn read_plan(path: &Path) -> anyhow::Result<Plan> {
-    let file = File::open(path).with_context(|| format!("can't read the plan {}", path.display()))?;
+    let file =
+        File::open(path).with_context(|| format!("can't read the plan {}", path.display()))?;
     serde_json::from_reader(BufReader::new(file))
         .with_context(|| format!("{} is no plan", path.display()))
 }

@@ -210,7 +210,8 @@ impl Client {
     }
 
     async fn open(&mut self) -> bool {
-        let request = Request::Open { session: Hex(self.session.to_vec()), user: self.name.clone() };
+        let request =
+            Request::Open { session: Hex(self.session.to_vec()), user: self.name.clone() };
         let op = self.scene.book.invoked(&self.name, request);
         let request = wire::OpenSessionRequest {
             session: self.session.to_vec(),
@@ -294,8 +295,7 @@ impl Client {
             offset: 0,
             file_name: "song.wav".into(),
         };
-        let chunk =
-            wire::UploadChunk { start: Some(start), data: song.bytes.clone().into() };
+        let chunk = wire::UploadChunk { start: Some(start), data: song.bytes.clone().into() };
         let mut client = SongsClient::new(self.nodes.current());
         let sent = timeout(PATIENCE * 4, client.upload(tokio_stream::once(chunk))).await;
         let failed = !matches!(sent, Ok(Ok(_)));

@@ -216,11 +216,9 @@ impl Kind {
         };
         match draws.below(kinds) {
             0 => Self::Kill { nodes: some(draws) },
-            1 | 2 => Self::Cut {
-                from: node_name(node),
-                to: node_name(other),
-                both: !draws.one_in(3),
-            },
+            1 | 2 => {
+                Self::Cut { from: node_name(node), to: node_name(other), both: !draws.one_in(3) }
+            }
             3 => Self::Hold { one: node_name(node), other: node_name(other) },
             4 => Self::Power { nodes: some(draws) },
             5 => Self::Fuse { node, writes: draws.within(1..=60) as u64 },
@@ -260,7 +258,9 @@ impl fmt::Display for Kind {
             Self::Power { .. } => write!(out, "{names}: no power"),
             Self::Fuse { writes, .. } => write!(out, "{names}: no power from write {writes} on"),
             Self::Wipe { .. } => write!(out, "{names}: the disk is lost"),
-            Self::Cut { from, to, both: true } => write!(out, "{from} and {to}: cut off from each other"),
+            Self::Cut { from, to, both: true } => {
+                write!(out, "{from} and {to}: cut off from each other")
+            }
             Self::Cut { from, to, both: false } => write!(out, "{from} to {to}: cut off"),
             Self::Hold { one, other } => write!(out, "{one} and {other}: messages held"),
             Self::Suspend { .. } => write!(out, "{names}: asleep"),

@@ -175,7 +175,7 @@ impl Peer {
 
     async fn open_stream<S>(
         &self,
-        input: S,
+        mut input: S,
         setup: Duration,
     ) -> Result<
         BoxStream<'static, Result<StreamAppendResult<Types>, RPCError<Types>>>,
@@ -184,6 +184,12 @@ impl Peer {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
+        // Openraft's pause after a failure is in here, in front of its first request: whoever connected before that
+        // would call a node that is down again and again, as fast as it can.
+        let Some(first) = input.next().await else {
+            return Ok(Box::pin(futures_util::stream::empty()));
+        };
+        let input = futures_util::stream::iter([first]).chain(input);
         let sent = Arc::new(AtomicU64::new(0));
         let counter = sent.clone();
         let requests = input.filter_map(move |request| {
