@@ -243,11 +243,16 @@ pub enum Entry {
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
     /// It was told to.
     Stop,
+    /// It could not go on.
+    Failed {
+        /// What it said.
+        why: String,
+    },
     /// It was killed; its disk has all that was written.
     Crash,
     /// Its machine lost power; its disk has all that was synced.

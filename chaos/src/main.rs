@@ -9,6 +9,7 @@ use jam_chaos::ear::{Recording, Reference, Song, listen, read_song};
 use jam_chaos::promises::report::{Listener, report};
 use jam_chaos::promises::trace::agreement;
 use jam_chaos::sim::command::Sim;
+use jam_chaos::sim::entropy;
 
 /// Exit codes, after Jepsen's.
 const BROKEN: u8 = 1;
@@ -61,6 +62,7 @@ struct Sound {
 }
 
 fn main() -> ExitCode {
+    entropy::begin_as_told();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::replay::Replay;
 use super::sometimes::Counters;
 use super::verdict::Verdict;
-use super::{acknowledged, agreement, order, progress, shared_time, streams};
+use super::{acknowledged, agreement, order, progress, shared_time, standing, streams};
 use crate::history::History;
 
 /// What the judges need to be told.
@@ -47,6 +47,7 @@ pub fn judge(history: &History, bounds: &Bounds) -> Judged {
         Judgement { promise: "agreement", verdict: agreement::judge(history, &replay) },
         Judgement { promise: "acknowledged", verdict: acknowledged::judge(history, &replay) },
         Judgement { promise: "order", verdict: order::judge(history, &replay) },
+        Judgement { promise: "standing", verdict: standing::judge(history) },
         Judgement { promise: "streams", verdict: streams::judge(history, &replay) },
         Judgement {
             promise: "shared_time",

@@ -19,6 +19,7 @@
 //! | watchers get each event once and in order | [`mod@streams`] |
 //! | shared time is one clock | [`mod@shared_time`] |
 //! | a healthy majority gets on, and in the end all are equal | [`mod@progress`] |
+//! | nodes come back | [`mod@standing`] |
 //! | a batch of runs reached what it is for | [`mod@sometimes`] |
 //!
 //! They rest on [`mod@replay`], the committed log and what it makes of the rooms, and answer with a
@@ -37,6 +38,7 @@ pub mod shared_time;
 pub mod skew;
 pub mod sometimes;
 pub mod sound;
+pub mod standing;
 #[cfg(test)]
 mod story;
 pub mod streams;

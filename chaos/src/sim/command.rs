@@ -252,6 +252,7 @@ impl Run {
         command.arg("sim").arg("--plan").arg(&path).arg("--inside").arg(&history);
         // The environment may change what libraries do.
         command.env_clear().env("RUST_BACKTRACE", "1");
+        command.env(entropy::SEED_VARIABLE, plan.seed.to_string());
         if let Some(filter) = std::env::var_os("JAM_LOG") {
             command.env("JAM_LOG", filter);
         }

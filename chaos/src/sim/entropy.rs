@@ -51,6 +51,17 @@ pub fn begin(seed: u64) {
     SEEDED.store(true, Relaxed);
 }
 
+/// Names the seed to a process that is to run a simulation.
+pub const SEED_VARIABLE: &str = "JAM_SIM_SEED";
+
+/// Begins a simulation if the environment names a seed. The first thing that `main` does: whatever is random once
+/// in a process must be drawn afterwards.
+pub fn begin_as_told() {
+    if let Some(seed) = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok()) {
+        begin(seed);
+    }
+}
+
 /// How much was asked.
 pub fn asked() -> Asked {
     Asked { draws: DRAWS.load(Relaxed), readings: READINGS.load(Relaxed) }

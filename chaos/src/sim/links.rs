@@ -45,15 +45,6 @@ impl Links {
         }
     }
 
-    /// A fault holds all links of a host.
-    pub fn hold_all(&mut self, sim: &turmoil::Sim<'_>, fault: u64, host: &str) {
-        for other in self.hosts.clone() {
-            if other != host {
-                self.hold(sim, fault, host, &other);
-            }
-        }
-    }
-
     /// A fault is over.
     pub fn heal(&mut self, sim: &turmoil::Sim<'_>, fault: u64) {
         for ((from, to), reasons) in &mut self.cut {

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jam_cluster::config::Config;
@@ -44,6 +44,8 @@ pub struct Seat {
     life: Arc<AtomicU32>,
     /// The id of the node that has the place.
     node: Arc<AtomicU64>,
+    /// What was applied last, and what came of it.
+    state: Arc<Mutex<Option<(u64, Shard)>>>,
 }
 
 impl Seat {
@@ -66,6 +68,7 @@ impl Seat {
             timing,
             life: Arc::default(),
             node: Arc::new(AtomicU64::new(place)),
+            state: Arc::default(),
         }
     }
 
@@ -91,13 +94,27 @@ impl Seat {
             let why = ended.err().map_or_else(String::new, |error| format!("{error:#}"));
             tracing::info!(place = self.place, why, "the node ended");
             self.book.sometimes(&format!("a node stopped by itself: {}", kind(&why)));
-            self.stopped(Stop::Stop);
+            self.stopped(Stop::Failed { why });
             tokio::time::sleep(RESTART_AFTER).await;
         }
     }
 
+    /// Notes what its state is.
+    pub fn tell_state(&self) {
+        if let Some((index, state)) = self.lock_state().as_ref() {
+            let digest = Digest::of_shard(state);
+            let (node, life, index) = (self.id(), self.life(), *index);
+            self.book.note(What::Digest { node, life, index, digest });
+        }
+    }
+
+    fn lock_state(&self) -> MutexGuard<'_, Option<(u64, Shard)>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes that the process has ended.
     pub fn stopped(&self, how: Stop) {
+        *self.lock_state() = None;
         self.book.note(What::Stopped { node: self.id(), life: self.life(), how });
     }
 
@@ -159,6 +176,7 @@ impl Witness for Eyes {
 
     fn applied(&self, term: u64, index: u64, entry: Payload<'_>, state: &Shard) {
         let (node, life) = (self.seat.id(), self.life);
+        *self.seat.lock_state() = Some((index, state.clone()));
         let entry = match entry {
             Payload::Blank => Entry::Blank,
             Payload::Members(text) => Entry::Membership(text),

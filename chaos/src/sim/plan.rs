@@ -112,11 +112,6 @@ pub enum Kind {
         /// The other.
         other: String,
     },
-    /// A machine sleeps.
-    Suspend {
-        /// Which.
-        node: u64,
-    },
     /// Somebody sets a machine's time of day.
     Wall {
         /// Which.
@@ -190,10 +185,9 @@ impl Plan {
         }
         // One node stays broken while the rest must go on.
         let left = BTreeSet::from([draws.below(NODES) + 1]);
-        let kind = match draws.below(3) {
+        let kind = match draws.below(2) {
             0 => Kind::Power { nodes: left },
-            1 => Kind::Kill { nodes: left },
-            _ => Kind::Suspend { node: left.into_iter().next().unwrap_or(1) },
+            _ => Kind::Kill { nodes: left },
         };
         plan.faults.push(Fault { at_ms: plan.liveness_ms, until_ms: plan.healed_ms, kind });
         plan
@@ -211,8 +205,8 @@ impl Kind {
         };
         let kinds = match profile {
             Profile::Calm => 4,
-            Profile::Rough => 10,
-            Profile::Hell => 12,
+            Profile::Rough => 9,
+            Profile::Hell => 11,
         };
         match draws.below(kinds) {
             0 => Self::Kill { nodes: some(draws) },
@@ -222,11 +216,10 @@ impl Kind {
             3 => Self::Hold { one: node_name(node), other: node_name(other) },
             4 => Self::Power { nodes: some(draws) },
             5 => Self::Fuse { node, writes: draws.within(1..=60) as u64 },
-            6 => Self::Suspend { node },
-            7 => Self::Wall { node, by_secs: draws.within(-90_000..=90_000) },
-            8 => Self::Slow { node },
-            9 => Self::Wipe { node },
-            10 => Self::DiskError { node, writes: draws.within(1..=60) as u64 },
+            6 => Self::Wall { node, by_secs: draws.within(-90_000..=90_000) },
+            7 => Self::Slow { node },
+            8 => Self::Wipe { node },
+            9 => Self::DiskError { node, writes: draws.within(1..=60) as u64 },
             _ => Self::Fuse { node, writes: draws.within(1..=8) as u64 },
         }
     }
@@ -242,7 +235,6 @@ impl Kind {
             }
             Self::Fuse { node, .. }
             | Self::Wipe { node }
-            | Self::Suspend { node }
             | Self::Wall { node, .. }
             | Self::Slow { node }
             | Self::DiskError { node, .. } => vec![node_name(*node)],
@@ -263,7 +255,6 @@ impl fmt::Display for Kind {
             }
             Self::Cut { from, to, both: false } => write!(out, "{from} to {to}: cut off"),
             Self::Hold { one, other } => write!(out, "{one} and {other}: messages held"),
-            Self::Suspend { .. } => write!(out, "{names}: asleep"),
             Self::Wall { by_secs, .. } => write!(out, "{names}: time of day set by {by_secs} s"),
             Self::Slow { .. } => write!(out, "{names}: the disk is slow"),
             Self::DiskError { writes, .. } => {

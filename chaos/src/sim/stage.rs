@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jam_proto::ids::RoomCode;
 
+use super::Pace;
 use super::book::Book;
 use super::crowd::{Client, Scene, Song};
 use super::links::Links;
@@ -16,7 +17,6 @@ use super::plan::{Fault, Kind, NODES, Plan, node_name};
 use super::seed::Stream;
 use super::time::{STEP, Time};
 use super::watcher::Watcher;
-use super::{Pace, entropy};
 use crate::history::{History, Phase, Stop, What};
 use crate::testsong::position_coded;
 
@@ -31,12 +31,11 @@ const SONG_RATE: u32 = 8000;
 /// A disk that is slow: an operation takes some milliseconds, and now and then a third of a second.
 const SLOW: Pace = Pace { mean_us: 6_000, stall_one_in: 25, stall_ms_max: 350 };
 
-/// Runs a plan in this process, which must be fresh: its entropy is the seed's from here on.
+/// Runs a plan in this process, which must be fresh and whose entropy is that of the seed.
 ///
 /// # Errors
 /// If the simulation itself failed.
 pub fn run(plan: &Plan) -> anyhow::Result<History> {
-    entropy::begin(plan.seed);
     let time = Time::new();
     let mut sim = turmoil::Builder::new()
         .rng_seed(plan.seed)
@@ -139,6 +138,7 @@ impl Stage {
             let at_ms = ms(sim.elapsed().as_nanos() as i64);
             time.set(sim.elapsed());
             if at_ms >= plan.for_ms {
+                self.seats.values().for_each(Seat::tell_state);
                 return Ok(());
             }
             // First what ends, so that a fault that begins now finds a healed world.
@@ -187,10 +187,6 @@ impl Stage {
                 }
             }
             Kind::Hold { one, other } => self.links.hold(sim, fault, one, other),
-            Kind::Suspend { node } => {
-                self.links.hold_all(sim, fault, &node_name(*node));
-                self.seats[node].machine().suspend();
-            }
             Kind::Wall { node, by_secs } => {
                 self.seats[node].machine().jump_wall(by_secs * 1_000_000_000);
             }
@@ -204,7 +200,6 @@ impl Stage {
     fn heal(&mut self, sim: &mut turmoil::Sim<'_>, fault: u64, kind: &Kind) {
         tracing::info!(fault, "heals");
         match kind {
-            Kind::Suspend { node } => self.seats[node].machine().wake(),
             Kind::Slow { node } => self.seats[node].machine().disk().set_pace(super::node::PACE),
             Kind::Fuse { node, .. } => {
                 self.fuses.remove(node);

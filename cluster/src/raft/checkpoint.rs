@@ -142,6 +142,7 @@ impl Checkpointer {
     fn log(&mut self, changes: Vec<Change>) -> io::Result<()> {
         let mut batch = Pending::default();
         let mut written = None;
+        let mut purged = None;
         for change in changes {
             match &change {
                 Change::Append(id, _) => written = Some(id.index + 1),
@@ -151,7 +152,7 @@ impl Checkpointer {
                     self.written.fetch_min(*from, Ordering::AcqRel);
                     written = None;
                 }
-                Change::Purge(upto) => self.purge(*upto)?,
+                Change::Purge(upto) => purged = Some(*upto),
                 Change::Committed(id) => batch.set(layout::COMMITTED.to_vec(), encode(id)?),
                 Change::Vote(_) => {}
             }
@@ -162,6 +163,11 @@ impl Checkpointer {
         batch.apply(self.db.as_ref())?;
         if let Some(written) = written {
             self.written.store(written, Ordering::Release);
+        }
+        // Only now: were the entries removed before sled knows that they are purged, a power cut in between would
+        // leave a log that ends before what was promised.
+        if let Some(upto) = purged {
+            self.purge(upto)?;
         }
         Ok(())
     }
