@@ -27,6 +27,10 @@ fn main() -> io::Result<()> {
             other_thread();
             Ok(())
         }
+        ["--early"] => {
+            early();
+            Ok(())
+        }
         // Whatever else a test runner says.
         _ => all(),
     }
@@ -55,6 +59,10 @@ fn all() -> io::Result<()> {
     let said = String::from_utf8_lossy(&thread.stderr);
     assert!(!thread.status.success() && said.contains("another thread drew"), "{said}");
     println!("a thread that draws ends the process");
+    let early = child(&["--early"])?;
+    let said = String::from_utf8_lossy(&early.stderr);
+    assert!(!early.status.success() && said.contains("before the simulation began"), "{said}");
+    println!("so does a draw before the simulation began");
     Ok(())
 }
 
@@ -66,6 +74,11 @@ fn other_thread() {
     entropy::begin(1);
     let drawn = std::thread::spawn(|| RandomState::new().hash_one(1)).join();
     println!("{drawn:?}");
+}
+
+fn early() {
+    println!("{}", RandomState::new().hash_one(1));
+    entropy::begin(1);
 }
 
 type Log = Rc<RefCell<io::StdoutLock<'static>>>;

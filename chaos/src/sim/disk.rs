@@ -27,7 +27,7 @@ use names::Entry;
 pub(super) use state::Life;
 use state::State;
 
-/// A disk, as the director of a simulation sees it. Faults stay until they are taken away.
+/// A disk, as the director of a simulation sees it.
 pub struct Disk {
     state: Mutex<State>,
     clocks: Arc<Clocks>,
@@ -73,9 +73,9 @@ impl Disk {
         self.state().faults.pace = pace;
     }
 
-    /// Takes all faults away, and a fuse that has not burnt down.
+    /// Ends I/O errors, and puts out a fuse that has not burnt down. Pace and capacity stay: they are properties.
     pub fn heal(&self) {
-        self.state().faults.clear();
+        self.state().faults.heal();
     }
 
     /// Flips some bits of one byte of a file, for good. Where; `None` if there is no such byte.

@@ -20,6 +20,7 @@ use super::seed;
 static SEEDED: AtomicBool = AtomicBool::new(false);
 static SEED: AtomicU64 = AtomicU64::new(0);
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
+static EARLY_DRAWS: AtomicU64 = AtomicU64::new(0);
 static DRAWS: AtomicU64 = AtomicU64::new(0);
 static READINGS: AtomicU64 = AtomicU64::new(0);
 static NOW_NS: AtomicI64 = AtomicI64::new(0);
@@ -44,8 +45,14 @@ pub struct Asked {
 }
 
 /// Begins a simulation in this process, run by this thread: from now on randomness comes from the seed, and the time
-/// is the simulation's. From then on a draw by any other thread ends the process. To be called before anything draws.
+/// is the simulation's. From then on a draw by any other thread ends the process. So does a draw that was made before:
+/// the keys of a thread's hash maps are drawn once, and tokio's seeds come from them. So this comes first in a process,
+/// before a log is set up, say.
 pub fn begin(seed: u64) {
+    if EARLY_DRAWS.load(Relaxed) > 0 {
+        trip(b"jam-chaos: something drew randomness before the simulation began, which would not be repeatable. \
+            entropy::begin must come first.\n");
+    }
     IN_SIMULATION.set(true);
     SEED.store(seed, Relaxed);
     SEEDED.store(true, Relaxed);
@@ -87,11 +94,13 @@ pub fn real_ns() -> i64 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getrandom(buffer: *mut c_void, length: usize, flags: c_uint) -> isize {
     if !SEEDED.load(Relaxed) {
+        EARLY_DRAWS.fetch_add(1, Relaxed);
         // SAFETY: the caller's promise is the system call's. It sets errno as libc's does.
         return unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) as isize };
     }
     if !in_simulation() {
-        trip();
+        trip(b"jam-chaos: another thread drew randomness during a simulation, which would not be repeatable. \
+            Whatever started a thread must ask the World for it.\n");
     }
     DRAWS.fetch_add(1, Relaxed);
     let mut written = 0;
@@ -154,13 +163,11 @@ fn in_simulation() -> bool {
     IN_SIMULATION.try_with(Cell::get).unwrap_or(false)
 }
 
-/// Ends the process without a panic, which would draw in turn.
-fn trip() -> ! {
-    const WHY: &[u8] = b"jam-chaos: another thread drew randomness during a simulation, which would not be repeatable. \
-        Whatever started a thread must ask the World for it.\n";
+/// Ends the process and says why, without a panic, which would draw in turn.
+fn trip(why: &[u8]) -> ! {
     // SAFETY: the bytes are there.
     unsafe {
-        libc::write(libc::STDERR_FILENO, WHY.as_ptr().cast(), WHY.len());
+        libc::write(libc::STDERR_FILENO, why.as_ptr().cast(), why.len());
         libc::abort()
     }
 }

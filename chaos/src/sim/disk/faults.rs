@@ -15,8 +15,9 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    pub(super) fn heal(&mut self) {
+        self.io_error_in = None;
+        self.fuse_in = None;
     }
 
     /// Counts an operation; whether it fails.

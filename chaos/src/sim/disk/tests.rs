@@ -3,6 +3,7 @@
 mod faults;
 mod names;
 mod repeats;
+mod synced;
 
 use std::collections::BTreeSet;
 use std::io;

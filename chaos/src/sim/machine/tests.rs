@@ -1,5 +1,7 @@
 //! Machines under turmoil.
 
+mod grpc;
+
 use std::cell::RefCell;
 use std::io;
 use std::path::Path;

@@ -157,6 +157,24 @@ fn a_database_can_lose_durable_batches_and_a_disk_everything() -> io::Result<()>
 }
 
 #[test]
+fn a_healed_disk_keeps_its_pace_and_its_size() -> io::Result<()> {
+    let machine = machine(1);
+    let file = durable_file(&machine.world(), "/data/a", b"one")?;
+    machine.disk().set_pace(Pace { mean_us: 5000, stall_one_in: 0, stall_ms_max: 0 });
+    machine.disk().set_capacity(Some(3));
+    machine.disk().light_fuse(2);
+    machine.disk().fail_at(1);
+    assert!(file.len().is_err());
+    machine.disk().heal();
+    for _ in 0..5 {
+        file.write_at(b"two", 0)?;
+    }
+    assert!(file.write_at(b"three", 0).is_err());
+    assert!((0..9).any(|_| machine.disk().state().pace() > Duration::ZERO));
+    Ok(())
+}
+
+#[test]
 fn slow_disks_stall_now_and_then_and_small_waits_add_up() {
     let machine = machine(1);
     assert_eq!(machine.disk().state().pace(), Duration::ZERO);
