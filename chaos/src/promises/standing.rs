@@ -37,7 +37,8 @@ pub fn judge(history: &History) -> Verdict {
     if history.phase(Phase::Healed).is_some() {
         for (node, stopped) in down {
             if let Some(place) = stopped {
-                let what = format!("node {node} is down in the end, and nothing is broken any more");
+                let what =
+                    format!("node {node} is down in the end, and nothing is broken any more");
                 found.broken(what, [place]);
             }
         }

@@ -180,17 +180,30 @@ impl Plan {
             }
             let lasts_ms = draws.within(50..=every_ms * 2) as u64;
             let kind = Kind::draw(profile, &mut draws);
+            // Who loses a second disk before the first one's node is replaced has lost what only those two had.
+            if matches!(kind, Kind::Wipe { .. }) && plan.wiped().is_some() {
+                continue;
+            }
             let until_ms = (at_ms + lasts_ms).min(plan.liveness_ms);
             plan.faults.push(Fault { at_ms, until_ms, kind });
         }
         // One node stays broken while the rest must go on.
-        let left = BTreeSet::from([draws.below(NODES) + 1]);
+        let drawn = draws.below(NODES) + 1;
+        let left = BTreeSet::from([plan.wiped().unwrap_or(drawn)]);
         let kind = match draws.below(2) {
             0 => Kind::Power { nodes: left },
             _ => Kind::Kill { nodes: left },
         };
         plan.faults.push(Fault { at_ms: plan.liveness_ms, until_ms: plan.healed_ms, kind });
         plan
+    }
+
+    /// The node that loses its disk.
+    fn wiped(&self) -> Option<u64> {
+        self.faults.iter().find_map(|fault| match fault.kind {
+            Kind::Wipe { node } => Some(node),
+            _ => None,
+        })
     }
 }
 
