@@ -279,16 +279,10 @@ impl Group {
     /// Returns when Raft has stopped by itself, with the reason: its disk failed, or a bug.
     pub async fn failed(&self) -> String {
         let mut fault = self.inner.handle.store.fault();
-        let metrics = self.inner.handle.raft.metrics();
         loop {
-            if let Some(fault) = fault.borrow_and_update().clone() {
-                return fault;
-            }
-            let running = metrics.borrow_watched().running_state.clone();
-            if let Err(fatal) = running
-                && !self.is_stopped()
-            {
-                return format!("Raft has stopped: {fatal}");
+            fault.mark_unchanged();
+            if let Some(reason) = self.failure() {
+                return reason;
             }
             // The metrics change with every commit, and this is for once in a node's life.
             tokio::select! {
@@ -296,6 +290,16 @@ impl Group {
                 () = sleep(LOOK_EVERY) => {}
             }
         }
+    }
+
+    /// Why Raft has stopped by itself, if it has.
+    pub fn failure(&self) -> Option<String> {
+        if let Some(fault) = self.inner.handle.store.fault().borrow().clone() {
+            return Some(fault);
+        }
+        let running = self.inner.handle.raft.metrics().borrow_watched().running_state.clone();
+        let fatal = running.err().filter(|_| !self.is_stopped())?;
+        Some(format!("Raft has stopped: {fatal}"))
     }
 
     /// Whether `shutdown` was called.

@@ -1,19 +1,12 @@
 //! `jam-chaos sim`: one history for each seed, for ever.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
 
-use super::entropy;
+use super::one::{Ending, Outcome, Run, inside, plan_path, read_plan, write_plan};
 use super::plan::{Plan, Profile};
-use super::stage;
-use crate::history::History;
-use crate::promises::all::{Bounds, Judged, judge};
 use crate::promises::sometimes::{self, Counters};
 use crate::promises::verdict::Verdict;
 
@@ -54,6 +47,9 @@ pub struct Sim {
     /// Keeps the plan and the history of each seed that breaks a promise in this folder, and with `--plan` of any.
     #[arg(long, value_name = "FOLDER", default_value = "target/sim")]
     keep: PathBuf,
+    /// Plants a bug that the judges must find, if this was built with the feature `planted`.
+    #[arg(long, value_name = "BUG", conflicts_with = "plan")]
+    planted: Option<String>,
     /// Runs one plan in this very process and writes its history here.
     #[arg(long, value_name = "FILE", hide = true, requires = "plan")]
     inside: Option<PathBuf>,
@@ -75,29 +71,6 @@ fn seeds(text: &str) -> Result<Seeds, String> {
     if first > last { Err(wrong()) } else { Ok(Seeds { first, last }) }
 }
 
-/// How a run ended.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-enum Ending {
-    Held,
-    Broken,
-    Open(String),
-    /// The simulation itself ended early: a panic, most often.
-    Crashed(String),
-}
-
-/// What is known of one run.
-struct Outcome {
-    plan: Plan,
-    ending: Ending,
-    /// For people.
-    explained: String,
-    counters: Counters,
-    digest: String,
-    commands: usize,
-    real_secs: f64,
-    history: PathBuf,
-}
-
 impl Sim {
     /// Runs it. The exit code after Jepsen's: 0 all held, 1 broken, 2 it can't be told.
     pub fn run(&self) -> anyhow::Result<u8> {
@@ -109,7 +82,10 @@ impl Sim {
         let plans: Vec<Plan> = match &self.plan {
             Some(path) => vec![read_plan(path)?],
             None => (self.seeds.first..=self.seeds.last)
-                .map(|seed| Plan::new(seed, self.profile, self.for_secs * 1000))
+                .map(|seed| Plan {
+                    planted: self.planted.clone(),
+                    ..Plan::new(seed, self.profile, self.for_secs * 1000)
+                })
                 .collect(),
         };
         let begun = Instant::now();
@@ -234,124 +210,6 @@ impl Batch {
     }
 }
 
-/// A run in a process of its own.
-struct Run {
-    plan: Plan,
-    child: Child,
-    history: PathBuf,
-    begun: Instant,
-}
-
-impl Run {
-    fn start(plan: Plan, folder: &Path, suffix: &str) -> anyhow::Result<Self> {
-        let path = plan_path(folder, plan.seed, suffix);
-        let history = path.with_extension("history");
-        write_plan(&plan, &path)?;
-        let own = std::env::current_exe().context("can't find the program itself")?;
-        let mut command = Command::new(own);
-        command.arg("sim").arg("--plan").arg(&path).arg("--inside").arg(&history);
-        // The environment may change what libraries do.
-        command.env_clear().env("RUST_BACKTRACE", "1");
-        command.env(entropy::SEED_VARIABLE, plan.seed.to_string());
-        if let Some(filter) = std::env::var_os("JAM_LOG") {
-            command.env("JAM_LOG", filter);
-        }
-        let log = File::create(path.with_extension("log"))?;
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        let child = child.context("can't start a simulation")?;
-        Ok(Self { plan, child, history, begun: Instant::now() })
-    }
-
-    fn wait(mut self) -> anyhow::Result<Outcome> {
-        let status = self.child.wait().context("the simulation is lost")?;
-        let real_secs = self.begun.elapsed().as_secs_f64();
-        let mut outcome = Outcome {
-            plan: self.plan,
-            ending: Ending::Held,
-            explained: String::new(),
-            counters: Counters::default(),
-            digest: String::new(),
-            commands: 0,
-            real_secs,
-            history: self.history,
-        };
-        if !status.success() {
-            let log = std::fs::read_to_string(outcome.history.with_extension("log"))?;
-            let tail: Vec<&str> = log.lines().rev().take(30).collect();
-            let told: Vec<&str> = tail.into_iter().rev().collect();
-            outcome.explained = format!("  {}\n", told.join("\n  "));
-            outcome.ending = Ending::Crashed(status.to_string());
-            return Ok(outcome);
-        }
-        let bytes = std::fs::read(&outcome.history).context("the simulation left no history")?;
-        outcome.digest = blake3::hash(&bytes).to_hex().to_string();
-        let history = History::read(bytes.as_slice())?;
-        let judged = judge(&history, &bounds());
-        outcome.commands = history
-            .records
-            .iter()
-            .filter(|record| matches!(record.what, crate::history::What::Answered { .. }))
-            .count();
-        outcome.ending = ending(&judged);
-        outcome.explained = judged.explain(&history);
-        outcome.counters = judged.counters;
-        Ok(outcome)
-    }
-}
-
-impl Outcome {
-    fn word(&self) -> String {
-        match &self.ending {
-            Ending::Held => "all promises held".to_owned(),
-            Ending::Broken => "BROKEN".to_owned(),
-            Ending::Open(why) => format!("can't be told: {why}"),
-            Ending::Crashed(status) => format!("CRASHED ({status})"),
-        }
-    }
-
-    fn forget(&self, folder: &Path) {
-        for suffix in ["", "-again"] {
-            let plan = plan_path(folder, self.plan.seed, suffix);
-            for path in [plan.with_extension("history"), plan.with_extension("log"), plan] {
-                // It may never have been written.
-                let _ = std::fs::remove_file(path);
-            }
-        }
-    }
-}
-
-/// What the judges need to know of a simulation: messages arrive at whole milliseconds, and clocks are read up
-/// to one late.
-fn bounds() -> Bounds {
-    let mut bounds = Bounds::default();
-    bounds.shared_time.slack_ns = 1_000_000;
-    bounds
-}
-
-fn ending(judged: &Judged) -> Ending {
-    if judged.broken() {
-        return Ending::Broken;
-    }
-    let open = judged.promises.iter().find(|one| one.verdict != Verdict::Held);
-    open.map_or(Ending::Held, |one| Ending::Open(format!("{}: {}", one.promise, one.verdict)))
-}
-
-/// The run itself.
-fn inside(plan: &Plan, out: &Path) -> anyhow::Result<()> {
-    // A panic in a task would only end that task.
-    std::panic::set_hook(Box::new(|panic| {
-        eprintln!("panic: {panic}\n{}", std::backtrace::Backtrace::force_capture());
-        std::process::exit(101);
-    }));
-    super::log::start();
-    let history = stage::run(plan)?;
-    let mut file = BufWriter::new(File::create(out)?);
-    history.write(&mut file)?;
-    file.flush()?;
-    tracing::info!(asked = ?entropy::asked(), "done");
-    Ok(())
-}
-
 /// Leaves out fault after fault, as long as what is left still breaks a promise.
 fn shrink(plan: &Plan, folder: &Path) -> anyhow::Result<Plan> {
     let mut small = plan.clone();
@@ -373,22 +231,6 @@ fn shrink(plan: &Plan, folder: &Path) -> anyhow::Result<Plan> {
     }
     write_plan(&small, &plan_path(folder, small.seed, "-small"))?;
     Ok(small)
-}
-
-fn plan_path(folder: &Path, seed: u64, suffix: &str) -> PathBuf {
-    folder.join(format!("seed-{seed}{suffix}.json"))
-}
-
-fn read_plan(path: &Path) -> anyhow::Result<Plan> {
-    let file =
-        File::open(path).with_context(|| format!("can't read the plan {}", path.display()))?;
-    serde_json::from_reader(BufReader::new(file))
-        .with_context(|| format!("{} is no plan", path.display()))
-}
-
-fn write_plan(plan: &Plan, path: &Path) -> anyhow::Result<()> {
-    let json = serde_json::to_vec_pretty(plan)?;
-    std::fs::write(path, json).with_context(|| format!("can't write {}", path.display()))
 }
 
 fn first_difference(one: &Path, other: &Path) -> anyhow::Result<Option<(usize, String, String)>> {

@@ -28,6 +28,7 @@ mod log;
 pub mod machine;
 mod net;
 pub mod node;
+pub mod one;
 pub mod operator;
 pub mod plan;
 pub mod seed;

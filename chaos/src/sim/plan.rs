@@ -57,6 +57,9 @@ pub struct Plan {
     pub healed_ms: u64,
     /// What breaks, by the time at which it does.
     pub faults: Vec<Fault>,
+    /// A bug that is there on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<String>,
 }
 
 /// Something that breaks, and heals.
@@ -166,6 +169,7 @@ impl Plan {
             liveness_ms: share(SAFETY_SHARE),
             healed_ms: share(LIVENESS_SHARE),
             faults: Vec::new(),
+            planted: None,
         };
         let every_ms = match profile {
             Profile::Calm => 7_000,
