@@ -110,8 +110,8 @@ impl Shard {
         let stamp = within_range(entry.proposed_stamp).max(next);
         #[cfg(feature = "planted")]
         let stamp = match crate::planted::Bug::BackwardStamp.is_planted() {
-            true => within_range(entry.proposed_stamp),
-            false => stamp,
+            true if entry.proposed_stamp % 64 == 0 => SharedTime(self.last_stamp.0 - 1),
+            _ => stamp,
         };
         self.last_stamp = stamp;
         Times { stamp, audible: within_range(entry.proposed_effective).max(stamp) }
