@@ -46,6 +46,8 @@ pub struct Scene {
     pub book: Book,
     /// Of all draws.
     pub seed: u64,
+    /// True time from which on nothing is broken, and watchers stay where they are, ns.
+    pub healed_ns: i64,
     /// True time from which on clients rest, ns.
     pub until_ns: i64,
 }

@@ -280,8 +280,10 @@ fn scene(plan: &Plan, book: &Book) -> Scene {
         let bytes = wav(&position_coded(draws.draw(), SONG_RATE, secs));
         Song { track: *blake3::hash(&bytes).as_bytes(), bytes }
     });
+    let healed_ns = plan.healed_ms as i64 * 1_000_000;
     let until_ns = plan.for_ms as i64 * 1_000_000 - REST_NS;
-    Scene { rooms, songs: songs.into(), book: book.clone(), seed: plan.seed, until_ns }
+    let (book, seed) = (book.clone(), plan.seed);
+    Scene { rooms, songs: songs.into(), book, seed, healed_ns, until_ns }
 }
 
 /// A mono WAV file of 16 bits.

@@ -64,8 +64,9 @@ impl Watcher {
     async fn follow(&mut self, mut stream: Streaming<wire::WatchMessage>) -> String {
         let wait_ms = self.draws.below(20_000) + 2_000;
         let until_ns = self.scene.book.now_ns() + wait_ms as i64 * 1_000_000;
-        // Some leave a healthy node, too.
-        while self.scene.book.now_ns() < until_ns {
+        // Some leave a healthy node, too, but not in the end: by then all must have everything.
+        let stays = |now_ns: i64| now_ns < until_ns || now_ns >= self.scene.healed_ns;
+        while stays(self.scene.book.now_ns()) {
             let message = match timeout(SILENCE_MAX, stream.message()).await {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) => return "the node ended it".to_owned(),

@@ -81,7 +81,8 @@ impl Found {
             let mut rest = body.as_slice();
             while !rest.is_empty() {
                 // The checksum was right, so another version wrote it.
-                let (step, behind) = postcard::take_from_bytes(rest).map_err(io::Error::other)?;
+                let (step, behind) = postcard::take_from_bytes(rest)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
                 each(step)?;
                 rest = behind;
             }

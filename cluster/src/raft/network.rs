@@ -384,3 +384,6 @@ fn streaming(error: RPCError<Types>) -> StreamingError<Types> {
         RPCError::RemoteError(error) => match error.source {},
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,10 +46,12 @@ impl Opened {
         let untrusted = |why: String| StoreError::Untrusted { place, why };
         disk.make_folder(folder).map_err(io)?;
         let opened = disk.database(&folder.join("sled"), CACHE_BYTES);
-        let db = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => untrusted(format!("sled says: {error}")),
+        // A disk that fails may work again; only what was read and makes no sense costs the node its folder.
+        let unusable = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidData => untrusted(error.to_string()),
             _ => io(error),
-        })?;
+        };
+        let db = opened.map_err(unusable)?;
         let unreadable = |error| match error {
             JournalError::Io(source) => io(source),
             JournalError::Damaged(why) => untrusted(why),
@@ -68,16 +70,16 @@ impl Opened {
             damaged => untrusted(format!("{}: {damaged}", path.display())),
         })?;
         let promised = vote_file.promise().clone();
-        let found = stands(db.as_ref()).map_err(|error| untrusted(error.to_string()))?;
+        let found = stands(db.as_ref()).map_err(unusable)?;
         if found.vote < promised.vote || found.last < promised.last {
             let (found, promised) = (describe(&found), describe(&promised));
             return Err(StoreError::Behind { place, found, promised });
         }
 
         let left = journal::read(disk, folder, promised.journal).map_err(unreadable)?;
-        replay(&left, db.as_ref()).map_err(|error| untrusted(error.to_string()))?;
+        replay(&left, db.as_ref()).map_err(unusable)?;
         db.sync().map_err(io)?;
-        let memory = recover(db.as_ref()).map_err(|error| untrusted(error.to_string()))?;
+        let memory = recover(db.as_ref()).map_err(unusable)?;
         let promise = |journal| Promise { vote: memory.vote, last: memory.last, journal };
         // The other file's generation is done with before it is overwritten; this one's is once it has a successor.
         vote_file.save(promise(left.generation - 1)).map_err(io)?;

@@ -77,7 +77,7 @@ pub fn judge(history: &History, replay: &Replay<'_>, bounds: &Bounds, found: &mu
     }
     for (tenure, looks) in &tenures {
         committed(tenure, looks, &opened, replay, found);
-        steady(tenure, looks, bounds, found);
+        steady(tenure, looks, slewed_ns(tenure, &opened), bounds, found);
     }
     changes(&tenures, bounds, found);
     one_at_a_time(&looks, found);
@@ -115,8 +115,22 @@ fn committed(
     }
 }
 
+/// What a leader may still slew away: how far off it said that it might be when it began.
+fn slewed_ns(tenure: &Tenure, opened: &BTreeMap<u64, Vec<(u64, i64)>>) -> i64 {
+    let known = opened.get(&tenure.term).map_or(&[][..], Vec::as_slice);
+    let said =
+        known.iter().filter(|(epoch, _)| *epoch == tenure.epoch).map(|(_, bound_ns)| *bound_ns);
+    said.max().unwrap_or(0)
+}
+
 /// One leader's time runs on at the rate of true time: from look to look, and since its first one.
-fn steady(tenure: &Tenure, looks: &[Look<'_>], bounds: &Bounds, found: &mut Findings) {
+fn steady(
+    tenure: &Tenure,
+    looks: &[Look<'_>],
+    slewed_ns: i64,
+    bounds: &Bounds,
+    found: &mut Findings,
+) {
     let Some(first) = looks.first() else { return };
     for pair in looks.windows(2) {
         let (before, look) = (&pair[0], &pair[1]);
@@ -126,7 +140,7 @@ fn steady(tenure: &Tenure, looks: &[Look<'_>], bounds: &Bounds, found: &mut Find
         }
         for earlier in [before, first] {
             let (ahead_ns, span_ns) = look.ahead_ns(earlier);
-            if ahead_ns.abs() <= drift_ns(span_ns, bounds) + bounds.slack_ns {
+            if ahead_ns.abs() <= drift_ns(span_ns, bounds) + bounds.slack_ns + slewed_ns {
                 continue;
             }
             let ppm = (ahead_ns as f64 * 1e6 / span_ns.max(1) as f64).round();

@@ -23,10 +23,7 @@ impl Sled {
         let fresh = !folder.join("db").exists();
         std::fs::create_dir_all(folder)?;
         let opened = ::sled::Config::new().path(folder).cache_capacity(cache_bytes).open();
-        let db = opened.map_err(|error| match error {
-            ::sled::Error::Io(error) => error,
-            damaged => io::Error::new(io::ErrorKind::InvalidData, damaged),
-        })?;
+        let db = opened.map_err(plain)?;
         let this = Self { db, file: Mutex::new(File::open(folder.join("db"))?) };
         if fresh {
             // Makes the files themselves, and their names, survive a power cut: sled never does.
@@ -42,18 +39,23 @@ impl Sled {
 
 impl Database for Sled {
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.db.get(key)?.map(|value| value.to_vec()))
+        Ok(self.db.get(key).map_err(plain)?.map(|value| value.to_vec()))
     }
 
     fn range(&self, keys: RangeInclusive<Vec<u8>>) -> Entries<'_> {
         Box::new(self.db.range(keys).map(|pair| {
-            let (key, value) = pair?;
+            let (key, value) = pair.map_err(plain)?;
             Ok((key.to_vec(), value.to_vec()))
         }))
     }
 
     fn keys(&self, keys: RangeInclusive<Vec<u8>>, at_most: usize) -> io::Result<Vec<Vec<u8>>> {
-        self.db.range(keys).keys().take(at_most).map(|key| Ok(key?.to_vec())).collect()
+        self.db
+            .range(keys)
+            .keys()
+            .take(at_most)
+            .map(|key| Ok(key.map_err(plain)?.to_vec()))
+            .collect()
     }
 
     fn apply(&self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> io::Result<()> {
@@ -64,12 +66,20 @@ impl Database for Sled {
                 None => batch.remove(key),
             }
         }
-        Ok(self.db.apply_batch(batch)?)
+        self.db.apply_batch(batch).map_err(plain)
     }
 
     fn sync(&self) -> io::Result<()> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        self.db.flush()?;
+        self.db.flush().map_err(plain)?;
         file.sync_data()
+    }
+}
+
+/// The system's own errors as they are; all others say that what was read makes no sense.
+fn plain(error: ::sled::Error) -> io::Error {
+    match error {
+        ::sled::Error::Io(error) => error,
+        damaged => io::Error::new(io::ErrorKind::InvalidData, damaged),
     }
 }

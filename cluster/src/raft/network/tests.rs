@@ -1,0 +1,61 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use jam_world::{Listener, Net, World};
+
+use super::*;
+use crate::identity::{Folder, Id, Stage, Step};
+
+/// Nobody is there, and how often somebody was called.
+#[derive(Debug, Default)]
+struct Nobody(AtomicUsize);
+
+impl Net for Nobody {
+    fn dial(&self, _: String) -> BoxFuture<'static, io::Result<jam_world::Stream>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        async { Err(io::ErrorKind::ConnectionRefused.into()) }.boxed()
+    }
+
+    fn listen(&self, _: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+        async { Err(io::ErrorKind::Unsupported.into()) }.boxed()
+    }
+}
+
+/// Openraft waits in the stream of requests after a failure: it must be asked before the node is called again.
+#[tokio::test]
+async fn a_node_that_is_down_is_called_no_sooner_than_there_is_a_request()
+-> Result<(), Box<dyn std::error::Error>> {
+    let nobody = Arc::<Nobody>::default();
+    let world = World { net: nobody.clone(), ..World::real() };
+    let folder = tempfile::tempdir()?;
+    let own = Folder::open(&world, folder.path(), 1)?;
+    let own =
+        own.step(|_| Some(Step::Into { stage: Stage::Joining, cluster: Id([7; 16]), node: 1 }))?;
+    let links = Links::new(&world, None).ok_or("no token")?;
+    let node = PeerNode { address: "nobody:1".into(), place: 2, incarnation: [2; 16] };
+    let mut peer = Network { links, own }.new_client(2, &node).await;
+    let option = || RPCOption::new(Duration::from_secs(1));
+
+    let silent = futures_util::stream::pending::<AppendEntriesRequest<Types>>();
+    let mut waiting = Box::pin(peer.stream_append(silent, option()));
+    for _ in 0..100 {
+        assert!(waiting.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    drop(waiting);
+    assert_eq!(nobody.0.load(Ordering::Relaxed), 0);
+
+    let request = AppendEntriesRequest {
+        vote: Vote::new_committed(1, 1),
+        prev_log_id: None,
+        entries: Vec::new(),
+        leader_commit: None,
+    };
+    let one = futures_util::stream::iter([request]).chain(futures_util::stream::pending());
+    assert!(peer.stream_append(one, option()).await.is_err());
+    assert_eq!(nobody.0.load(Ordering::Relaxed), 1);
+    Ok(())
+}
