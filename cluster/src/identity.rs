@@ -193,6 +193,8 @@ impl Folder {
                 ours: place,
             });
         }
+        // An earlier start may have written it and failed to sync its name.
+        disk.sync_folder(path).map_err(io)?;
         let changes = watch::Sender::new(identity.stage);
         Ok(Self {
             world: world.clone(),

@@ -23,7 +23,7 @@ const WANTED: [&str; 6] = [
 /// Runs the whole cluster in one process, by seed.
 #[derive(clap::Args)]
 pub struct Sim {
-    /// The seeds, such as 1..20, the last one included.
+    /// The seeds, such as 1..20, the last one included, or 7,9,30..40
     #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "1..20")]
     seeds: Seeds,
     /// Seconds of simulated time for each.
@@ -55,20 +55,25 @@ pub struct Sim {
     inside: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Seeds {
-    first: u64,
-    last: u64,
-}
+#[derive(Clone, Debug)]
+struct Seeds(Vec<u64>);
 
 fn seeds(text: &str) -> Result<Seeds, String> {
-    let wrong = || "must look like 1..20, the first and the last seed, or be one seed".to_owned();
+    let wrong =
+        || "must look like 1..20, the first and the last seed, or like 7,9,30..40".to_owned();
     let number = |text: &str| text.trim().parse::<u64>().map_err(|_| wrong());
-    let (first, last) = match text.split_once("..") {
-        Some((first, last)) => (number(first)?, number(last.trim_start_matches('='))?),
-        None => (number(text)?, number(text)?),
-    };
-    if first > last { Err(wrong()) } else { Ok(Seeds { first, last }) }
+    let mut all = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = match part.split_once("..") {
+            Some((first, last)) => (number(first)?, number(last)?),
+            None => (number(part)?, number(part)?),
+        };
+        if first > last {
+            return Err(wrong());
+        }
+        all.extend(first..=last);
+    }
+    Ok(Seeds(all))
 }
 
 impl Sim {
@@ -81,8 +86,8 @@ impl Sim {
             .with_context(|| format!("can't make the folder {}", self.keep.display()))?;
         let plans: Vec<Plan> = match &self.plan {
             Some(path) => vec![read_plan(path)?],
-            None => (self.seeds.first..=self.seeds.last)
-                .map(|seed| Plan {
+            None => (self.seeds.0.iter())
+                .map(|&seed| Plan {
                     planted: self.planted.clone(),
                     ..Plan::new(seed, self.profile, self.for_secs * 1000)
                 })
@@ -238,4 +243,17 @@ fn first_difference(one: &Path, other: &Path) -> anyhow::Result<Option<(usize, S
     let mut lines = (1..).zip(one.lines().zip(other.lines()));
     let cut = |line: &str| line.chars().take(300).collect::<String>();
     Ok(lines.find(|(_, (a, b))| a != b).map(|(at, (a, b))| (at, cut(a), cut(b))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_spans_and_numbers() {
+        assert_eq!(seeds("1..3,7").map(|seeds| seeds.0), Ok(vec![1, 2, 3, 7]));
+        for wrong in ["", "3..1", "a", "1..", "1,,2"] {
+            assert!(seeds(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -252,14 +252,13 @@ impl Stage {
         reasons.insert(fault);
     }
 
-    /// A fuse that has burnt down takes its machine with it.
+    /// A fuse that has burnt down takes its machine with it. That of a machine without power waits.
     fn burn(&mut self, sim: &mut turmoil::Sim<'_>) {
-        let burnt = |(place, _): &(&u64, &u64)| self.seats[*place].machine().disk().is_dark();
-        let burnt: Vec<(u64, u64)> =
-            self.fuses.iter().filter(burnt).map(|(place, fault)| (*place, *fault)).collect();
-        for (place, fault) in burnt {
-            self.fuses.remove(&place);
-            if self.down.get(&place).is_none_or(BTreeSet::is_empty) {
+        let is_down = |place: &u64| self.down.get(place).is_some_and(|reasons| !reasons.is_empty());
+        let burnt = |place: &u64| self.seats[place].machine().disk().is_dark() && !is_down(place);
+        let burnt: Vec<u64> = self.fuses.keys().copied().filter(burnt).collect();
+        for place in burnt {
+            if let Some(fault) = self.fuses.remove(&place) {
                 self.cut_power(sim, fault, place, Stop::Power);
             }
         }

@@ -284,7 +284,10 @@ fn has_expired(meta: &Meta, now: SystemTime) -> bool {
 
 fn scan(disk: &dyn Disk, songs: &Path) -> io::Result<BTreeMap<TrackId, u64>> {
     let mut held = BTreeMap::new();
+    disk.sync_folder(songs)?;
     for (folder, _) in disk.list(songs)?.iter().filter(|(_, meta)| meta.is_folder) {
+        // What has a name here counts as durable, and an earlier process may have failed to make the name so.
+        disk.sync_folder(&songs.join(folder))?;
         for (name, meta) in disk.list(&songs.join(folder))? {
             if let Some(id) = parse_name(&name) {
                 held.insert(id, meta.len);

@@ -65,6 +65,8 @@ impl Opened {
             }
             create(disk, folder, &path, journal_bytes).map_err(io)?;
         }
+        // An earlier start may have made the files and failed to sync their names.
+        disk.sync_folder(folder).map_err(io)?;
         let mut vote_file = VoteFile::open(disk, &path).map_err(|error| match error {
             VoteFileError::Io(source) => io(source),
             damaged => untrusted(format!("{}: {damaged}", path.display())),
