@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use jam_proto::ids::{RoomCode, SessionId};
 use jam_proto::wire::v1 as wire;
-use jam_world::{Disk, World};
+use jam_world::{Disk, World, exists};
 use prost::Message;
 use saved::{Done, Saved, Sending, Unfinished, hex, unhex, unix_now};
 
@@ -62,7 +62,7 @@ impl Session {
         let mut free: Option<Self> = None;
         for number in 0..SLOTS_MAX {
             let path = folder.join(format!("{number}.json"));
-            let exists = world.disk.look(&path).is_ok();
+            let exists = exists(world.disk.as_ref(), &path).map_err(trouble)?;
             let Some(slot) = Self::lock(world, &path, user).map_err(trouble)? else { continue };
             match &slot.saved.unfinished {
                 Some(unfinished) if unfinished.is_fresh(now) => {

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jam_world::{Disk, World};
+use jam_world::{Disk, World, exists};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -168,7 +168,7 @@ impl Folder {
                 parsed
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if disk.look(&path.join(RAFT)).is_ok() {
+                if exists(disk, &path.join(RAFT)).map_err(io)? {
                     return Err(lost("missing".to_owned()));
                 }
                 let incarnation = Id::random();

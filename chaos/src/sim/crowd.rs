@@ -1,7 +1,6 @@
 //! Clients that edit rooms at random, and know what they were told.
 //!
-//! They speak the public API themselves, so that every request and every answer is known; one of the real client's
-//! sessions is a client of its own.
+//! They speak the public API themselves, so that every request and every answer is known.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -62,6 +62,8 @@ struct Stage {
     down: BTreeMap<u64, BTreeSet<u64>>,
     /// Nodes whose fuse is lit, with the fault.
     fuses: BTreeMap<u64, u64>,
+    /// Faults in effect.
+    begun: BTreeSet<u64>,
 }
 
 impl Stage {
@@ -77,6 +79,7 @@ impl Stage {
             orders: Orders::default(),
             down: BTreeMap::new(),
             fuses: BTreeMap::new(),
+            begun: BTreeSet::new(),
         }
     }
 
@@ -160,6 +163,12 @@ impl Stage {
     }
 
     fn break_it(&mut self, sim: &mut turmoil::Sim<'_>, fault: u64, kind: &Kind) {
+        // A majority that lost its disks is beyond help: no disk is lost while somebody is away.
+        let all_there = self.down.values().all(BTreeSet::is_empty) && self.fuses.is_empty();
+        if matches!(kind, Kind::Wipe { .. }) && !all_there {
+            return;
+        }
+        self.begun.insert(fault);
         let (text, affects) = (kind.to_string(), kind.affects());
         tracing::info!(fault, text, "breaks");
         self.book.note(What::FaultBegun { fault, text, affects });
@@ -173,12 +182,9 @@ impl Stage {
                 self.fuses.insert(*node, fault);
             }
             Kind::Wipe { node } => {
-                // Not while others are away: a majority that lost its disks is beyond help.
-                if self.down.values().all(BTreeSet::is_empty) && self.fuses.is_empty() {
-                    self.cut_power(sim, fault, *node, Stop::Wiped);
-                    self.seats[node].wipe();
-                    self.orders.replace(*node);
-                }
+                self.cut_power(sim, fault, *node, Stop::Wiped);
+                self.seats[node].wipe();
+                self.orders.replace(*node);
             }
             Kind::Cut { from, to, both } => {
                 self.links.cut(sim, fault, from, to);
@@ -198,6 +204,9 @@ impl Stage {
     }
 
     fn heal(&mut self, sim: &mut turmoil::Sim<'_>, fault: u64, kind: &Kind) {
+        if !self.begun.remove(&fault) {
+            return;
+        }
         tracing::info!(fault, "heals");
         match kind {
             Kind::Slow { node } => self.seats[node].machine().disk().set_pace(super::node::PACE),

@@ -44,11 +44,6 @@ pub struct Clock {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// Keeps time for ever, wherever this is polled.
-pub async fn keep(config: ClockConfig) {
-    keeper::run(config).await;
-}
-
 impl Clock {
     /// Starts the thread.
     pub fn start(config: ClockConfig) -> Result<Self, Failure> {
@@ -61,7 +56,7 @@ impl Clock {
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = keep(config) => {}
+                        () = keeper::run(config) => {}
                         _ = stopped => {}
                     }
                 });

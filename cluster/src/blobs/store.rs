@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use jam_proto::ids::TrackId;
-use jam_world::{Cursor, Disk, Meta, Open, World};
+use jam_world::{Cursor, Disk, Meta, Open, World, exists};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -240,7 +240,7 @@ impl Pen {
         file.sync_all()?;
         let place = self.store.place(&self.id);
         let folder = place.parent().unwrap_or(&self.store.songs);
-        if disk.look(folder).is_err() {
+        if !exists(disk, folder)? {
             disk.make_folder(folder)?;
             disk.sync_folder(&self.store.songs)?;
         }

@@ -113,8 +113,8 @@ pub fn read(disk: &dyn Disk, folder: &Path, done: u64) -> Result<Found, JournalE
 #[derive(Debug)]
 pub struct Journal {
     files: [Arc<dyn File>; 2],
-    /// How long they were made.
-    file_bytes: u64,
+    /// How long they are made. A last record may have made one longer since.
+    file_bytes: usize,
     generation: u64,
     /// Records in this generation, but for the one that opens it.
     records: u64,
@@ -131,7 +131,7 @@ impl Journal {
         for slot in 0..2 {
             jam_world::write_and_sync(disk, &path(folder, slot), &vec![0; file_bytes])?;
         }
-        Self::go_on(disk, folder, 0, 0)
+        Self::go_on(disk, folder, 0, 0, file_bytes)
     }
 
     /// Opens the files behind a generation of so many records, and begins the next one. What the
@@ -141,10 +141,10 @@ impl Journal {
         folder: &Path,
         generation: u64,
         records: u64,
+        file_bytes: usize,
     ) -> io::Result<Self> {
         let open = |slot| disk.open(&path(folder, slot), Open::Change);
         let files = [open(0)?, open(1)?];
-        let file_bytes = files[0].len()?;
         let record = vec![0; HEAD_BYTES];
         let mut journal =
             Self { files, file_bytes, generation, records, at: 0, record, unsealed: false };
@@ -168,7 +168,7 @@ impl Journal {
 
     /// Whether it is time for the next generation.
     pub fn is_full(&self) -> bool {
-        self.at as u64 >= self.file_bytes
+        self.at >= self.file_bytes
     }
 
     /// Goes on in the other file. What that one held must be in sled.

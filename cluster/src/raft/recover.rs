@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use jam_world::{Database, Disk, World};
+use jam_world::{Database, Disk, World, exists};
 use serde::de::DeserializeOwned;
 
 use super::journal::{self, Journal, JournalError};
@@ -85,7 +85,8 @@ impl Opened {
         let promise = |journal| Promise { vote: memory.vote, last: memory.last, journal };
         // The other file's generation is done with before it is overwritten; this one's is once it has a successor.
         vote_file.save(promise(left.generation - 1)).map_err(io)?;
-        let journal = Journal::go_on(disk, folder, left.generation, left.records).map_err(io)?;
+        let journal = Journal::go_on(disk, folder, left.generation, left.records, journal_bytes)
+            .map_err(io)?;
         let promise = promise(left.generation);
         vote_file.save(promise.clone()).map_err(io)?;
         Ok(Self { db, vote_file, journal, memory, promise })
@@ -100,14 +101,6 @@ fn create(disk: &dyn Disk, folder: &Path, vote: &Path, journal_bytes: usize) -> 
     disk.sync_folder(folder)?;
     VoteFile::create(disk, vote)?;
     disk.sync_folder(folder)
-}
-
-fn exists(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
-    match disk.look(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// How far sled goes, at a glance.

@@ -123,6 +123,18 @@ pub trait Database: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// Whether there is a file or folder. A disk that can't say is an error, and no "no".
+///
+/// # Errors
+/// Those of the disk.
+pub fn exists(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    match disk.look(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes a file and makes its bytes durable. Its name is for [`Disk::sync_folder`].
 ///
 /// # Errors

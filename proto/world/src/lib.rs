@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint, Error};
 
 pub use clock::Clock;
-pub use disk::{Cursor, Database, Disk, Entries, File, Meta, Open, write_and_sync};
+pub use disk::{Cursor, Database, Disk, Entries, File, Meta, Open, exists, write_and_sync};
 pub use net::{Duplex, Listener, Net, Stream};
 pub use work::Work;
 

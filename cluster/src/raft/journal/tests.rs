@@ -104,3 +104,17 @@ fn old_generations_behind_the_end_are_not_read() -> TestResult {
     assert_eq!(steps(&read(disk, folder.path(), 2)?)?, [20]);
     Ok(())
 }
+
+#[test]
+fn a_long_last_record_makes_no_later_generation_longer() -> TestResult {
+    let (world, folder) = (jam_world::World::real(), tempfile::tempdir()?);
+    let disk = world.disk.as_ref();
+    let mut journal = Journal::create(disk, folder.path(), 4 * ALIGN)?;
+    journal.push(&Step::Append { id: LogId::new(1.into(), 1), entry: &[7; 64 * ALIGN] })?;
+    journal.sync()?;
+    let mut journal = Journal::go_on(disk, folder.path(), 2, 1, 4 * ALIGN)?;
+    // The record that opens it is the first of four.
+    fill(&mut journal, 1, 3)?;
+    assert!(journal.is_full());
+    Ok(())
+}
