@@ -10,7 +10,7 @@ use std::process::{Command, Output, exit};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use jam_chaos::sim::{Machine, Pace, Stream, Time, entropy, time::STEP};
+use jam_chaos::sim::{Machine, Pace, Site, Stream, Time, entropy};
 use jam_world::{Open, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -21,8 +21,7 @@ const NAMES: [&str; 3] = ["n1", "n2", "n3"];
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["--one", seed] => one(seed.parse().map_err(io::Error::other)?)
-            .map_err(|error| io::Error::other(error.to_string())),
+        ["--one", seed] => one(seed.parse().map_err(io::Error::other)?).map_err(io::Error::other),
         ["--thread"] => {
             other_thread();
             Ok(())
@@ -83,7 +82,7 @@ fn early() {
 
 type Log = Rc<RefCell<io::StdoutLock<'static>>>;
 
-fn one(seed: u64) -> turmoil::Result {
+fn one(seed: u64) -> anyhow::Result<()> {
     entropy::begin(seed);
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("{panic}");
@@ -91,45 +90,49 @@ fn one(seed: u64) -> turmoil::Result {
     }));
     let time = Time::new();
     let log: Log = Rc::new(RefCell::new(io::stdout().lock()));
-    let mut sim = turmoil::Builder::new()
-        .rng_seed(seed)
-        .enable_random_order()
-        .tick_duration(STEP)
-        .max_message_latency(Duration::from_millis(20))
-        .simulation_duration(SIMULATED * 2)
-        .build();
+    let mut site = Site::new(seed, (1, 20), &time);
     let machines = NAMES.map(|name| Machine::new(seed, name, &time));
+    let start = |site: &mut Site, machine: &Machine| {
+        let (name, world, log) = (machine.name().to_owned(), machine.world(), log.clone());
+        let work = async move {
+            if let Err(error) = process(&name, world, log.clone()).await {
+                drop(writeln!(log.borrow_mut(), "{name}: {error}"));
+            }
+        };
+        site.start(machine.name(), work)
+    };
     for machine in &machines {
         machine.disk().install_folder(Path::new("/data"));
         machine.disk().set_pace(Pace { mean_us: 800, stall_one_in: 50, stall_ms_max: 90 });
-        let (host, log) = (machine.clone(), log.clone());
-        sim.host(machine.name(), move || {
-            process(host.name().to_owned(), host.world(), log.clone())
-        });
+        site.add(machine);
+        start(&mut site, machine)?;
     }
     let mut director = Stream::new(seed, "director");
-    while sim.elapsed() < SIMULATED {
-        time.step(&mut sim)?;
-        let now_ms = sim.elapsed().as_millis();
+    let mut stopped: Option<u64> = None;
+    while site.elapsed() < SIMULATED {
+        site.step()?;
+        let now_ms = site.elapsed().as_millis() as u64;
         let machine = &machines[director.below(3) as usize];
         if machine.disk().is_dark() || director.one_in(1000) {
-            machine.cut_power();
-            sim.crash(machine.name());
+            site.cut_power(now_ms, machine.name());
             machine.power_up();
-            sim.bounce(machine.name());
-            writeln!(
-                log.borrow_mut(),
-                "{now_ms} power cut {}: {}",
-                machine.name(),
-                machine.disk().tally()
-            )?;
+            site.heal(now_ms);
+            start(&mut site, machine)?;
+            let (name, tally) = (machine.name(), machine.disk().tally());
+            writeln!(log.borrow_mut(), "{now_ms} power cut {name}: {tally}")?;
         } else if director.one_in(1000) {
-            machine.kill();
-            sim.crash(machine.name());
-            sim.bounce(machine.name());
+            site.kill(machine.name());
+            start(&mut site, machine)?;
             writeln!(log.borrow_mut(), "{now_ms} kill {}", machine.name())?;
         } else if director.one_in(1000) {
             machine.disk().light_fuse(1 + director.below(50));
+        } else if director.one_in(500) {
+            match stopped.take() {
+                Some(fault) => site.heal(fault),
+                None if director.one_in(2) => site.suspend(now_ms, machine.name()),
+                None => site.stop(now_ms, machine.name()),
+            }
+            stopped = Some(now_ms);
         }
     }
     // What std draws, as hyper and tokio do.
@@ -139,7 +142,7 @@ fn one(seed: u64) -> turmoil::Result {
 }
 
 /// Tells the others its count, and writes down what it heard.
-async fn process(name: String, world: World, log: Log) -> turmoil::Result {
+async fn process(name: &str, world: World, log: Log) -> io::Result<()> {
     let listener = world.net.listen(([0, 0, 0, 0], 7400).into()).await?;
     let mut tick = tokio::time::interval(Duration::from_millis(50));
     let mut count = 0_u8;

@@ -118,9 +118,9 @@ enum Sent {
 }
 
 impl Client {
-    /// A client on its machine.
-    pub fn new(name: &str, machine: &Machine, scene: Scene) -> Self {
-        let mut draws = Stream::new(scene.seed, &format!("client {name}"));
+    /// The `life`th client of that name, on its machine.
+    pub fn new(name: &str, life: u32, machine: &Machine, scene: Scene) -> Self {
+        let mut draws = Stream::new(scene.seed, &format!("client {name}, life {life}"));
         let nodes = Nodes::new(machine, draws.below(NODES) as usize);
         let seen = vec![Vec::new(); scene.rooms.len()];
         let session = fresh(&mut draws);

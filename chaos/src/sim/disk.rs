@@ -21,7 +21,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock::Clocks;
-use super::time::STEP;
 pub use faults::{Event, Pace, Tally};
 use names::Entry;
 pub(super) use state::Life;
@@ -130,14 +129,11 @@ impl Disk {
         self.state().tally.clone()
     }
 
-    /// Waits for as long as the disk takes for an operation, and while the machine is asleep.
+    /// Waits for as long as the disk takes for an operation.
     pub async fn pace(&self) {
         let wait = self.state().pace();
         if wait > Duration::ZERO {
             tokio::time::sleep(wait).await;
-        }
-        while self.clocks.is_asleep() {
-            tokio::time::sleep(STEP).await;
         }
     }
 

@@ -13,9 +13,9 @@ pub struct Links {
 }
 
 impl Links {
-    /// Between these hosts, all whole.
-    pub fn new(hosts: Vec<String>) -> Self {
-        Self { hosts, ..Self::default() }
+    /// One more host, whose links are whole.
+    pub fn add(&mut self, host: &str) {
+        self.hosts.push(host.to_owned());
     }
 
     /// A fault cuts one direction.
@@ -42,6 +42,15 @@ impl Links {
         let reasons = self.held.entry((pair.0.to_owned(), pair.1.to_owned())).or_default();
         if reasons.insert(fault) && reasons.len() == 1 {
             sim.hold(one, other);
+        }
+    }
+
+    /// A fault holds what a host sends and what is sent to it.
+    pub fn hold_all(&mut self, sim: &turmoil::Sim<'_>, fault: u64, host: &str) {
+        for other in self.hosts.clone() {
+            if other != host {
+                self.hold(sim, fault, host, &other);
+            }
         }
     }
 

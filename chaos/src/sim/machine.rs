@@ -5,27 +5,28 @@ use std::sync::Arc;
 
 use jam_world::World;
 
+use super::card::Card;
 use super::clock::Clocks;
 use super::disk::Disk;
 use super::net::Net;
 use super::time::Time;
 use super::work::Inline;
 
-/// A computer: its clocks and its disk. Its processes come and go; there is one at a time.
+/// A computer: its clocks, its disk and its network card. Its processes come and go; there is one at a time.
 #[derive(Clone)]
 pub struct Machine {
     name: Arc<str>,
     clocks: Arc<Clocks>,
     disk: Arc<Disk>,
+    card: Arc<Card>,
 }
 
 impl Machine {
-    /// One that is switched on, with an empty disk. `name` is that of its turmoil host, too; what the seed gives the machine
-    /// depends on nothing else.
+    /// One that is switched on, with an empty disk. What the seed gives it depends on its name and nothing else.
     pub fn new(seed: u64, name: &str, time: &Arc<Time>) -> Self {
         let clocks = Arc::new(Clocks::new(seed, name, time.clone()));
         let disk = Arc::new(Disk::new(seed, name, clocks.clone()));
-        Self { name: name.into(), clocks, disk }
+        Self { name: name.into(), clocks, disk, card: Arc::default() }
     }
 
     /// Its name.
@@ -39,20 +40,20 @@ impl Machine {
         let disk = &self.disk;
         World {
             clock: self.clocks.clone(),
-            net: Arc::new(Net { disk: disk.clone(), life }),
+            net: Arc::new(Net { card: self.card.clone(), disk: disk.clone(), life }),
             disk: Arc::new(disk.handle(life)),
             work: Arc::new(Inline { disk: disk.clone(), life }),
         }
     }
 
-    /// Ends its process. All that was written stays, also what was not synced. To be called before turmoil's `crash`, so
-    /// that what destructors write then doesn't count.
-    pub fn kill(&self) {
+    /// Ends the life of its process. All that was written stays, also what was not synced.
+    pub(super) fn kill(&self) {
         self.disk.end_life();
     }
 
-    /// Ends its process, and loses what was not synced, or some of it. The disk is dark until [`Machine::power_up`].
-    pub fn cut_power(&self) {
+    /// Ends the life of its process, and loses what was not synced, or some of it. The disk is dark until
+    /// [`Machine::power_up`].
+    pub(super) fn cut_power(&self) {
         self.disk.end_life();
         self.disk.cut_power();
     }
@@ -63,20 +64,24 @@ impl Machine {
         self.clocks.boot();
     }
 
-    /// Begins a suspend: its raw and monotonic clock stop, and so does its disk. turmoil can't stop the process itself: its
-    /// links are to be held as long.
-    pub fn suspend(&self) {
+    /// Begins a suspend: its raw and monotonic clock stop.
+    pub(super) fn suspend(&self) {
         self.clocks.suspend();
     }
 
     /// Ends a suspend.
-    pub fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.clocks.wake();
     }
 
     /// Sets its time of day to so much off what it is.
     pub fn jump_wall(&self, by_ns: i64) {
         self.clocks.jump_wall(by_ns);
+    }
+
+    /// Its network card.
+    pub(super) fn card(&self) -> Arc<Card> {
+        self.card.clone()
     }
 
     /// Its disk, to break it.
@@ -95,6 +100,3 @@ impl fmt::Debug for Machine {
         f.debug_tuple("Machine").field(&self.name).finish()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,10 +11,16 @@ use anyhow::Context;
 use super::entropy;
 use super::plan::Plan;
 use super::stage;
+use super::time::Time;
 use crate::history::{History, What};
 use crate::promises::all::{Bounds, Judged, judge};
 use crate::promises::sometimes::Counters;
 use crate::promises::verdict::Verdict;
+
+/// A log's line of a panic begins so.
+const PANIC: &str = "panic:";
+/// Lines shown of a run that crashed.
+const LAST_LINES: usize = 30;
 
 /// How a run ended.
 #[derive(Clone, Debug)]
@@ -94,9 +100,7 @@ impl Run {
         };
         if !status.success() {
             let log = std::fs::read_to_string(outcome.history.with_extension("log"))?;
-            let tail: Vec<&str> = log.lines().rev().take(30).collect();
-            let told: Vec<&str> = tail.into_iter().rev().collect();
-            outcome.explained = format!("  {}\n", told.join("\n  "));
+            outcome.explained = format!("  {}\n", last_words(&log).join("\n  "));
             outcome.ending = Ending::Crashed(status.to_string());
             return Ok(outcome);
         }
@@ -139,6 +143,14 @@ impl Outcome {
     }
 }
 
+/// What a run that crashed said of it: the panic and the innermost calls, or else the end of its log.
+fn last_words(log: &str) -> Vec<&str> {
+    let lines: Vec<&str> = log.lines().collect();
+    let panic = lines.iter().position(|line| line.starts_with(PANIC));
+    let begin = panic.unwrap_or(lines.len().saturating_sub(LAST_LINES));
+    lines.into_iter().skip(begin).take(LAST_LINES).collect()
+}
+
 /// What the judges need to know of a simulation: messages arrive at whole milliseconds, and clocks are read up
 /// to one late.
 fn bounds() -> Bounds {
@@ -159,14 +171,15 @@ fn ending(judged: &Judged) -> Ending {
 pub fn inside(plan: &Plan, out: &Path) -> anyhow::Result<()> {
     // A panic in a task would only end that task.
     std::panic::set_hook(Box::new(|panic| {
-        eprintln!("panic: {panic}\n{}", std::backtrace::Backtrace::force_capture());
+        eprintln!("{PANIC} {panic}\n{}", std::backtrace::Backtrace::force_capture());
         std::process::exit(101);
     }));
-    super::log::start();
+    let time = Time::new();
+    super::log::start(time.clone());
     if let Some(bug) = &plan.planted {
         plant(bug)?;
     }
-    let history = stage::run(plan)?;
+    let history = stage::run(plan, &time)?;
     let mut file = BufWriter::new(File::create(out)?);
     history.write(&mut file)?;
     file.flush()?;

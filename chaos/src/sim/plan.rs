@@ -99,6 +99,16 @@ pub enum Kind {
         /// Its place.
         node: u64,
     },
+    /// Processes stand still, and their machines go on.
+    Stop {
+        /// Whose.
+        nodes: BTreeSet<u64>,
+    },
+    /// A machine sleeps.
+    Sleep {
+        /// Which.
+        node: u64,
+    },
     /// Nothing gets from one host to another.
     Cut {
         /// From here.
@@ -134,11 +144,43 @@ pub enum Kind {
         /// Writes and syncs, from 1.
         writes: u64,
     },
+    /// A disk is nearly full.
+    Full {
+        /// Whose.
+        node: u64,
+        /// What still fits.
+        bytes: u64,
+    },
+    /// A client is killed, and another one begins in its place.
+    Churn {
+        /// The name of its host.
+        client: String,
+    },
 }
+
+/// Clients that edit.
+pub const CLIENTS: u64 = 4;
+/// Clients that watch.
+pub const WATCHERS: u64 = 3;
 
 /// The name of a node's host.
 pub fn node_name(place: u64) -> String {
     format!("n{place}")
+}
+
+/// The name of the host of a client that edits.
+pub fn client_name(number: u64) -> String {
+    format!("c{number}")
+}
+
+/// The name of a watcher's host.
+pub fn watcher_name(number: u64) -> String {
+    format!("w{number}")
+}
+
+/// All hosts that have no node.
+fn clients() -> Vec<String> {
+    (1..=CLIENTS).map(client_name).chain((1..=WATCHERS).map(watcher_name)).collect()
 }
 
 impl Plan {
@@ -222,8 +264,8 @@ impl Kind {
         };
         let kinds = match profile {
             Profile::Calm => 4,
-            Profile::Rough => 9,
-            Profile::Hell => 11,
+            Profile::Rough => 13,
+            Profile::Hell => 15,
         };
         match draws.below(kinds) {
             0 => Self::Kill { nodes: some(draws) },
@@ -236,7 +278,13 @@ impl Kind {
             6 => Self::Wall { node, by_secs: draws.within(-90_000..=90_000) },
             7 => Self::Slow { node },
             8 => Self::Wipe { node },
-            9 => Self::DiskError { node, writes: draws.within(1..=60) as u64 },
+            9 => Self::Stop { nodes: some(draws) },
+            10 => Self::Sleep { node },
+            11 => Self::Full { node, bytes: draws.below(200_000) },
+            12 => Self::Churn {
+                client: clients().swap_remove(draws.below(clients().len() as u64) as usize),
+            },
+            13 => Self::DiskError { node, writes: draws.within(1..=60) as u64 },
             _ => Self::Fuse { node, writes: draws.within(1..=8) as u64 },
         }
     }
@@ -244,7 +292,7 @@ impl Kind {
     /// The hosts that it affects.
     pub fn affects(&self) -> Vec<String> {
         match self {
-            Self::Kill { nodes } | Self::Power { nodes } => {
+            Self::Kill { nodes } | Self::Power { nodes } | Self::Stop { nodes } => {
                 nodes.iter().map(|node| node_name(*node)).collect()
             }
             Self::Cut { from: one, to: other, .. } | Self::Hold { one, other } => {
@@ -254,7 +302,10 @@ impl Kind {
             | Self::Wipe { node }
             | Self::Wall { node, .. }
             | Self::Slow { node }
+            | Self::Sleep { node }
+            | Self::Full { node, .. }
             | Self::DiskError { node, .. } => vec![node_name(*node)],
+            Self::Churn { client } => vec![client.clone()],
         }
     }
 }
@@ -277,6 +328,12 @@ impl fmt::Display for Kind {
             Self::DiskError { writes, .. } => {
                 write!(out, "{names}: the disk fails from write {writes} on")
             }
+            Self::Stop { .. } => write!(out, "{names}: stopped"),
+            Self::Sleep { .. } => write!(out, "{names}: asleep"),
+            Self::Full { bytes, .. } => {
+                write!(out, "{names}: the disk is full but for {bytes} bytes")
+            }
+            Self::Churn { .. } => write!(out, "{names}: killed and replaced"),
         }
     }
 }

@@ -27,17 +27,7 @@ impl Time {
         self.now_ns.load(Ordering::Relaxed)
     }
 
-    /// Does a step of a simulation whose tick is [`STEP`]; whether all its clients are done. The only way to go on:
-    /// turmoil's own `step` and `run` would leave the clocks behind.
-    ///
-    /// # Errors
-    /// Those of turmoil: a host's software failed, or the time for the simulation is over.
-    pub fn step(&self, sim: &mut turmoil::Sim<'_>) -> turmoil::Result<bool> {
-        self.set(sim.elapsed());
-        sim.step()
-    }
-
-    /// Sets it, for what is simulated without turmoil.
+    /// Sets it: what a [`super::Site`] does before each step.
     pub fn set(&self, elapsed: Duration) {
         // 292 years.
         let now_ns = i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX);

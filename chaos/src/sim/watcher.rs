@@ -31,9 +31,9 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// The `id`th watcher.
-    pub fn new(id: u64, machine: &Machine, scene: Scene) -> Self {
-        let mut draws = Stream::new(scene.seed, &format!("watcher {id}"));
+    /// The `id`th watcher, in its `life`th life.
+    pub fn new(id: u64, life: u32, machine: &Machine, scene: Scene) -> Self {
+        let mut draws = Stream::new(scene.seed, &format!("watcher {id}, life {life}"));
         let nodes = Nodes::new(machine, draws.below(NODES) as usize);
         let resumes = !draws.one_in(4);
         Self { id, scene, nodes, draws, resumes, revision: 0 }

@@ -84,7 +84,7 @@ impl AsyncWrite for Incoming {
     }
 }
 
-async fn serve_time(world: World) -> turmoil::Result {
+async fn serve_time(world: World) -> Outcome {
     let listener = world.net.listen(([0, 0, 0, 0], 7400).into()).await?;
     let incoming = stream::unfold(listener, |listener| async {
         Some((listener.accept().await.map(Incoming), listener))
@@ -118,15 +118,14 @@ async fn probe(channel: Channel, world: &World) -> Result<u64, Status> {
 }
 
 #[test]
-fn streams_run_break_and_come_back() -> turmoil::Result {
-    let (time, mut sim) = (Time::new(), sim(1));
-    let server = Machine::new(1, "server", &time);
-    let host = server.clone();
-    sim.host("server", move || serve_time(host.world()));
+fn streams_run_break_and_come_back() -> Outcome {
+    let (mut site, machines) = site(&["server", "client"]);
+    let (server, client) = (machines[0].clone(), machines[1].clone());
     let counts = Rc::new(RefCell::new(Vec::new()));
-    let (client, counted) = (Machine::new(1, "client", &time), counts.clone());
-    sim.client("client", async move {
+    let counted = counts.clone();
+    let probes = async move {
         let world = client.world();
+        let start = tokio::time::Instant::now();
         let endpoint = Endpoint::from_static("http://server:7400")
             .connect_timeout(Duration::from_millis(500))
             .http2_keep_alive_interval(Duration::from_millis(500))
@@ -136,25 +135,27 @@ fn streams_run_break_and_come_back() -> turmoil::Result {
         counted.borrow_mut().push(count);
         // Breaks twice: by a cut link, which only the pings notice, and by a killed server.
         let lazy = world.channel(endpoint);
-        while turmoil::sim_elapsed() < Some(Duration::from_secs(40)) {
+        while start.elapsed() < Duration::from_secs(40) {
             match probe(lazy.clone(), &world).await {
                 Ok(count) => counted.borrow_mut().push(count),
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
         Ok(())
-    });
-    let mut is_done = false;
-    while !is_done {
-        is_done = time.step(&mut sim)?;
-        match sim.elapsed().as_millis() {
-            15_000 => sim.partition("client", "server"),
-            18_000 => sim.repair("client", "server"),
-            24_000 => {
-                server.kill();
-                sim.crash("server");
+    };
+    site.start("server", well(serve_time(server.world())))?;
+    (0..10).try_for_each(|_| site.step())?;
+    site.start("client", well(probes))?;
+    while site.is_running("client") {
+        site.step()?;
+        match site.elapsed().as_millis() {
+            15_000 => {
+                site.cut(1, "client", "server");
+                site.cut(1, "server", "client");
             }
-            27_000 => sim.bounce("server"),
+            18_000 => site.heal(1),
+            24_000 => site.kill("server"),
+            27_000 => site.start("server", well(serve_time(server.world())))?,
             _ => {}
         }
     }
