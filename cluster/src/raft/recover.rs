@@ -60,7 +60,8 @@ impl Opened {
         let path = folder.join("vote");
         if !exists(disk, &path).map_err(io)? {
             // The vote file is made last. Without it, sled may hold nothing yet.
-            if db.range(layout::all_keys()).next().is_some() {
+            if let Some(entry) = db.range(layout::all_keys()).next() {
+                entry.map_err(unusable)?;
                 return Err(untrusted(format!("{} is missing", path.display())));
             }
             create(disk, folder, &path, journal_bytes).map_err(io)?;
