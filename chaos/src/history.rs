@@ -11,6 +11,7 @@
 //! - Times are true time, which no node's own clock has a part in.
 
 mod digest;
+mod heard;
 mod hex;
 mod read;
 mod show;
@@ -18,6 +19,7 @@ mod show;
 use serde::{Deserialize, Serialize};
 
 pub use digest::Digest;
+pub use heard::{ListenerSample, Sound, Stretch};
 pub use hex::Hex;
 pub use read::{HistoryError, Reader};
 pub(crate) use show::reply_text;
@@ -38,7 +40,7 @@ pub struct Record {
     pub what: What,
 }
 
-/// What can happen. Later work adds kinds: what listeners rendered is one of them.
+/// What can happen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
@@ -145,6 +147,10 @@ pub enum What {
     },
     /// What a node says of shared time.
     Time(TimeSample),
+    /// What left a listener's device. The record may come later than the sound.
+    Heard(Stretch),
+    /// What a listener says of itself.
+    Listens(ListenerSample),
     /// A fault is in effect.
     FaultBegun {
         /// A number of its own.

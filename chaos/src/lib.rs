@@ -6,5 +6,6 @@ pub mod ear;
 pub mod history;
 pub mod promises;
 pub mod sim;
+pub mod tellsong;
 pub mod testsong;
 pub mod witness;

@@ -7,7 +7,9 @@ use jam_proto::wire::log::v1::{LogBatch, log_entry::Op};
 use jam_proto::wire::v1::{Command, RoomSnapshot, SubmitReply};
 use prost::Message;
 
-use super::{Answer, Entry, Got, Hex, History, Record, Request, What};
+use super::{
+    Answer, Entry, Got, Hex, History, ListenerSample, Record, Request, Sound, Stretch, What,
+};
 
 impl History {
     /// The records at `places` and `around` more before and after each, a line a record; those that were
@@ -83,6 +85,35 @@ impl fmt::Display for What {
                     "node {node} says {} (term {term}, epoch {epoch}{leads})",
                     sample.shared
                 )
+            }
+            Self::Heard(stretch) => {
+                let Stretch { listener, from_ns, until_ns, sound, .. } = stretch;
+                let secs = |ns: &i64| *ns as f64 * 1e-9;
+                write!(
+                    out,
+                    "{listener} heard from {:.6} to {:.6} s ",
+                    secs(from_ns),
+                    secs(until_ns)
+                )?;
+                match sound {
+                    Sound::Silence => out.write_str("nothing"),
+                    Sound::Other => out.write_str("something"),
+                    Sound::Song { track, from_ns, until_ns } => {
+                        let (from, until) = (secs(from_ns), secs(until_ns));
+                        write!(out, "song {track} from {from:.6} to {until:.6} s")
+                    }
+                }
+            }
+            Self::Listens(sample) => {
+                let ListenerSample { listener, state, revision, shared, bound_ns, epoch, .. } =
+                    sample;
+                write!(out, "{listener} says: {state} at revision {revision}, ")?;
+                match shared {
+                    Some(shared) => {
+                        write!(out, "it is {shared} in epoch {epoch}, to {bound_ns} ns")
+                    }
+                    None => out.write_str("no time"),
+                }
             }
             Self::FaultBegun { fault, text, affects } => {
                 write!(out, "fault {fault} begins: {text} ({})", affects.join(", "))

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::replay::Replay;
 use super::sometimes::Counters;
 use super::verdict::Verdict;
-use super::{acknowledged, agreement, order, progress, shared_time, standing, streams};
+use super::{acknowledged, agreement, hearing, order, progress, shared_time, standing, streams};
 use crate::history::History;
 
 /// What the judges need to be told.
@@ -15,6 +15,8 @@ use crate::history::History;
 pub struct Bounds {
     /// See there.
     pub shared_time: shared_time::Bounds,
+    /// See there.
+    pub hearing: hearing::Bounds,
     /// See there.
     pub progress: progress::Bounds,
 }
@@ -52,6 +54,10 @@ pub fn judge(history: &History, bounds: &Bounds) -> Judged {
         Judgement {
             promise: "shared_time",
             verdict: shared_time::judge(history, &replay, &bounds.shared_time),
+        },
+        Judgement {
+            promise: "hearing",
+            verdict: hearing::judge(history, &replay, &bounds.hearing),
         },
         Judgement {
             promise: "progress",

@@ -18,6 +18,7 @@
 //! | each room is linearizable | [`mod@order`] |
 //! | watchers get each event once and in order | [`mod@streams`] |
 //! | shared time is one clock | [`mod@shared_time`] |
+//! | listeners hear what their room plays, whole and in place | [`mod@hearing`] |
 //! | a healthy majority gets on, and in the end all are equal | [`mod@progress`] |
 //! | nodes come back | [`mod@standing`] |
 //! | a batch of runs reached what it is for | [`mod@sometimes`] |
@@ -28,6 +29,7 @@
 pub mod acknowledged;
 pub mod agreement;
 pub mod all;
+pub mod hearing;
 mod operations;
 pub mod order;
 pub mod phase;

@@ -34,13 +34,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 const PING_EVERY: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Entries that the host keeps in the queue.
+const QUEUED_MIN: usize = 4;
+
 /// What all clients of a run share.
 #[derive(Clone)]
 pub struct Scene {
-    /// The rooms that are edited.
+    /// The rooms: those that everybody edits all the time, and last the one where listeners are, which has a host.
     pub rooms: Arc<[RoomCode]>,
-    /// The songs that are queued.
+    /// The songs that everybody queues.
     pub songs: Arc<[Song]>,
+    /// The songs that the host queues: each frame tells its place ([`crate::tellsong`]).
+    pub concert: Arc<[Song]>,
     /// Where all is written down.
     pub book: Book,
     /// Of all draws.
@@ -57,6 +62,8 @@ pub struct Song {
     pub track: [u8; 32],
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// Its length, ns.
+    pub length_ns: f64,
 }
 
 /// Connections to all the nodes.
@@ -129,22 +136,68 @@ impl Client {
 
     /// Edits and reads until it is time to rest.
     pub async fn run(mut self) {
-        while self.scene.book.now_ns() < self.scene.until_ns {
+        while !self.rests() {
             sleep(Duration::from_millis(self.draws.below(120) + 1)).await;
-            let room = self.draws.below(self.scene.rooms.len() as u64) as usize;
+            let room = self.draws.below(self.scene.rooms.len() as u64 - 1) as usize;
             match self.draws.below(8) {
                 0 | 1 => self.read(room).await,
-                2 if self.draws.one_in(3) => self.upload().await,
-                _ => self.edit(room).await,
+                2 if self.draws.one_in(3) => {
+                    let songs = self.scene.songs.clone();
+                    let song = self.draws.below(songs.len() as u64) as usize;
+                    self.upload(&songs[song]).await;
+                }
+                _ => {
+                    let kind = self.invent(room);
+                    self.edit(room, kind).await;
+                }
             }
         }
     }
 
-    async fn edit(&mut self, room: usize) {
+    /// Hosts the room where listeners are: keeps its queue filled, and does something with it now and then.
+    pub async fn host(mut self) {
+        let room = self.scene.rooms.len() - 1;
+        let songs = self.scene.concert.clone();
+        for song in songs.iter() {
+            while !self.upload(song).await && !self.rests() {
+                sleep(Duration::from_millis(300)).await;
+            }
+        }
+        let create = wire::CreateRoom { name: "concert".into() };
+        self.edit(room, Kind::Create(create)).await;
+        while !self.rests() {
+            self.read(room).await;
+            let known = self.seen[room].len();
+            let kind = match (self.seen[room].first().copied(), self.draws.below(12)) {
+                (Some(entry), 0) if known >= QUEUED_MIN => Kind::Skip(wire::Skip { entry }),
+                (Some(entry), 1) => Kind::Pause(wire::Pause { entry }),
+                (Some(entry), 2) => {
+                    let position = Flicks::from_nanos(self.draws.within(0..=2_500_000_000)).0;
+                    Kind::Seek(wire::Seek { entry, position })
+                }
+                (Some(entry), 3) => Kind::Back(wire::Back { entry }),
+                (Some(entry), 4..=7) if known >= QUEUED_MIN => Kind::Play(wire::Play { entry }),
+                _ => {
+                    let song = self.draws.below(songs.len() as u64) as usize;
+                    let track = songs[song].track.to_vec();
+                    Kind::Enqueue(wire::Enqueue { track, next: false })
+                }
+            };
+            self.edit(room, kind).await;
+            if known >= QUEUED_MIN {
+                sleep(Duration::from_millis(self.draws.below(5_000) + 500)).await;
+            }
+        }
+    }
+
+    fn rests(&self) -> bool {
+        self.scene.book.now_ns() >= self.scene.until_ns
+    }
+
+    async fn edit(&mut self, room: usize, kind: Kind) {
         if !self.opened && !self.open().await {
             return;
         }
-        let kind = self.invent(room);
         let command = wire::Command { kind: Some(kind) };
         self.number += 1;
         loop {
@@ -173,7 +226,7 @@ impl Client {
                     }
                 }
             }
-            if self.scene.book.now_ns() >= self.scene.until_ns {
+            if self.rests() {
                 return;
             }
             self.nodes.go_on();
@@ -285,9 +338,8 @@ impl Client {
         }
     }
 
-    async fn upload(&mut self) {
-        let songs = self.scene.songs.clone();
-        let song = &songs[self.draws.below(songs.len() as u64) as usize];
+    /// Whether the cluster says that it is kept.
+    async fn upload(&mut self, song: &Song) -> bool {
         let request = Request::Upload { track: Hex(song.track.to_vec()) };
         let op = self.scene.book.invoked(&self.name, request);
         let start = wire::UploadStart {
@@ -299,11 +351,12 @@ impl Client {
         let chunk = wire::UploadChunk { start: Some(start), data: song.bytes.clone().into() };
         let mut client = SongsClient::new(self.nodes.current());
         let sent = timeout(PATIENCE * 4, client.upload(tokio_stream::once(chunk))).await;
-        let failed = !matches!(sent, Ok(Ok(_)));
+        let stored = matches!(sent, Ok(Ok(_)));
         self.scene.book.answered(op, self.answer(sent, |_| Answer::Stored));
-        if failed {
+        if !stored {
             self.nodes.go_on();
         }
+        stored
     }
 
     /// What an outcome means.

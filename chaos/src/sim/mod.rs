@@ -28,6 +28,7 @@ pub mod command;
 pub mod crowd;
 mod director;
 pub mod disk;
+mod ear;
 pub mod entropy;
 mod links;
 mod log;

@@ -156,6 +156,7 @@ fn last_words(log: &str) -> Vec<&str> {
 fn bounds() -> Bounds {
     let mut bounds = Bounds::default();
     bounds.shared_time.slack_ns = 1_000_000;
+    bounds.hearing.slack_ns = 1_000_000;
     bounds
 }
 

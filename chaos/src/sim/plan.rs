@@ -162,6 +162,10 @@ pub enum Kind {
 pub const CLIENTS: u64 = 4;
 /// Clients that watch.
 pub const WATCHERS: u64 = 3;
+/// Clients that listen.
+pub const LISTENERS: u64 = 2;
+/// The host of the client whose room listeners are in.
+pub const HOST: &str = "host";
 
 /// The name of a node's host.
 pub fn node_name(place: u64) -> String {
@@ -178,9 +182,16 @@ pub fn watcher_name(number: u64) -> String {
     format!("w{number}")
 }
 
+/// The name of a listener's host.
+pub fn listener_name(number: u64) -> String {
+    format!("l{number}")
+}
+
 /// All hosts that have no node.
 fn clients() -> Vec<String> {
-    (1..=CLIENTS).map(client_name).chain((1..=WATCHERS).map(watcher_name)).collect()
+    let edit = (1..=CLIENTS).map(client_name);
+    let watch = (1..=WATCHERS).map(watcher_name);
+    edit.chain(watch).chain((1..=LISTENERS).map(listener_name)).collect()
 }
 
 impl Plan {

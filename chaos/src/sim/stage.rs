@@ -11,19 +11,23 @@ use super::director::Director;
 use super::machine::Machine;
 use super::node::Seat;
 use super::operator::{self, Orders};
-use super::plan::{CLIENTS, NODES, Plan, WATCHERS, client_name, node_name, watcher_name};
+use super::plan::{CLIENTS, HOST, NODES, Plan, WATCHERS, client_name, node_name, watcher_name};
 use super::seed::Stream;
 use super::site::Site;
 use super::time::Time;
 use super::watcher::Watcher;
 use crate::history::{History, Phase, What};
+use crate::tellsong;
 use crate::testsong::position_coded;
 
 const OPERATOR: &str = "op";
-const ROOMS: usize = 2;
+/// Two that everybody edits, and the one of the host.
+const ROOMS: usize = 3;
 /// Clients rest for so long at the end: what they asked for last is answered.
 const REST_NS: i64 = 5_000_000_000;
 const SONG_RATE: u32 = 8000;
+/// That of the listeners' devices: seams stay short.
+const CONCERT_RATE: u32 = 48_000;
 
 /// Runs a plan in this process, which must be fresh and whose entropy is that of the seed.
 ///
@@ -71,6 +75,7 @@ fn populate(
     let seats = (1..=NODES).map(seat).collect();
     let clients: Vec<_> = (1..=CLIENTS).map(|number| wire(&client_name(number))).collect();
     let watchers: Vec<_> = (1..=WATCHERS).map(|number| wire(&watcher_name(number))).collect();
+    let host = wire(HOST);
     let operator = wire(OPERATOR);
 
     let orders = Orders::default();
@@ -98,6 +103,7 @@ fn populate(
             })
         })?;
     }
+    site.start(HOST, async move { Client::new(HOST, 1, &host, scene).host().await })?;
     site.start(OPERATOR, operator::run(operator, orders))?;
     Ok(director)
 }
@@ -106,27 +112,35 @@ fn scene(plan: &Plan, book: &Book) -> Scene {
     let mut draws = Stream::new(plan.seed, "scene");
     let rooms = (0..ROOMS).map(|_| RoomCode::from_random(draws.draw())).collect();
     let songs = [2.0, 3.5].map(|secs| {
-        let bytes = wav(&position_coded(draws.draw(), SONG_RATE, secs));
-        Song { track: *blake3::hash(&bytes).as_bytes(), bytes }
+        let samples = position_coded(draws.draw(), SONG_RATE, secs);
+        song(wav(&samples, 1, SONG_RATE), secs)
+    });
+    let concert = (0..).zip([3.0, 4.3, 5.9]).map(|(number, secs): (usize, f64)| {
+        let frames = (secs * f64::from(CONCERT_RATE)) as usize;
+        song(wav(&tellsong::song(number, frames), 2, CONCERT_RATE), secs)
     });
     let healed_ns = plan.healed_ms as i64 * 1_000_000;
     let until_ns = plan.for_ms as i64 * 1_000_000 - REST_NS;
-    let (book, seed) = (book.clone(), plan.seed);
-    Scene { rooms, songs: songs.into(), book, seed, healed_ns, until_ns }
+    let (book, seed, concert) = (book.clone(), plan.seed, concert.collect());
+    Scene { rooms, songs: songs.into(), concert, book, seed, healed_ns, until_ns }
 }
 
-/// A mono WAV file of 16 bits.
-fn wav(samples: &[f32]) -> Vec<u8> {
+fn song(bytes: Vec<u8>, secs: f64) -> Song {
+    Song { track: *blake3::hash(&bytes).as_bytes(), bytes, length_ns: secs * 1e9 }
+}
+
+/// A WAV file of floats.
+fn wav(samples: &[f32], channels: u16, sample_rate: u32) -> Vec<u8> {
     let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: SONG_RATE,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
+        channels,
+        sample_rate,
+        bits_per_sample: 32,
+        sample_format: hound::SampleFormat::Float,
     };
     let mut bytes = std::io::Cursor::new(Vec::new());
     let written = hound::WavWriter::new(&mut bytes, spec).and_then(|mut writer| {
         for sample in samples {
-            writer.write_sample((sample * f32::from(i16::MAX)) as i16)?;
+            writer.write_sample(*sample)?;
         }
         writer.finalize()
     });

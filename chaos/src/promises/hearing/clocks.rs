@@ -1,0 +1,91 @@
+//! What listeners say of their clocks, held against the leader's.
+
+use std::collections::BTreeMap;
+
+use jam_proto::time::Flicks;
+use jam_proto::wire::log::v1::log_entry::Op;
+
+use super::super::replay::Replay;
+use super::super::sound::millis;
+use super::super::verdict::Findings;
+use super::Bounds;
+use super::listener::Listener;
+use crate::history::{History, TimeSample, What};
+
+/// Between two looks at a leader that belong together.
+const APART_NS_MAX: i64 = 400_000_000;
+
+/// What leaders said of the time.
+pub struct Leaders<'a> {
+    /// Record, true time, what was said; in order.
+    looks: Vec<(usize, i64, &'a TimeSample)>,
+    /// By term: what its `ClockEpoch`s said of their error, ns.
+    errors: BTreeMap<u64, i64>,
+}
+
+impl<'a> Leaders<'a> {
+    pub fn of(history: &'a History, replay: &Replay<'_>) -> Self {
+        let records = history.records.iter().enumerate();
+        let looks = records.filter_map(|(record, one)| match &one.what {
+            What::Time(said) if said.leads => Some((record, one.at_ns, said)),
+            _ => None,
+        });
+        let mut errors = BTreeMap::new();
+        for step in replay.steps() {
+            if let Some(Op::ClockEpoch(epoch)) = &step.op {
+                *errors.entry(epoch.term).or_default() += epoch.error_bound_ns.max(0);
+            }
+        }
+        Self { looks: looks.collect(), errors }
+    }
+
+    /// True times at which another node led.
+    pub fn changes(&self) -> impl Iterator<Item = i64> {
+        let others = self.looks.windows(2).filter(|pair| pair[0].2.node != pair[1].2.node);
+        others.map(|pair| pair[1].1)
+    }
+
+    /// The looks before and after a true time, if both are of one leader and near.
+    fn around(&self, at_ns: i64) -> Option<[&(usize, i64, &'a TimeSample); 2]> {
+        let behind = self.looks.partition_point(|(_, look_ns, _)| *look_ns <= at_ns);
+        let (before, after) = (self.looks.get(behind.checked_sub(1)?)?, self.looks.get(behind)?);
+        let of_one = |said: &TimeSample| (said.node, said.life, said.term, said.epoch);
+        let fits = of_one(before.2) == of_one(after.2) && after.1 - before.1 <= APART_NS_MAX;
+        fits.then_some([before, after])
+    }
+}
+
+/// A listener's distance from the leader's time is at most what it says.
+pub fn judge(
+    listener: &Listener<'_>,
+    leaders: &Leaders<'_>,
+    bounds: &Bounds,
+    found: &mut Findings,
+) {
+    for (record, at_ns, said) in &listener.samples {
+        let Some(shared) = said.shared.filter(|_| said.epoch > 0) else { continue };
+        let Some([before, after]) = leaders.around(*at_ns) else { continue };
+        let leader = before.2;
+        if leader.epoch != said.epoch {
+            continue;
+        }
+        found.judged();
+        let share = (at_ns - before.1) as f64 / (after.1 - before.1).max(1) as f64;
+        let passed = (after.2.shared - leader.shared) as f64 * share;
+        let off_ns = Flicks(shared - leader.shared - passed as i64).as_nanos();
+        // A leader that the listener has not heard of yet said itself how far off it may be.
+        let unheard = leaders.errors.range(said.term + 1..=leader.term.max(said.term + 1));
+        let unheard_ns: i64 = unheard.map(|(_, error_ns)| *error_ns).sum();
+        if off_ns.abs() > said.bound_ns.saturating_add(unheard_ns + bounds.slack_ns) {
+            found.broken(
+                format!(
+                    "{} says that it is at most {} from the leader's time, and is {} off",
+                    listener.name(),
+                    millis(said.bound_ns),
+                    millis(off_ns)
+                ),
+                [before.0, *record, after.0],
+            );
+        }
+    }
+}

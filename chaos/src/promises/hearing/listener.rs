@@ -1,0 +1,143 @@
+//! One listener: what it heard, what it said, and what upset it.
+
+use std::collections::BTreeMap;
+
+use jam_proto::time::{Flicks, SharedTime};
+
+use super::due::{Due, Rooms};
+use crate::history::{History, ListenerSample, Sound, What};
+
+/// A listener that is not heard of for so long stands still, or sleeps.
+const SILENT_NS: i64 = 250_000_000;
+/// To come back after it stood still: its clock has to learn by how much.
+const STOOD_STILL_NS: i64 = 4_000_000_000;
+/// To begin: a listener is in phase from its first sample, but the first look at its state may come before that.
+const BEGIN_NS: i64 = 1_000_000_000;
+/// To follow a change of the room, or of the clock: what is rendered ahead, and a turn of the player.
+const CHANGE_NS: i64 = 500_000_000;
+/// Changes are announced up to so long ahead.
+const LEAD_NS: i64 = 2_500_000_000;
+/// How fine the time line is looked at.
+const GRAIN_NS: i64 = 50_000_000;
+
+/// What was heard in one go, with the record that says it.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    pub record: usize,
+    pub from_ns: i64,
+    pub until_ns: i64,
+    pub sound: &'a Sound,
+}
+
+/// One start of one listener.
+pub struct Listener<'a> {
+    name: &'a str,
+    life: u32,
+    /// In order.
+    pub pieces: Vec<Piece<'a>>,
+    /// Record, true time, what it said; in order.
+    pub samples: Vec<(usize, i64, &'a ListenerSample)>,
+}
+
+impl<'a> Listener<'a> {
+    /// All that are in a history.
+    pub fn all(history: &'a History) -> Vec<Self> {
+        let mut all: BTreeMap<(&str, u32), Self> = BTreeMap::new();
+        for (record, one) in history.records.iter().enumerate() {
+            let (name, life) = match &one.what {
+                What::Heard(stretch) => (stretch.listener.as_str(), stretch.life),
+                What::Listens(sample) => (sample.listener.as_str(), sample.life),
+                _ => continue,
+            };
+            let listener = all.entry((name, life)).or_insert_with(|| Self {
+                name,
+                life,
+                pieces: Vec::new(),
+                samples: Vec::new(),
+            });
+            match &one.what {
+                What::Heard(stretch) => listener.pieces.push(Piece {
+                    record,
+                    from_ns: stretch.from_ns,
+                    until_ns: stretch.until_ns,
+                    sound: &stretch.sound,
+                }),
+                What::Listens(sample) => listener.samples.push((record, one.at_ns, sample)),
+                _ => {}
+            }
+        }
+        let mut all: Vec<Self> = all.into_values().collect();
+        all.iter_mut().for_each(|one| one.pieces.sort_by_key(|piece| piece.from_ns));
+        all
+    }
+
+    /// For people.
+    pub fn name(&self) -> String {
+        format!("listener {} (life {})", self.name, self.life)
+    }
+
+    /// What was heard at a true time.
+    pub fn heard_at(&self, at_ns: i64) -> Option<&Piece<'a>> {
+        let behind = self.pieces.partition_point(|piece| piece.from_ns <= at_ns);
+        self.pieces.get(behind.checked_sub(1)?).filter(|piece| at_ns < piece.until_ns)
+    }
+
+    /// What was due at a true time, by what the listener knew then.
+    pub fn due_at(&self, at_ns: i64, rooms: &mut Rooms<'_>) -> Option<Due> {
+        let behind = self.samples.partition_point(|(_, sampled_ns, _)| *sampled_ns <= at_ns);
+        let (_, sampled_ns, sample) = self.samples.get(behind.saturating_sub(1))?;
+        due(sample, at_ns - sampled_ns, rooms)
+    }
+
+    /// Spans of true time in which the sound had to move, or could not be as it should: the listener began or stood
+    /// still, learned of a change of its room, of another epoch, or had no file to play.
+    pub fn upsets(&self, rooms: &mut Rooms<'_>) -> Vec<(i64, i64)> {
+        let mut upsets = Vec::new();
+        let plays = |sample: &ListenerSample| sample.state != "joining";
+        let begun = self.samples.iter().find(|(_, _, sample)| plays(sample));
+        upsets.push((i64::MIN, begun.map_or(i64::MAX, |(_, at_ns, _)| at_ns + BEGIN_NS)));
+        for pair in self.samples.windows(2) {
+            let ((_, before_ns, before), (_, after_ns, after)) = (pair[0], pair[1]);
+            if after_ns - before_ns > SILENT_NS {
+                upsets.push((before_ns, after_ns + STOOD_STILL_NS));
+            }
+            if before.epoch != after.epoch || before.shared.is_none() {
+                upsets.push((before_ns, after_ns + STOOD_STILL_NS));
+            }
+            let dues = (0..=LEAD_NS / GRAIN_NS).map(|step| step * GRAIN_NS);
+            let changed = before.revision != after.revision
+                && dues.into_iter().any(|ahead_ns| {
+                    let known = due(before, after_ns - before_ns + ahead_ns, rooms);
+                    moved(known.as_ref(), due(after, ahead_ns, rooms).as_ref())
+                });
+            if changed {
+                upsets.push((before_ns, after_ns + LEAD_NS));
+            }
+            if !after.song_here {
+                upsets.push((before_ns - CHANGE_NS, after_ns + CHANGE_NS));
+            }
+        }
+        // It may have been killed in the middle of a turn.
+        let last = self.samples.last().map_or(i64::MIN, |(_, at_ns, _)| *at_ns);
+        upsets.push((last - CHANGE_NS, i64::MAX));
+        upsets
+    }
+}
+
+/// What is due so long after a sample.
+fn due(sample: &ListenerSample, after_ns: i64, rooms: &mut Rooms<'_>) -> Option<Due> {
+    let shared = SharedTime(sample.shared? + Flicks::from_nanos(after_ns).0);
+    rooms.due(&sample.room, sample.revision, shared)
+}
+
+/// The sound is another one. A flick more or less of the time line is a difference of the two samples.
+fn moved(one: Option<&Due>, other: Option<&Due>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            let same_place = (one.origin_ns - other.origin_ns).abs() < 1_000_000;
+            one.playing != other.playing
+                || (one.playing && (one.entry != other.entry || !same_place))
+        }
+        (one, other) => one.is_some() != other.is_some(),
+    }
+}
