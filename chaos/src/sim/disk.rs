@@ -136,6 +136,11 @@ impl Disk {
         if wait > Duration::ZERO {
             tokio::time::sleep(wait).await;
         }
+        self.awake().await;
+    }
+
+    /// Waits while the machine is asleep.
+    pub(super) async fn awake(&self) {
         while self.clocks.is_asleep() {
             tokio::time::sleep(STEP).await;
         }
@@ -151,6 +156,11 @@ impl Disk {
 
     pub(super) fn check_life(&self, life: Life) -> io::Result<()> {
         self.state().check(life)
+    }
+
+    /// Whether a life has not ended.
+    pub(super) fn goes_on(&self, life: Life) -> bool {
+        self.state().goes_on(life)
     }
 
     pub(super) fn handle(self: &Arc<Self>, life: Life) -> handle::Handle {
