@@ -1,6 +1,7 @@
 //! Machines under turmoil.
 
 mod grpc;
+mod listener;
 
 use std::cell::RefCell;
 use std::io;

@@ -36,7 +36,7 @@ impl time_server::Time for Clock {
     }
 }
 
-struct Incoming(Stream);
+pub(super) struct Incoming(pub(super) Stream);
 
 impl Connected for Incoming {
     type ConnectInfo = ();
