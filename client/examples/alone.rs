@@ -23,6 +23,7 @@ use jam_proto::limits;
 use jam_proto::room::Room;
 use jam_proto::sync::SharedMap;
 use jam_proto::time::SharedTime;
+use jam_world::World;
 
 struct Files(BTreeMap<TrackId, PathBuf>);
 
@@ -54,8 +55,10 @@ fn main() -> Result<()> {
         volume: 1.0,
         trim_ns: 0,
         trace: Some(PathBuf::from(trace)).filter(|path| path != Path::new("-")),
+        sink: None,
+        urgent: true,
     };
-    let player = Player::start(config, inputs)?;
+    let player = Player::start(&World::real(), config, inputs)?;
     for _ in 0..seconds {
         std::thread::sleep(Duration::from_secs(1));
         println!("{:?}", player.status());

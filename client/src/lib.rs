@@ -3,7 +3,8 @@
 //! ```text
 //!  cli ─▶ commands ─▶ session ─▶ connection ─▶ nodes      edits: numbered, written down, sent until settled
 //!
-//!  join: follow (the room) ─┐
+//!  join ─▶ listener:
+//!        follow (the room) ─┐
 //!        clock (its time)  ─┼─▶ audio (the player)         each goes on with what it has when another falls silent
 //!        songs (the bytes) ─┘
 //! ```
@@ -16,6 +17,7 @@ pub mod connection;
 pub mod error;
 pub mod follow;
 mod join;
+pub mod listener;
 pub mod news;
 pub mod nodes;
 pub mod output;

@@ -211,7 +211,7 @@ async fn a_song_is_fetched_on_from_where_it_broke_off_and_checked() {
     let nodes = Nodes::new(Dialer::new(World::real(), Bearer::default()), vec![node.start().await]);
     let (reporter, mut news) = Reporter::new();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let disk = DiskCache::open(folder.path().to_owned(), 1 << 20).expect("opens");
+    let disk = DiskCache::open(&World::real(), folder.path().to_owned(), 1 << 20).expect("opens");
     let cache = SongCache::new(disk, nodes, reporter);
     let (wanted, wants) = watch::channel(vec![id]);
     let fetching = tokio::spawn(cache.clone().run(wants));

@@ -131,6 +131,16 @@ impl Clocks {
         self.hands().mono_at(true_ns)
     }
 
+    /// The true time, ns, at which the monotonic clock shows this, since the last boot and the last suspend; for judges.
+    pub fn true_at(&self, mono_ns: i64) -> f64 {
+        self.hands().true_at(mono_ns)
+    }
+
+    /// How fast the monotonic clock runs, by true time.
+    pub fn mono_rate(&self) -> f64 {
+        1.0 + self.hands().mono_ppb as f64 * 1e-9
+    }
+
     fn read<T>(&self, read: impl FnOnce(&Hands, i64) -> T) -> T {
         let mut hands = self.hands();
         let true_ns = hands.look(self.time.now_ns());
@@ -194,6 +204,11 @@ impl Hands {
         self.up_at_boot_ns + at_rate(self.awake_ns(true_ns), self.mono_ppb)
     }
 
+    fn true_at(&self, mono_ns: i64) -> f64 {
+        let awake_ns = (mono_ns - self.up_at_boot_ns) as f64 / (1.0 + self.mono_ppb as f64 * 1e-9);
+        awake_ns + (self.booted_at_ns + self.slept_ns) as f64
+    }
+
     fn boottime_at(&self, true_ns: i64) -> i64 {
         self.mono_at(true_ns) + self.asleep_ns(true_ns)
     }
@@ -237,6 +252,7 @@ mod tests {
                 let off_ns = clocks.raw_at(true_ns) - start_ns - true_ns;
                 assert!(off_ns.abs() <= secs as i64 * 100_000);
                 assert!((off_ns - secs as i64 * clocks.raw_ppb()).abs() <= 1);
+                assert!((clocks.true_at(clocks.mono_at(true_ns)) - true_ns as f64).abs() < 2.0);
                 // A reading is in its step.
                 assert!(
                     (0..SECOND_NS / 1000).contains(&(clocks.raw_ns() - clocks.raw_at(true_ns)))

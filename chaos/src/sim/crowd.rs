@@ -34,6 +34,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 const PING_EVERY: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Songs are sent in pieces of this size.
+const CHUNK_BYTES: usize = 64 << 10;
 /// Entries that the host keeps in the queue.
 const QUEUED_MIN: usize = 4;
 
@@ -348,9 +350,14 @@ impl Client {
             offset: 0,
             file_name: "song.wav".into(),
         };
-        let chunk = wire::UploadChunk { start: Some(start), data: song.bytes.clone().into() };
+        let first = wire::UploadChunk { start: Some(start), ..wire::UploadChunk::default() };
+        let rest = song.bytes.chunks(CHUNK_BYTES).map(|data| wire::UploadChunk {
+            data: data.to_vec().into(),
+            ..wire::UploadChunk::default()
+        });
+        let chunks: Vec<_> = std::iter::once(first).chain(rest).collect();
         let mut client = SongsClient::new(self.nodes.current());
-        let sent = timeout(PATIENCE * 4, client.upload(tokio_stream::once(chunk))).await;
+        let sent = timeout(PATIENCE * 4, client.upload(tokio_stream::iter(chunks))).await;
         let stored = matches!(sent, Ok(Ok(_)));
         self.scene.book.answered(op, self.answer(sent, |_| Answer::Stored));
         if !stored {

@@ -149,6 +149,11 @@ impl Disk {
         self.state().check(life)
     }
 
+    /// Whether a life has not ended.
+    pub(super) fn goes_on(&self, life: Life) -> bool {
+        self.state().goes_on(life)
+    }
+
     pub(super) fn handle(self: &Arc<Self>, life: Life) -> handle::Handle {
         handle::Handle::new(self.clone(), life)
     }

@@ -30,6 +30,7 @@ mod director;
 pub mod disk;
 mod ear;
 pub mod entropy;
+mod guest;
 mod links;
 mod log;
 pub mod machine;

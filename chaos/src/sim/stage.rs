@@ -8,10 +8,14 @@ use jam_proto::ids::RoomCode;
 use super::book::Book;
 use super::crowd::{Client, Scene, Song};
 use super::director::Director;
+use super::guest::Guest;
 use super::machine::Machine;
 use super::node::Seat;
 use super::operator::{self, Orders};
-use super::plan::{CLIENTS, HOST, NODES, Plan, WATCHERS, client_name, node_name, watcher_name};
+use super::plan::{
+    CLIENTS, HOST, LISTENERS, NODES, Plan, WATCHERS, client_name, listener_name, node_name,
+    watcher_name,
+};
 use super::seed::Stream;
 use super::site::Site;
 use super::time::Time;
@@ -75,6 +79,7 @@ fn populate(
     let seats = (1..=NODES).map(seat).collect();
     let clients: Vec<_> = (1..=CLIENTS).map(|number| wire(&client_name(number))).collect();
     let watchers: Vec<_> = (1..=WATCHERS).map(|number| wire(&watcher_name(number))).collect();
+    let guests: Vec<_> = (1..=LISTENERS).map(|number| wire(&listener_name(number))).collect();
     let host = wire(HOST);
     let operator = wire(OPERATOR);
 
@@ -101,6 +106,13 @@ fn populate(
             site.start(&name, async move {
                 Watcher::new(number, life, &machine, scene).run().await;
             })
+        })?;
+    }
+    for machine in guests {
+        let guest = Guest::new(&machine, &scene);
+        director.start_client(site, machine.name(), move |site| {
+            let guest = guest.clone();
+            site.start(&guest.name(), async move { guest.listen().await })
         })?;
     }
     site.start(HOST, async move { Client::new(HOST, 1, &host, scene).host().await })?;

@@ -1,23 +1,9 @@
-//! Reading this machine's monotonic clocks, and telling one by the other.
+//! Telling one of a machine's clocks by another.
 //!
 //! Devices stamp by CLOCK_MONOTONIC, which NTP slews, or by a clock of their own; shared time is
 //! told by CLOCK_MONOTONIC_RAW, which nothing touches.
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
-
-/// CLOCK_MONOTONIC, ns.
-pub fn mono_ns() -> i64 {
-    nanos(clock_gettime(ClockId::Monotonic))
-}
-
-/// CLOCK_MONOTONIC_RAW, ns.
-pub fn raw_ns() -> i64 {
-    nanos(clock_gettime(ClockId::MonotonicRaw))
-}
-
-fn nanos(time: Timespec) -> i64 {
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
-}
+use jam_world::Clock;
 
 /// CLOCK_MONOTONIC ↔ another clock: a line through recent readings.
 #[derive(Clone, Copy, Debug)]
@@ -36,15 +22,15 @@ const SLOPE_OVER_NS: i64 = 2_000_000_000;
 const TRIES: usize = 5;
 
 impl ClockPair {
-    /// From readings of the other clock now.
-    pub fn new(other_ns: impl Fn() -> i64) -> Self {
-        let (mono_ns, ahead_ns) = bracket(other_ns);
+    /// From readings of the machine's CLOCK_MONOTONIC and of the other clock now.
+    pub fn new(machine: &dyn Clock, other_ns: impl Fn() -> i64) -> Self {
+        let (mono_ns, ahead_ns) = bracket(machine, other_ns);
         Self { mono_ns, ahead_ns, slope: 0.0, since: (mono_ns, ahead_ns) }
     }
 
     /// Reads both clocks again.
-    pub fn update(&mut self, other_ns: impl Fn() -> i64) {
-        let (mono, ahead) = bracket(other_ns);
+    pub fn update(&mut self, machine: &dyn Clock, other_ns: impl Fn() -> i64) {
+        let (mono, ahead) = bracket(machine, other_ns);
         self.mono_ns = mono;
         self.ahead_ns = ahead;
         if mono - self.since.0 >= SLOPE_OVER_NS {
@@ -66,9 +52,9 @@ impl ClockPair {
 }
 
 /// CLOCK_MONOTONIC and how far the other clock is ahead of it, from the tightest of a few readings.
-fn bracket(other_ns: impl Fn() -> i64) -> (i64, i64) {
+fn bracket(machine: &dyn Clock, other_ns: impl Fn() -> i64) -> (i64, i64) {
     let tightest = (0..TRIES)
-        .map(|_| (mono_ns(), other_ns(), mono_ns()))
+        .map(|_| (machine.mono_ns(), other_ns(), machine.mono_ns()))
         .min_by_key(|(before, _, after)| after - before);
     let (before, other, after) = tightest.expect("there were tries");
     let mono = before + (after - before) / 2;
@@ -81,8 +67,9 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        let mut clocks = ClockPair::new(raw_ns);
-        clocks.update(raw_ns);
+        let machine = jam_world::World::real().clock;
+        let mut clocks = ClockPair::new(machine.as_ref(), || machine.raw_ns());
+        clocks.update(machine.as_ref(), || machine.raw_ns());
         clocks.slope = 37e-6;
         let mono = clocks.mono_ns;
         for ahead in [0, 300_000_000, -300_000_000] {

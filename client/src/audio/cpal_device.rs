@@ -11,8 +11,9 @@ use cpal::{
     BufferSize, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig, StreamInstant,
 };
 use cpal::{SupportedBufferSize, SupportedStreamConfigRange};
+use jam_world::Clock;
 
-use super::clocks::{ClockPair, mono_ns};
+use super::clocks::ClockPair;
 use super::link::{BLOCK_FRAMES, CHANNELS, Feed, Line, link};
 use super::{AudioError, priority};
 
@@ -23,6 +24,7 @@ pub struct CpalDevice {
     /// Frames a second.
     pub rate: u32,
     stream: cpal::Stream,
+    machine: Arc<dyn Clock>,
     clock: ClockPair,
     updated_ns: i64,
     lost: Arc<AtomicU8>,
@@ -66,6 +68,7 @@ pub fn list_outputs(host: Option<&str>) -> Result<Vec<OutputInfo>, AudioError> {
 impl CpalDevice {
     /// Opens and starts a device: by id, by a part of its name, or the default one.
     pub fn open(
+        machine: Arc<dyn Clock>,
         wanted: Option<&str>,
         host: Option<&str>,
         gain: f32,
@@ -86,18 +89,16 @@ impl CpalDevice {
         };
         let stream = stream.map_err(failed)?;
         stream.play().map_err(failed)?;
-        let clock = ClockPair::new(|| instant_ns(stream.now()));
-        Ok((
-            Self { name, rate: config.sample_rate, stream, clock, updated_ns: mono_ns(), lost },
-            line,
-        ))
+        let clock = ClockPair::new(machine.as_ref(), || instant_ns(stream.now()));
+        let (rate, updated_ns) = (config.sample_rate, machine.mono_ns());
+        Ok((Self { name, rate, stream, machine, clock, updated_ns, lost }, line))
     }
 
     /// Reads the stream's clock now and then.
     pub fn update(&mut self) {
-        if mono_ns() - self.updated_ns >= UPDATE_EVERY_NS {
-            self.clock.update(|| instant_ns(self.stream.now()));
-            self.updated_ns = mono_ns();
+        if self.machine.mono_ns() - self.updated_ns >= UPDATE_EVERY_NS {
+            self.clock.update(self.machine.as_ref(), || instant_ns(self.stream.now()));
+            self.updated_ns = self.machine.mono_ns();
         }
     }
 

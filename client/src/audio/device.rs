@@ -1,11 +1,13 @@
 //! The device that a player plays to, whichever kind it is.
 
-use super::AudioError;
+use jam_world::World;
+
 use super::clocks::ClockPair;
 use super::cpal_device::CpalDevice;
 use super::link::{Line, link};
 use super::spec::{OutputSpec, VirtualSpec};
-use super::virtual_device::{self, VirtualDevice};
+use super::virtual_device::{VIRTUAL_RATE, VirtualDevice};
+use super::{AudioError, PlayerConfig};
 
 /// A running device.
 pub struct Device {
@@ -30,37 +32,41 @@ enum Kind {
 const CARD_SETTLES: u32 = 4;
 
 impl Device {
-    /// Opens and starts the device that `output` names, at volume `gain`.
+    /// Opens and starts the device that `config` names, at volume `gain`.
     pub fn open(
-        output: &OutputSpec,
-        host: Option<&str>,
+        world: &World,
+        config: &mut PlayerConfig,
         gain: f32,
     ) -> Result<(Self, Line), AudioError> {
-        match output {
+        match &config.output {
             OutputSpec::Device(name) => {
-                let (device, line) = CpalDevice::open(name.as_deref(), host, gain)?;
+                let (name, host) = (name.as_deref(), config.host.as_deref());
+                let (device, line) = CpalDevice::open(world.clock.clone(), name, host, gain)?;
                 let (name, rate) = (device.name.clone(), device.rate);
                 Ok((Self { name, rate, settle: CARD_SETTLES, kind: Kind::Cpal(device) }, line))
             }
-            OutputSpec::Virtual(spec) => Self::open_virtual("virtual device", spec, gain),
+            OutputSpec::Virtual(spec) => {
+                let spec = spec.clone();
+                Self::open_virtual(world, config, "virtual device", &spec, gain)
+            }
             // Nothing is heard, but time passes as on a device.
-            OutputSpec::None => Self::open_virtual("no sound", &VirtualSpec::default(), gain),
+            OutputSpec::None => {
+                Self::open_virtual(world, config, "no sound", &VirtualSpec::default(), gain)
+            }
         }
     }
 
-    fn open_virtual(name: &str, spec: &VirtualSpec, gain: f32) -> Result<(Self, Line), AudioError> {
-        let rate = virtual_device::RATE;
-        let (line, feed) = link(rate, gain);
-        let device = VirtualDevice::start(spec, feed)?;
-        Ok((
-            Self {
-                name: name.to_owned(),
-                rate,
-                settle: 0,
-                kind: Kind::Virtual { _device: device },
-            },
-            line,
-        ))
+    fn open_virtual(
+        world: &World,
+        config: &mut PlayerConfig,
+        name: &str,
+        spec: &VirtualSpec,
+        gain: f32,
+    ) -> Result<(Self, Line), AudioError> {
+        let (line, feed) = link(VIRTUAL_RATE, gain);
+        let device = VirtualDevice::start(world, spec, feed, config.sink.take(), config.urgent)?;
+        let kind = Kind::Virtual { _device: device };
+        Ok((Self { name: name.to_owned(), rate: VIRTUAL_RATE, settle: 0, kind }, line))
     }
 
     /// Keeps up with the device's clock. Called often.

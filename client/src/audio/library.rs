@@ -1,10 +1,13 @@
 //! The songs that are open: what decodes them, kept for the next time.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use jam_media::Decoder;
+use jam_media::{Decoder, Source};
 use jam_proto::event::Entry;
 use jam_proto::ids::{EntryId, TrackId};
+use jam_world::{Cursor, Disk, Open};
 
 use super::SongSource;
 use super::link::CHANNELS;
@@ -48,6 +51,7 @@ impl Sound for Silence {
 
 /// Opens songs from files, and keeps a few of them open.
 pub struct Library {
+    disk: Arc<dyn Disk>,
     songs: Arc<dyn SongSource>,
     audible: bool,
     open: Vec<(EntryId, Box<dyn Sound>)>,
@@ -61,9 +65,9 @@ const OPEN_MAX: usize = 3;
 const RETRY_NS: i64 = 1_000_000_000;
 
 impl Library {
-    /// Of the songs on this machine. If nothing is audible, nothing is decoded.
-    pub fn new(songs: Arc<dyn SongSource>, audible: bool) -> Self {
-        Self { songs, audible, open: Vec::new(), not_before: Vec::new() }
+    /// Of the songs on this machine's disk. If nothing is audible, nothing is decoded.
+    pub fn new(disk: Arc<dyn Disk>, songs: Arc<dyn SongSource>, audible: bool) -> Self {
+        Self { disk, songs, audible, open: Vec::new(), not_before: Vec::new() }
     }
 
     /// Whether anything is to be heard.
@@ -124,7 +128,7 @@ impl Library {
         if !self.audible {
             return Some(Box::new(Silence));
         }
-        let opened = jam_media::file(&path).map_err(|error| error.to_string()).and_then(|file| {
+        let opened = self.file(&path).map_err(|error| error.to_string()).and_then(|file| {
             Decoder::open(file, entry.frames, entry.sample_rate).map_err(|error| error.to_string())
         });
         match opened {
@@ -135,5 +139,11 @@ impl Library {
                 None
             }
         }
+    }
+
+    fn file(&self, path: &Path) -> io::Result<Source> {
+        let file = self.disk.open(path, Open::Read)?;
+        let bytes = file.len()?;
+        Ok(jam_media::source(Cursor::new(file), bytes))
     }
 }

@@ -1,9 +1,12 @@
 //! Playing: from a room, a clock and songs on disk to sound, at the right instant.
 //!
-//! A player thread ([`Player`]) renders ahead into a lock-free ring, and a device takes from it: a
-//! real one through cpal, or the virtual one, which is a sound card in software. The device's
-//! callback copies, applies the volume and publishes when its frames sound; it never locks,
-//! allocates, logs or decodes.
+//! A player ([`Player`]) renders ahead into a lock-free ring, in turns on a thread of its own, and a
+//! device takes from it: a real one through cpal, or the virtual one, which is a sound card in
+//! software. The device's callback copies, applies the volume and publishes when its frames sound;
+//! it never locks, allocates, logs or decodes.
+//!
+//! Clocks, song files and turns come from the [`World`](jam_world::World). Threads and files of
+//! their own have only the recording and the trace, where they are asked for, and cpal.
 //!
 //! What is rendered comes from [`PlayerInputs`], which others keep up to date. They may stop doing
 //! that at any time: the player plays on from the room and the clock that it last saw, across
@@ -25,7 +28,7 @@ use jam_proto::ids::{EntryId, TrackId};
 use jam_proto::room::Room;
 use jam_proto::sync::SharedMap;
 
-pub mod clocks;
+mod clocks;
 mod cpal_device;
 mod deck;
 mod device;
@@ -41,6 +44,7 @@ mod report;
 mod resample;
 mod spec;
 mod trace;
+mod turns;
 mod virtual_device;
 mod voice;
 mod wav;
@@ -48,6 +52,7 @@ mod wav;
 pub use cpal_device::{OutputInfo, list_outputs};
 pub use player::Player;
 pub use spec::{InvalidOutput, OutputSpec, VirtualSpec};
+pub use virtual_device::{Sink, VIRTUAL_RATE};
 
 /// What a player plays from. The owner stores newer values as they come; the player only reads.
 #[derive(Clone)]
@@ -84,7 +89,6 @@ pub trait SongSource: Send + Sync {
 }
 
 /// How to play.
-#[derive(Clone, Debug)]
 pub struct PlayerConfig {
     /// Where to.
     pub output: OutputSpec,
@@ -98,6 +102,11 @@ pub struct PlayerConfig {
     pub trim_ns: i64,
     /// Where to write the trace.
     pub trace: Option<PathBuf>,
+    /// Who else listens to the output, if that is a virtual device.
+    pub sink: Option<Box<dyn Sink>>,
+    /// Whether the threads that play ask to go before others. Only where they are threads, not in a
+    /// simulation.
+    pub urgent: bool,
 }
 
 /// What a player does.

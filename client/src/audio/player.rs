@@ -1,30 +1,27 @@
-//! The player thread: keeps the renderer ahead of the device, and tells what sounds.
+//! The player: in turns, keeps the renderer ahead of the device, and tells what sounds.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::clocks::{ClockPair, mono_ns, raw_ns};
+use jam_world::{Pacer, World};
+
+use super::clocks::ClockPair;
 use super::device::Device;
 use super::library::Library;
 use super::render::Renderer;
 use super::report::Report;
 use super::trace::{Context, Trace};
-use super::{
-    AudioError, OutputSpec, PlayerConfig, PlayerInputs, PlayerState, PlayerStatus, priority,
-};
+use super::{AudioError, OutputSpec, PlayerConfig, PlayerInputs, PlayerState, PlayerStatus, turns};
 
 /// Plays a room on one output. Stops when dropped.
 pub struct Player {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    turns: Box<dyn Pacer>,
 }
 
 struct Shared {
-    stop: AtomicBool,
     /// f32 bits.
     volume: AtomicU32,
     muted: AtomicBool,
@@ -48,26 +45,31 @@ const STOOD_STILL_NS: i64 = 500_000_000;
 const REOPEN_EVERY_NS: i64 = 1_000_000_000;
 
 impl Player {
-    /// Opens the output and starts to play. Returns once the device runs.
-    pub fn start(config: PlayerConfig, inputs: PlayerInputs) -> Result<Self, AudioError> {
+    /// Opens the output and starts to play.
+    pub fn start(
+        world: &World,
+        config: PlayerConfig,
+        inputs: PlayerInputs,
+    ) -> Result<Self, AudioError> {
         let shared = Arc::new(Shared {
-            stop: AtomicBool::new(false),
             volume: AtomicU32::new(config.volume.to_bits()),
             muted: AtomicBool::new(false),
             status: Mutex::default(),
         });
-        let (started, start) = sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("jam-player".into())
-            .spawn({
-                let shared = Arc::clone(&shared);
-                move || play(config, inputs, &shared, &started)
-            })
-            .map_err(AudioError::Thread)?;
-        let player = Self { shared, thread: Some(thread) };
-        // A closed channel means that the thread broke; it has said why.
-        start.recv().unwrap_or(Err(AudioError::Broke))?;
-        Ok(player)
+        let urgent = config.urgent;
+        let start = || Playing::start(world.clone(), config, inputs, shared.clone());
+        // A sound system may break in many ways, and not all of them are errors.
+        let started = catch_unwind(AssertUnwindSafe(start));
+        let mut playing = started.unwrap_or(Err(AudioError::Broke))?;
+        let told = shared.clone();
+        let broke = move || {
+            tracing::error!(
+                "the player broke: there is no more sound; join again, and report this as a bug"
+            );
+            told.status().trouble = Some("the player broke; join again".into());
+        };
+        let turns = turns::begin(world, "jam-player", urgent, move || playing.turn(), broke)?;
+        Ok(Self { shared, turns })
     }
 
     /// Changes this listener's volume, 0.0 to 1.0.
@@ -84,9 +86,7 @@ impl Player {
 
     /// Has the player look at its inputs now, not at its next turn: they are new.
     pub fn wake(&self) {
-        if let Some(thread) = &self.thread {
-            thread.thread().unpark();
-        }
+        self.turns.wake();
     }
 
     /// What sounds now.
@@ -95,23 +95,8 @@ impl Player {
     }
 
     /// Stops, and waits for what is still to be written.
-    pub fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        self.wake();
-        if let Some(thread) = self.thread.take() {
-            // A panic in it was caught and told there.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Player {
-    fn drop(&mut self) {
-        self.end();
+    pub fn stop(self) {
+        drop(self);
     }
 }
 
@@ -128,39 +113,17 @@ impl Shared {
     }
 }
 
-fn play(
+struct Playing {
+    world: World,
     config: PlayerConfig,
     inputs: PlayerInputs,
-    shared: &Shared,
-    started: &SyncSender<Result<(), AudioError>>,
-) {
-    let played = catch_unwind(AssertUnwindSafe(|| match Playing::start(config, inputs, shared) {
-        Ok(mut playing) => {
-            // The caller waits for this.
-            let _ = started.send(Ok(()));
-            playing.run();
-        }
-        Err(error) => {
-            let _ = started.send(Err(error));
-        }
-    }));
-    if played.is_err() {
-        tracing::error!(
-            "the player broke: there is no more sound; join again, and report this as a bug"
-        );
-        shared.status().trouble = Some("the player broke; join again".into());
-    }
-}
-
-struct Playing<'a> {
-    config: PlayerConfig,
-    inputs: PlayerInputs,
-    shared: &'a Shared,
+    shared: Arc<Shared>,
     device: Option<Device>,
     trouble: Option<String>,
     renderer: Renderer,
     clocks: ClockPair,
     trace: Option<Trace>,
+    turned_ns: i64,
     stamped_ns: i64,
     clocks_read_ns: i64,
     opened_ns: i64,
@@ -168,27 +131,30 @@ struct Playing<'a> {
     traced: Report,
 }
 
-impl<'a> Playing<'a> {
+impl Playing {
     fn start(
-        config: PlayerConfig,
+        world: World,
+        mut config: PlayerConfig,
         inputs: PlayerInputs,
-        shared: &'a Shared,
+        shared: Arc<Shared>,
     ) -> Result<Self, AudioError> {
-        priority::raise_or_tell();
         let trace = config.trace.as_deref().map(Trace::create).transpose()?;
-        let (device, line) = Device::open(&config.output, config.host.as_deref(), shared.gain())?;
-        let library = Library::new(Arc::clone(&inputs.songs), config.output != OutputSpec::None);
+        let (device, line) = Device::open(&world, &mut config, shared.gain())?;
+        let is_audible = config.output != OutputSpec::None;
+        let library = Library::new(world.disk.clone(), inputs.songs.clone(), is_audible);
         let renderer = Renderer::new(line, device.rate, device.settle, library, config.trim_ns);
-        let now = mono_ns();
+        let now = world.clock.mono_ns();
         Ok(Self {
+            clocks: ClockPair::new(world.clock.as_ref(), || world.clock.raw_ns()),
+            world,
             config,
             inputs,
             shared,
             device: Some(device),
             trouble: None,
             renderer,
-            clocks: ClockPair::new(raw_ns),
             trace,
+            turned_ns: now,
             stamped_ns: now,
             clocks_read_ns: now,
             opened_ns: now,
@@ -197,27 +163,26 @@ impl<'a> Playing<'a> {
         })
     }
 
-    fn run(&mut self) {
-        let mut turned_ns = mono_ns();
-        while !self.shared.stop.load(Ordering::Relaxed) {
-            let now = mono_ns();
-            if now - self.clocks_read_ns >= CLOCKS_EVERY_NS {
-                self.clocks.update(raw_ns);
-                self.clocks_read_ns = now;
-            }
-            if now - turned_ns > STOOD_STILL_NS {
-                // It was us who hung: the device gets its time anew.
-                self.stamped_ns = now;
-            }
-            turned_ns = now;
-            self.mind_device(now);
-            self.renderer.set_gain(self.shared.gain());
-            let (room, view) = (self.inputs.room.load_full(), self.inputs.clock.load_full());
-            self.renderer.advance(room, view, now, self.clocks.other(now));
-            self.tell();
-            let waiting = matches!(self.traced.state, PlayerState::Joining | PlayerState::Starved);
-            std::thread::park_timeout(if waiting { EAGER_TURN_EVERY } else { TURN_EVERY });
+    /// Renders what fits, and tells what sounds; how long that lasts.
+    fn turn(&mut self) -> Duration {
+        let now = self.world.clock.mono_ns();
+        if now - self.clocks_read_ns >= CLOCKS_EVERY_NS {
+            let machine = self.world.clock.as_ref();
+            self.clocks.update(machine, || machine.raw_ns());
+            self.clocks_read_ns = now;
         }
+        if now - self.turned_ns > STOOD_STILL_NS {
+            // It was us who hung: the device gets its time anew.
+            self.stamped_ns = now;
+        }
+        self.turned_ns = now;
+        self.mind_device(now);
+        self.renderer.set_gain(self.shared.gain());
+        let (room, view) = (self.inputs.room.load_full(), self.inputs.clock.load_full());
+        self.renderer.advance(room, view, now, self.clocks.other(now));
+        self.tell();
+        let waiting = matches!(self.traced.state, PlayerState::Joining | PlayerState::Starved);
+        if waiting { EAGER_TURN_EVERY } else { TURN_EVERY }
     }
 
     /// Takes the device's stamps, and opens it anew if it is gone.
@@ -245,7 +210,7 @@ impl<'a> Playing<'a> {
 
     fn reopen(&mut self, now: i64) {
         self.opened_ns = now;
-        match Device::open(&self.config.output, self.config.host.as_deref(), self.shared.gain()) {
+        match Device::open(&self.world, &mut self.config, self.shared.gain()) {
             Ok((device, line)) => {
                 tracing::info!("{}: playing again", device.name);
                 self.renderer.attach(line, device.rate, device.settle);
@@ -259,7 +224,7 @@ impl<'a> Playing<'a> {
 
     /// Publishes what sounds now, and traces it if it is time or has changed.
     fn tell(&mut self) {
-        let now = mono_ns();
+        let now = self.world.clock.mono_ns();
         // On a machine that stood still, what sounded meanwhile is told belatedly.
         while (LATE_NS..REMEMBERED_NS).contains(&(now - self.traced_ns)) {
             let then = self.traced_ns + TRACE_EVERY_NS;

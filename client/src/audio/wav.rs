@@ -17,7 +17,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::AudioError;
 use super::link::CHANNELS;
-use super::virtual_device::DeviceTime;
+use super::virtual_device::{DeviceTime, Sink};
 
 /// Frames that may wait for the disk: 10 s.
 const WAITING_SECS: usize = 10;
@@ -59,14 +59,15 @@ impl Recorder {
             .map_err(AudioError::Thread)?;
         Ok(Self { frames, gaps, next: 0, done, writer: Some(writer) })
     }
+}
 
-    /// The next frames, interleaved stereo.
-    pub fn record(&mut self, sound: &[f32]) {
+impl Sink for Recorder {
+    fn take(&mut self, first_frame: u64, _at_mono_ns: i64, sound: &[f32]) {
         let frames = (sound.len() / CHANNELS) as u64;
         if (self.frames.slots() as u64) < frames {
             // The disk has stood still for many seconds. The recording keeps its time, with
             // silence.
-            return self.silence(frames);
+            return self.silence(first_frame, frames);
         }
         for frame in sound.chunks_exact(CHANNELS) {
             // There is room: it was asked for.
@@ -75,8 +76,7 @@ impl Recorder {
         self.next += frames;
     }
 
-    /// Frames that nothing was there for.
-    pub fn silence(&mut self, frames: u64) {
+    fn silence(&mut self, _first_frame: u64, frames: u64) {
         if self.gaps.push(Gap { at: self.next, frames }).is_ok() {
             self.next += frames;
         }
@@ -241,9 +241,9 @@ mod tests {
         let path = folder.path().join("x.wav");
         let time = DeviceTime { start_ns: 5_000, rate: 48_000, drift_ppm: 0.0 };
         let mut recorder = Recorder::create(&path, time).expect("a new file");
-        recorder.record(&[0.5; 4800 * CHANNELS]);
-        recorder.silence(100_000);
-        recorder.record(&[-1.0; 10 * CHANNELS]);
+        recorder.take(0, 0, &[0.5; 4800 * CHANNELS]);
+        recorder.silence(4800, 100_000);
+        recorder.take(104_800, 0, &[-1.0; 10 * CHANNELS]);
         drop(recorder);
 
         let mut reader = hound::WavReader::open(&path).expect("a readable file");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jam_proto::sync::{ClockFilter, Holdover, Probe};
 use jam_proto::wire::v1::TimeReply;
 use jam_world::Clock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -39,8 +39,8 @@ const DISAGREE_NS: i64 = 1_000_000;
 /// A jump of this size between the clocks that do and don't count sleep is no NTP.
 const SLEPT_NS: i64 = 20_000_000;
 
-/// Keeps time for ever.
-pub(super) async fn run(config: ClockConfig) {
+/// Keeps time until the other end of `until` is dropped.
+pub(super) async fn run(config: ClockConfig, mut until: oneshot::Receiver<()>) {
     let (orders, _) = watch::channel(Orders::default());
     let (sightings, mut seen) = mpsc::channel(64);
     let mut keeper = Keeper::new(config, orders);
@@ -61,8 +61,10 @@ pub(super) async fn run(config: ClockConfig) {
                 keeper.publish();
             }
             _ = tick.tick() => keeper.publish(),
+            _ = &mut until => break,
         }
     }
+    links.shutdown().await;
 }
 
 /// One node's clock.

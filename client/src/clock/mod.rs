@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
 use jam_proto::wire::v1::ListenerReport;
 use tokio::sync::{oneshot, watch};
 
@@ -38,40 +39,34 @@ pub struct ClockConfig {
     pub reporter: Reporter,
 }
 
-/// Keeps time until it is dropped.
+/// Keeps time until it is stopped or dropped.
 pub struct Clock {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    stop: oneshot::Sender<()>,
+    stopped: oneshot::Receiver<()>,
 }
 
 impl Clock {
     /// Starts the thread.
     pub fn start(config: ClockConfig) -> Result<Self, Failure> {
-        let failed = |error| Failure::local("can't start the clock's thread", error);
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name("jam-clock".into())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = keeper::run(config) => {}
-                        _ = stopped => {}
-                    }
-                });
-            })
-            .map_err(failed)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        let world = config.nodes.dialer().world().clone();
+        let (stop, until) = oneshot::channel();
+        let (tell, stopped) = oneshot::channel();
+        let task = async move {
+            keeper::run(config, until).await;
+            // Nobody has to wait for it.
+            let _ = tell.send(());
+        };
+        world
+            .worker("jam-clock", task.boxed())
+            .map_err(|error| Failure::local("can't start the clock's thread", error))?;
+        Ok(Self { stop, stopped })
     }
-}
 
-impl Drop for Clock {
-    fn drop(&mut self) {
-        // Ending the streams tells the leader that this listener has left.
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+    /// Ends all exchanges, by which the leader learns that this listener has left, and waits until they are over.
+    /// Whoever only drops the clock does not wait.
+    pub async fn stop(self) {
+        drop(self.stop);
+        // If it broke, it is over as well.
+        let _ = self.stopped.await;
     }
 }

@@ -1,5 +1,6 @@
 //! `jam add`: songs to the cluster, and into a room's queue.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -113,7 +114,7 @@ impl Adding<'_> {
         }
         let bar = self.bar(place, path, size, total);
         let owned = path.to_owned();
-        let hashed = tokio::task::spawn_blocking(move || songs::hash(&owned)).await;
+        let hashed = tokio::task::spawn_blocking(move || songs::hash(File::open(owned)?)).await;
         let (id, size) =
             hashed.map_err(std::io::Error::other).and_then(|hashed| hashed).map_err(unreadable)?;
         let moving = bar.clone();

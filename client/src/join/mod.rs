@@ -1,8 +1,6 @@
-//! `jam join`: listen.
+//! `jam join`: listen, in a terminal.
 //!
-//! Starts the parts that need each other only through what they publish, and then only looks on: the follower keeps the room,
-//! the clock keeps shared time, the cache fetches songs, and the player plays from these three. Whatever falls silent, the others
-//! go on with what they have.
+//! A [`Listener`] does it; here are the line that shows how it goes, the keys, and the signals that end it.
 
 mod keys;
 mod line;
@@ -11,33 +9,20 @@ mod presence;
 mod screen;
 mod summary;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use jam_proto::ids::TrackId;
-use jam_proto::room::Room;
-use jam_proto::time::SharedTime;
 use jam_proto::wire::v1 as wire;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use crate::audio::{
-    self, ClockView, OutputSpec, Player, PlayerConfig, PlayerInputs, PlayerState, PlayerStatus,
-    SongSource,
-};
+use crate::audio::{self, OutputSpec, PlayerConfig};
 use crate::cli::{JoinArgs, Options};
-use crate::clock::{Clock, ClockConfig};
 use crate::error::Failure;
-use crate::follow::Follower;
-use crate::news::{News, Reporter};
-use crate::nodes::Nodes;
+use crate::listener::{Listener, ListenerConfig};
 use crate::output::Output;
-use crate::songs::cache::SongCache;
 use crate::songs::disk::DiskCache;
 use crate::text;
 use keys::Key;
@@ -46,12 +31,8 @@ use notices::Notices;
 use screen::Screen;
 use summary::Summary;
 
-/// How often the line is drawn and the parts are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Without a line to draw, while nothing is waited for.
-const CALM_LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Songs that are fetched ahead, the current one included.
-const SONGS_AHEAD: usize = 4;
+/// How often the line is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
 const VOLUME_STEP: u8 = 5;
 
 /// Lists the devices that `--output` takes.
@@ -81,73 +62,41 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
     let cannot = |error| {
         Failure::local(format!("can't use the song cache in {}", cache_dir.display()), error)
     };
-    let disk = DiskCache::open(cache_dir.clone(), args.cache_mb.saturating_mul(1 << 20))
-        .map_err(cannot)?;
+    let dialer = options.dialer()?;
+    let bytes_max = args.cache_mb.saturating_mul(1 << 20);
+    let cache = DiskCache::open(dialer.world(), cache_dir.clone(), bytes_max).map_err(cannot)?;
     let cluster = options.find().await?;
-
-    let nodes = Nodes::new(cluster.dialer().clone(), cluster.addresses());
-    let (reporter, news) = Reporter::new();
-    let room: Arc<ArcSwapOption<Room>> = Arc::default();
-    let view: Arc<ArcSwapOption<ClockView>> = Arc::default();
-    let sounding = Arc::new(AtomicBool::new(false));
-    let (report, reports) = watch::channel(None);
-    let (wanted, wants) = watch::channel(Vec::new());
-    let songs = SongCache::new(disk, nodes.clone(), reporter.clone());
-
-    let clock = Clock::start(ClockConfig {
-        nodes: nodes.clone(),
+    let listener = Listener::start(ListenerConfig {
+        dialer: cluster.dialer().clone(),
         cluster: cluster.id().to_vec(),
-        view: view.clone(),
-        sounding: sounding.clone(),
-        report: reports,
-        reporter: reporter.clone(),
+        addresses: cluster.addresses(),
+        room: args.room.clone(),
+        user,
+        cache,
+        player: PlayerConfig {
+            output: spec,
+            host: args.host.clone(),
+            volume: f32::from(args.volume) / 100.0,
+            trim_ns: (args.trim_ms * 1e6) as i64,
+            trace: args.trace.clone(),
+            sink: None,
+            urgent: true,
+        },
     })?;
-    let follower = Follower::new(
-        nodes.clone(),
-        args.room.clone(),
-        room.clone(),
-        cluster.id().to_vec(),
-        reporter.clone(),
-    );
-    let config = PlayerConfig {
-        output: spec,
-        host: args.host.clone(),
-        volume: f32::from(args.volume) / 100.0,
-        trim_ns: (args.trim_ms * 1e6) as i64,
-        trace: args.trace.clone(),
-    };
-    let inputs = PlayerInputs { room: room.clone(), clock: view.clone(), songs: songs.clone() };
-    let player = Player::start(config, inputs)
-        .map_err(|error| Failure::refused("audio", error.to_string()))?;
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(songs.clone().run(wants));
-    let here = presence::watch(nodes, args.room.clone(), &mut tasks);
-    let screen = Screen::open(output, args.headless);
     let mut listening = Listening {
-        machine: cluster.dialer().world().clock.clone(),
+        here: presence::watch(listener.nodes().clone(), args.room, &mut tasks),
+        listener,
         notices: Notices::new(output.is_json()),
         summary: Summary::default(),
         volume: args.volume,
         muted: false,
-        args,
-        user,
-        room,
-        view,
-        sounding,
-        report,
-        wanted,
-        songs,
-        here,
-        player,
-        screen,
+        screen: Screen::open(output, args.headless),
     };
-    let ended = listening.run(follower, news, leave_at).await;
-    let Listening { player, mut screen, summary, .. } = listening;
-    let status = player.status();
-    player.stop();
-    // Ends the time exchange, by which the leader learns that we have left.
-    drop(clock);
+    let ended = listening.run(leave_at).await;
+    let Listening { listener, mut screen, summary, .. } = listening;
+    let status = listener.stop().await;
     tasks.shutdown().await;
     screen.close();
     ended?;
@@ -156,17 +105,8 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
 }
 
 struct Listening {
-    machine: Arc<dyn jam_world::Clock>,
-    args: JoinArgs,
-    user: String,
-    room: Arc<ArcSwapOption<Room>>,
-    view: Arc<ArcSwapOption<ClockView>>,
-    sounding: Arc<AtomicBool>,
-    report: watch::Sender<Option<wire::ListenerReport>>,
-    wanted: watch::Sender<Vec<TrackId>>,
-    songs: Arc<SongCache>,
+    listener: Listener,
     here: watch::Receiver<Vec<wire::Listener>>,
-    player: Player,
     screen: Screen,
     notices: Notices,
     summary: Summary,
@@ -175,18 +115,12 @@ struct Listening {
 }
 
 impl Listening {
-    async fn run(
-        &mut self,
-        follower: Follower,
-        mut news: mpsc::Receiver<News>,
-        leave_at: Option<Instant>,
-    ) -> Result<(), Failure> {
+    async fn run(&mut self, leave_at: Option<Instant>) -> Result<(), Failure> {
         let no_signals = |error| Failure::local("can't listen for signals", error);
         let mut interrupted = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut terminated = signal(SignalKind::terminate()).map_err(no_signals)?;
         let mut hung_up = signal(SignalKind::hangup()).map_err(no_signals)?;
         let mut keys = keys::read(self.screen.is_live());
-        let mut following = std::pin::pin!(follower.run());
         let over = async {
             match leave_at {
                 Some(at) => sleep_until(at).await,
@@ -195,16 +129,17 @@ impl Listening {
         };
         let mut over = std::pin::pin!(over);
         loop {
+            let within =
+                if self.screen.is_live() { DRAW_EVERY } else { self.listener.look_every() };
             tokio::select! {
-                refused = &mut following => return Err(refused),
-                Some(news) = news.recv() => {
-                    self.player.wake();
-                    let room = self.room.load_full();
-                    let lines = self.notices.of(&news, room.as_deref());
-                    lines.into_iter().for_each(|line| self.screen.tell(line));
+                happened = self.listener.next(within) => {
+                    if let Some(news) = happened? {
+                        let room = self.listener.room();
+                        let lines = self.notices.of(&news, room.as_deref());
+                        lines.into_iter().for_each(|line| self.screen.tell(line));
+                    }
                     self.look();
                 }
-                () = sleep(self.look_every()) => self.look(),
                 Some(key) = keys.recv() => {
                     if self.press(key) {
                         return Ok(());
@@ -218,69 +153,27 @@ impl Listening {
         }
     }
 
-    fn look_every(&self) -> Duration {
-        let calm = self.sounding.load(Ordering::Relaxed) && !self.screen.is_live();
-        if calm { CALM_LOOK_EVERY } else { LOOK_EVERY }
-    }
-
-    /// Looks at how it goes, and passes on what the parts want of each other.
+    /// Shows how it goes.
     fn look(&mut self) {
-        let status = self.player.status();
-        let playing = status.state == PlayerState::Playing;
-        self.sounding.store(playing, Ordering::Relaxed);
-        let view = self.view.load_full();
-        let room = self.room.load_full();
-        let now = view.as_ref().map(|view| view.map.at(self.machine.raw_ns()));
-        if let Some(room) = &room {
-            // Without a clock the room's own last instant is the best guess at what will be needed first.
-            self.want(room, now.unwrap_or_else(|| room.last_effective()));
-        }
-        let bound_ns = view.as_ref().map(|view| view.bound_ns);
-        self.summary.look(&status, bound_ns);
-        self.report.send_replace(Some(self.own_report(&status, bound_ns)));
-        let current = room.as_deref().zip(status.entry).and_then(|(room, entry)| room.entry(entry));
-        let song_here = current.is_some_and(|entry| self.songs.path(&entry.track).is_some());
-        for line in self.notices.of_status(&status, song_here, room.as_deref()) {
+        let look = self.listener.look();
+        let room = look.room.as_deref();
+        let bound_ns = look.clock.as_ref().map(|view| view.bound_ns);
+        self.summary.look(&look.status, bound_ns);
+        for line in self.notices.of_status(&look.status, look.song_here, room) {
             self.screen.tell(line);
         }
         if self.screen.is_live() {
             let line = LineView {
-                room: room.as_deref(),
-                now,
+                room,
+                now: look.now,
                 bound_ns,
-                status: &status,
-                song_here,
+                status: &look.status,
+                song_here: look.song_here,
                 here: &self.here.borrow(),
                 volume: self.volume,
                 muted: self.muted,
             };
             self.screen.draw(line.lines(screen::width()));
-        }
-    }
-
-    fn want(&self, room: &Room, now: SharedTime) {
-        let mut tracks: Vec<TrackId> = Vec::with_capacity(SONGS_AHEAD);
-        for entry in room.queue_at(now).into_iter().take(SONGS_AHEAD) {
-            if !tracks.contains(&entry.track) {
-                tracks.push(entry.track);
-            }
-        }
-        self.wanted.send_if_modified(|old| {
-            let changed = *old != tracks;
-            *old = tracks;
-            changed
-        });
-    }
-
-    fn own_report(&self, status: &PlayerStatus, bound_ns: Option<i64>) -> wire::ListenerReport {
-        wire::ListenerReport {
-            room: self.args.room.as_str().to_owned(),
-            user: self.user.clone(),
-            device: status.device.clone(),
-            state: status.state.as_str().to_owned(),
-            offset_error_ns: bound_ns.unwrap_or(0),
-            buffer_ms: status.buffer_ms,
-            underruns: status.underruns,
         }
     }
 
@@ -292,7 +185,7 @@ impl Listening {
             Key::Softer => self.set_volume(self.volume.saturating_sub(VOLUME_STEP)),
             Key::Mute => {
                 self.muted = !self.muted;
-                self.player.set_muted(self.muted);
+                self.listener.player().set_muted(self.muted);
             }
             Key::Redraw => {}
         }
@@ -302,6 +195,6 @@ impl Listening {
 
     fn set_volume(&mut self, volume: u8) {
         self.volume = volume;
-        self.player.set_volume(f32::from(volume) / 100.0);
+        self.listener.player().set_volume(f32::from(volume) / 100.0);
     }
 }

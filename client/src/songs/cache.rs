@@ -3,6 +3,7 @@
 //! What is here plays on whatever happens to the cluster, so fetching early is what carries the music through an outage.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,9 +95,7 @@ impl SongCache {
 
     /// Gets one song ready, from the disk or from a node, however long that takes.
     async fn bring(&self, id: TrackId, wanted: &[TrackId]) {
-        let disk = self.disk.clone();
-        let on_disk = tokio::task::spawn_blocking(move || disk.verified(&id)).await;
-        if let Ok(Ok(Some(path))) = on_disk {
+        if let Ok(Some(path)) = self.on_disk(move |disk| disk.verified(&id)).await {
             self.add_ready(id, path);
             return;
         }
@@ -106,10 +105,8 @@ impl SongCache {
             match self.fetch(id).await {
                 Ok(path) => {
                     self.add_ready(id, path);
-                    let (disk, keep) = (self.disk.clone(), wanted.to_vec());
-                    if let Ok(Err(error)) =
-                        tokio::task::spawn_blocking(move || disk.evict(&keep)).await
-                    {
+                    let keep = wanted.to_vec();
+                    if let Err(error) = self.on_disk(move |disk| disk.evict(&keep)).await {
                         self.reporter
                             .tell(News::Trouble(format!("can't tidy the song cache: {error}")));
                     }
@@ -128,16 +125,11 @@ impl SongCache {
 
     async fn fetch(&self, id: TrackId) -> Result<PathBuf, FetchError> {
         let door = self.nodes.dial_next().await.map_err(|_| FetchError::Passing)?;
-        let disk = self.disk.clone();
-        let opened = tokio::task::spawn_blocking(move || disk.part(&id)).await;
-        let mut part =
-            opened.map_err(std::io::Error::other).and_then(|part| part).map_err(local)?;
+        let mut part = self.on_disk(move |disk| disk.part(&id)).await.map_err(local)?;
         if !part.is_whole() {
             Self::fill(&door, id, &mut part).await?;
         }
-        let finished = tokio::task::spawn_blocking(move || part.finish()).await;
-        let whole =
-            finished.map_err(std::io::Error::other).and_then(|whole| whole).map_err(local)?;
+        let whole = self.on_disk(move |_| part.finish()).await.map_err(local)?;
         // The bytes were not the song's; they are dropped.
         whole.ok_or(FetchError::Passing)
     }
@@ -147,9 +139,18 @@ impl SongCache {
         let asked = timeout(SILENCE_MAX, async { door.songs().fetch(request).await });
         let mut chunks = within(asked.await)?.into_inner();
         while let Some(chunk) = within(timeout(SILENCE_MAX, chunks.message()).await)? {
+            // In line: it goes to the page cache.
             part.append(&chunk.data).map_err(local)?;
         }
         Ok(())
+    }
+
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&DiskCache) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let disk = self.disk.clone();
+        self.nodes.dialer().world().try_blocking(move || work(&disk)).await
     }
 
     fn add_ready(&self, id: TrackId, path: PathBuf) {
@@ -167,7 +168,7 @@ enum FetchError {
     Lasting(String),
 }
 
-fn local(error: std::io::Error) -> FetchError {
+fn local(error: io::Error) -> FetchError {
     FetchError::Lasting(format!(
         "can't write the song cache: {error}; free some space or pass --cache-dir"
     ))

@@ -4,12 +4,13 @@
 //! Several processes may share the folder. A part is written under a lock; a whole file appears in one piece and is
 //! never written again. What a file holds is checked against its name before it is used for the first time.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jam_proto::ids::TrackId;
+use jam_world::{Cursor, Disk, File, Meta, Open, World};
 
 /// A part that nobody touched for so long is not waited for any more.
 const PART_KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -17,24 +18,27 @@ const PART_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// The folder.
 #[derive(Clone, Debug)]
 pub struct DiskCache {
+    world: World,
     folder: PathBuf,
     bytes_max: u64,
 }
 
 /// A song on its way.
 pub struct Part {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     whole: PathBuf,
-    file: File,
+    file: Arc<dyn File>,
     hasher: blake3::Hasher,
     id: TrackId,
+    _lock: Box<dyn Send + Sync>,
 }
 
 impl DiskCache {
-    /// Opens the folder, or makes it.
-    pub fn open(folder: PathBuf, bytes_max: u64) -> io::Result<Self> {
-        fs::create_dir_all(&folder)?;
-        let cache = Self { folder, bytes_max };
+    /// Opens the folder, or makes it. Blocks.
+    pub fn open(world: &World, folder: PathBuf, bytes_max: u64) -> io::Result<Self> {
+        world.disk.make_folder(&folder)?;
+        let cache = Self { world: world.clone(), folder, bytes_max };
         cache.drop_old_parts()?;
         Ok(cache)
     }
@@ -46,19 +50,20 @@ impl DiskCache {
 
     /// The file of a whole song, its bytes checked against `id`. Takes a moment: it reads all of it.
     pub fn verified(&self, id: &TrackId) -> io::Result<Option<PathBuf>> {
-        let path = self.whole(id);
-        match super::hash(&path) {
-            Ok((found, _)) if found == *id => {
-                // The time of its last use decides what has to go first.
-                File::options().append(true).open(&path)?.set_modified(SystemTime::now())?;
-                Ok(Some(path))
-            }
-            Ok(_) => {
-                fs::remove_file(&path)?;
-                Ok(None)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let (disk, path) = (&self.world.disk, self.whole(id));
+        let file = match disk.open(&path, Open::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (found, _) = super::hash(Cursor::new(file))?;
+        if found == *id {
+            // The time of its last use decides what has to go first.
+            disk.touch(&path, self.world.clock.wall())?;
+            Ok(Some(path))
+        } else {
+            disk.remove(&path)?;
+            Ok(None)
         }
     }
 
@@ -73,41 +78,28 @@ impl DiskCache {
     }
 
     fn lock_part(&self, path: PathBuf, id: &TrackId) -> io::Result<Option<Part>> {
-        let mut file =
-            OpenOptions::new().create(true).truncate(false).read(true).append(true).open(&path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+        let disk = self.world.disk.clone();
+        let Some(lock) = disk.lock(&path)? else { return Ok(None) };
+        let file = disk.open(&path, Open::Change)?;
         let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(Read::by_ref(&mut file))?;
-        Ok(Some(Part { path, whole: self.whole(id), file, hasher, id: *id }))
+        hasher.update_reader(Cursor::new(file.clone()))?;
+        let whole = self.whole(id);
+        Ok(Some(Part { disk, path, whole, file, hasher, id: *id, _lock: lock }))
     }
 
     /// Makes room: whole songs that were not used for longest go, but none of `keep`.
     pub fn evict(&self, keep: &[TrackId]) -> io::Result<()> {
-        let kept: Vec<PathBuf> = keep.iter().map(|id| self.whole(id)).collect();
-        let mut songs = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            // Another process may have removed it meanwhile.
-            if let Ok(meta) = entry.metadata()
-                && meta.is_file()
-            {
-                songs.push((meta.modified()?, meta.len(), entry.path()));
-            }
-        }
-        songs.sort();
-        let mut bytes: u64 = songs.iter().map(|(_, bytes, _)| bytes).sum();
-        for (_, len, path) in songs {
+        let kept: Vec<String> = keep.iter().map(TrackId::to_string).collect();
+        let mut songs = self.files()?;
+        songs.sort_by_key(|(_, meta)| (meta.modified, meta.len));
+        let mut bytes: u64 = songs.iter().map(|(_, meta)| meta.len).sum();
+        for (name, meta) in songs {
             if bytes <= self.bytes_max {
                 break;
             }
-            let is_part = path.extension().is_some_and(|extension| extension == "part");
-            if !is_part && !kept.contains(&path) {
-                fs::remove_file(&path).or_else(unless_gone)?;
-                bytes -= len;
+            if !is_part(&name) && !kept.contains(&name) {
+                self.remove(&name)?;
+                bytes -= meta.len;
             }
         }
         Ok(())
@@ -115,21 +107,34 @@ impl DiskCache {
 
     /// Bytes that these songs take now.
     pub fn bytes_of(&self, ids: &[TrackId]) -> u64 {
-        ids.iter().filter_map(|id| fs::metadata(self.whole(id)).ok()).map(|meta| meta.len()).sum()
+        let look = |id| self.world.disk.look(&self.whole(id)).ok();
+        ids.iter().filter_map(look).map(|meta| meta.len).sum()
     }
 
     fn drop_old_parts(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let is_part = path.extension().is_some_and(|extension| extension == "part");
-            let is_old = || -> io::Result<bool> {
-                Ok(fs::metadata(&path)?.modified()?.elapsed().is_ok_and(|age| age > PART_KEPT))
-            };
-            if is_part && is_old().unwrap_or(false) {
-                fs::remove_file(&path).or_else(unless_gone)?;
+        let now = self.world.clock.wall();
+        for (name, meta) in self.files()? {
+            let is_old = now.duration_since(meta.modified).is_ok_and(|age| age > PART_KEPT);
+            if is_part(&name) && is_old {
+                self.remove(&name)?;
             }
         }
         Ok(())
+    }
+
+    /// What is in the folder, by name.
+    fn files(&self) -> io::Result<Vec<(String, Meta)>> {
+        let mut found = self.world.disk.list(&self.folder)?;
+        found.retain(|(_, meta)| !meta.is_folder);
+        Ok(found)
+    }
+
+    /// Removes a file, unless another process has done so.
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match self.world.disk.remove(&self.folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn whole(&self, id: &TrackId) -> PathBuf {
@@ -150,7 +155,7 @@ impl Part {
 
     /// Adds the bytes that follow.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+        self.file.write_at(bytes, self.bytes())?;
         self.hasher.update(bytes);
         Ok(())
     }
@@ -158,26 +163,25 @@ impl Part {
     /// All of it is here: the whole file, if it is what its id says. If not, the part is dropped and it starts over.
     pub fn finish(self) -> io::Result<Option<PathBuf>> {
         if !self.is_whole() {
-            fs::remove_file(&self.path)?;
+            self.disk.remove(&self.path)?;
             return Ok(None);
         }
         // Not synced, which takes seconds on a busy disk while music is waited for: what a power cut
         // leaves of it is checked against its name before it is used.
-        match fs::rename(&self.path, &self.whole) {
-            // Another process finished this very part between our opening and our locking it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.whole.exists() => {}
-            renamed => renamed?,
-        }
+        self.disk.rename(&self.path, &self.whole)?;
         Ok(Some(self.whole))
     }
 }
 
-fn unless_gone(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+fn is_part(name: &str) -> bool {
+    name.ends_with(".part")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::SystemTime;
+
     use super::*;
 
     fn id_of(bytes: &[u8]) -> TrackId {
@@ -186,7 +190,8 @@ mod tests {
 
     fn cache(bytes_max: u64) -> (tempfile::TempDir, DiskCache) {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let cache = DiskCache::open(folder.path().join("songs"), bytes_max).expect("opens");
+        let path = folder.path().join("songs");
+        let cache = DiskCache::open(&World::real(), path, bytes_max).expect("opens");
         (folder, cache)
     }
 
@@ -247,11 +252,7 @@ mod tests {
         for (place, song) in songs.iter().enumerate() {
             let path = store(&cache, song);
             let used = SystemTime::UNIX_EPOCH + Duration::from_secs(1000 + place as u64);
-            File::options()
-                .append(true)
-                .open(path)
-                .and_then(|file| file.set_modified(used))
-                .expect("set");
+            cache.world.disk.touch(&path, used).expect("set");
         }
         cache.evict(&ids[..1]).expect("evicts");
         let left: Vec<bool> =

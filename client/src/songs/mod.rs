@@ -8,15 +8,13 @@ pub mod disk;
 pub mod order;
 pub mod upload;
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
+use std::io::{self, Read};
 
 use jam_proto::ids::TrackId;
 
-/// The id of a file's bytes, and how many they are. Reads all of it.
-pub fn hash(path: &Path) -> io::Result<(TrackId, u64)> {
+/// The id of a song's bytes, and how many they are. Reads all of them.
+pub fn hash(bytes: impl Read) -> io::Result<(TrackId, u64)> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
+    hasher.update_reader(bytes)?;
     Ok((TrackId(*hasher.finalize().as_bytes()), hasher.count()))
 }

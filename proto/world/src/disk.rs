@@ -61,7 +61,7 @@ pub trait Disk: Debug + Send + Sync {
     /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Keeps other processes from locking the file, which is made if it is not there, until what this returns is
-    /// dropped. `None`: another one has it.
+    /// dropped. `None`: another one has it, or had it until just now. Whoever has it may rename or remove the file.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
     /// Bytes that are free where a folder is.
     fn free_bytes(&self, folder: &Path) -> io::Result<u64>;

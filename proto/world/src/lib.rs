@@ -13,6 +13,7 @@ mod work;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -22,7 +23,7 @@ use tonic::transport::{Channel, Endpoint, Error};
 pub use clock::Clock;
 pub use disk::{Cursor, Database, Disk, Entries, File, Meta, Open, exists, write_and_sync};
 pub use net::{Duplex, Listener, Net, Stream};
-pub use work::Work;
+pub use work::{Pacer, Turn, Work};
 
 /// A machine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -91,5 +92,17 @@ impl World {
     /// If the system has no thread left.
     pub fn worker(&self, name: &str, task: BoxFuture<'static, ()>) -> io::Result<()> {
         self.work.worker(name, task)
+    }
+
+    /// Starts a thread of its own that takes turns, as [`Work::paced`] says.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub fn paced(
+        &self,
+        name: &str,
+        turn: impl FnMut() -> Option<Duration> + Send + 'static,
+    ) -> io::Result<Box<dyn Pacer>> {
+        self.work.paced(name, Box::new(turn))
     }
 }

@@ -2,6 +2,10 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -10,11 +14,26 @@ use futures_util::future::BoxFuture;
 pub trait Work: Debug + Send + Sync {
     /// Does `work`, and is ready when it is done, or when it panicked.
     fn blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
-    /// Runs `task` on a thread of its own, where it may block, with `tokio::time` at hand.
+    /// Runs `task` on a thread of its own, where it may block, with tokio's time and network at hand.
     ///
     /// # Errors
     /// If there is no thread.
     fn worker(&self, name: &str, task: BoxFuture<'static, ()>) -> io::Result<()>;
+    /// Takes turns on a thread of its own, the first one at once, until one says that it was the last. A turn
+    /// that panics is the last.
+    ///
+    /// # Errors
+    /// If there is no thread.
+    fn paced(&self, name: &str, turn: Turn) -> io::Result<Box<dyn Pacer>>;
+}
+
+/// Something done again and again. Each call says how long to wait until the next one; `None`: there is none.
+pub type Turn = Box<dyn FnMut() -> Option<Duration> + Send>;
+
+/// What takes turns. Ends when it is dropped: a thread has then dropped what it did.
+pub trait Pacer: Debug + Send + Sync {
+    /// Brings the next turn forward to now; during a turn, the one after it.
+    fn wake(&self);
 }
 
 /// The operating system's. Needs tokio's runtime.
@@ -28,8 +47,67 @@ impl Work for Threads {
     }
 
     fn worker(&self, name: &str, task: BoxFuture<'static, ()>) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(name.to_owned());
         thread.spawn(move || runtime.block_on(task)).map(drop)
+    }
+
+    fn paced(&self, name: &str, mut turn: Turn) -> io::Result<Box<dyn Pacer>> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            while !stopped.load(Ordering::Acquire) {
+                let Some(wait) = turn() else { return };
+                std::thread::park_timeout(wait);
+            }
+        })?;
+        Ok(Box::new(PacedThread { stop, thread: Some(thread) }))
+    }
+}
+
+#[derive(Debug)]
+struct PacedThread {
+    stop: Arc<AtomicBool>,
+    /// Until it is dropped.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pacer for PacedThread {
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Drop for PacedThread {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // A panic was reported by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn turns_are_taken_when_they_are_woken_and_end_with_the_pacer() {
+        let (tell, told) = mpsc::channel();
+        let turn = move || tell.send(()).ok().map(|()| Duration::from_secs(3600));
+        let pacer = Threads.paced("turns", Box::new(turn)).expect("a thread");
+        for _ in 0..3 {
+            told.recv().expect("a turn");
+            pacer.wake();
+        }
+        told.recv().expect("a turn");
+        drop(pacer);
+        assert!(told.recv().is_err(), "what took the turns is gone, and none came after");
     }
 }

@@ -119,7 +119,7 @@ impl<'a> Listener<'a> {
         }
         // It may have been killed in the middle of a turn.
         let last = self.samples.last().map_or(i64::MIN, |(_, at_ns, _)| *at_ns);
-        upsets.push((last - CHANGE_NS, i64::MAX));
+        upsets.push((last.saturating_sub(CHANGE_NS), i64::MAX));
         upsets
     }
 }

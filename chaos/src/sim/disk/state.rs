@@ -89,9 +89,13 @@ impl State {
         self.is_alive
     }
 
+    pub(super) fn goes_on(&self, life: Life) -> bool {
+        self.is_alive && life == self.life
+    }
+
     /// Whether a life goes on and there is power.
     pub(super) fn check(&self, life: Life) -> io::Result<()> {
-        if !self.is_alive || life != self.life {
+        if !self.goes_on(life) {
             return Err(io::Error::other("this process has ended"));
         }
         if self.is_dark { Err(dark()) } else { Ok(()) }

@@ -7,6 +7,8 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use jam_world::{Open, World};
@@ -107,6 +109,51 @@ fn work_waits_for_the_disk_and_is_done_even_if_nobody_waits() -> Outcome {
         };
         world.worker("worker", Box::pin(task))?;
         assert_eq!(told.await?, 8);
+        Ok(())
+    };
+    site.start("n1", well(works))?;
+    run(&mut site, "n1");
+    Ok(())
+}
+
+#[test]
+fn turns_are_paced_woken_and_end() -> Outcome {
+    let (mut site, machines) = site(&["n1"]);
+    let machine = machines[0].clone();
+    let works = async move {
+        let world = machine.world();
+        let taken = Arc::new(AtomicU32::new(0));
+        let paced = |wait: Duration| {
+            let taken = taken.clone();
+            world.paced("turns", move || {
+                taken.fetch_add(1, Ordering::Relaxed);
+                Some(wait)
+            })
+        };
+        let rest = || tokio::time::sleep(Duration::from_millis(100));
+        let often = paced(Duration::from_millis(10))?;
+        rest().await;
+        assert!((9..=11).contains(&taken.load(Ordering::Relaxed)));
+        drop(often);
+        rest().await;
+        assert!(taken.swap(0, Ordering::Relaxed) <= 11);
+
+        let seldom = paced(Duration::from_secs(3600))?;
+        rest().await;
+        assert_eq!(taken.load(Ordering::Relaxed), 1);
+        seldom.wake();
+        rest().await;
+        assert_eq!(taken.swap(0, Ordering::Relaxed), 2);
+
+        // Who has nothing to wait for does not hold up the others.
+        let eager = paced(Duration::ZERO)?;
+        rest().await;
+        assert!((50..=101).contains(&taken.swap(0, Ordering::Relaxed)));
+        machine.kill();
+        rest().await;
+        assert_eq!(taken.load(Ordering::Relaxed), 0, "its process has ended");
+        assert!(paced(Duration::ZERO).is_err());
+        drop((seldom, eager));
         Ok(())
     };
     site.start("n1", well(works))?;

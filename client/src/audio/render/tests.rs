@@ -12,6 +12,7 @@ use jam_proto::time::Flicks;
 
 use super::*;
 use crate::audio::SongSource;
+use crate::audio::clocks::ClockPair;
 use crate::audio::link::{Feed, link};
 
 const DEVICE_RATE: u32 = 48_000;
@@ -59,7 +60,7 @@ impl Sim {
     fn new(device_ppm: f64, songs: &[(u32, f64)]) -> Self {
         let source = Arc::new(Folder::default());
         let (line, feed) = link(DEVICE_RATE, 1.0);
-        let library = Library::new(source.clone(), true);
+        let library = Library::new(jam_world::World::real().disk, source.clone(), true);
         let map = SharedMap { raw_ns: 0, shared: SharedTime(0), drift: 0.0 };
         let created = EventKind::Created { code: RoomCode::from_random(7), name: "test".into() };
         let room = Room::begin(&event(1, 0.0, created)).expect("a room begins");
@@ -358,7 +359,8 @@ fn the_report_tells_what_sounds() {
     let mut sim = Sim::new(40.0, &[(44_100, 9.0), (44_100, 9.0)]);
     sim.run_until(4.0);
     // In this simulation CLOCK_MONOTONIC is the raw clock.
-    let clocks = crate::audio::clocks::ClockPair::new(crate::audio::clocks::mono_ns);
+    let machine = jam_world::World::real().clock;
+    let clocks = ClockPair::new(machine.as_ref(), || machine.mono_ns());
     let now_ns = (sim.sounds(sim.feed.next_frame() - 300) * 1e9) as i64;
     let report = sim.renderer.report(now_ns, &clocks);
     assert_eq!(

@@ -1,0 +1,188 @@
+//! A listener: the real one, all of it but the terminal, with an ear on its device.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jam_client::audio::{OutputSpec, PlayerConfig, Sink, VIRTUAL_RATE, VirtualSpec};
+use jam_client::connection::{Address, Bearer, Cluster, Dialer};
+use jam_client::error::Failure;
+use jam_client::listener::{Listener, ListenerConfig, Look};
+use jam_client::songs::disk::DiskCache;
+use jam_proto::ids::RoomCode;
+use jam_world::World;
+use tokio::time::{Instant, sleep};
+
+use super::crowd::Scene;
+use super::ear::{Ear, Known};
+use super::machine::Machine;
+use super::node::address;
+use super::plan::NODES;
+use super::seed::Stream;
+use crate::history::{ListenerSample, What};
+
+/// Where a listener keeps its songs.
+const CACHE: &str = "/songs";
+const CACHE_BYTES: u64 = 64 << 20;
+/// Between two looks at how it goes.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Somebody who could not join tries again.
+const AGAIN_AFTER: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What devices are off, parts per million.
+const DRIFT_PPM_MAX: i64 = 120;
+
+/// Somebody who listens.
+#[derive(Clone)]
+pub(super) struct Guest {
+    machine: Machine,
+    scene: Scene,
+    room: RoomCode,
+    drift_ppm: f64,
+    lives: Arc<AtomicU32>,
+}
+
+impl Guest {
+    pub(super) fn new(machine: &Machine, scene: &Scene) -> Self {
+        let mut draws = Stream::new(scene.seed, &format!("device of {}", machine.name()));
+        let drift_ppm = draws.within(-DRIFT_PPM_MAX..=DRIFT_PPM_MAX) as f64;
+        let room = scene.rooms.last().expect("there is the host's").clone();
+        let (machine, scene) = (machine.clone(), scene.clone());
+        Self { machine, scene, room, drift_ppm, lives: Arc::default() }
+    }
+
+    /// The name of its machine.
+    pub(super) fn name(&self) -> String {
+        self.machine.name().to_owned()
+    }
+
+    /// Listens for as long as the process lives; joins again when it was refused.
+    pub(super) async fn listen(self) {
+        let world = self.machine.world();
+        loop {
+            let life = self.lives.fetch_add(1, Ordering::Relaxed) + 1;
+            if let Err(failure) = self.join(&world, life).await {
+                tracing::info!(listener = self.machine.name(), %failure, "can't listen");
+            }
+            sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    async fn join(&self, world: &World, life: u32) -> Result<(), Failure> {
+        let dialer = Dialer::new(world.clone(), Bearer::default());
+        let servers: Result<Vec<Address>, _> =
+            (1..=NODES).map(|place| Address::parse(&address(place))).collect();
+        let servers = servers.map_err(|error| Failure::Usage(error.to_string()))?;
+        let cluster = Cluster::find(dialer, servers, PATIENCE).await?;
+        let cache = DiskCache::open(world, PathBuf::from(CACHE), CACHE_BYTES);
+        let ear = self.ear(life);
+        let mut listener = Listener::start(ListenerConfig {
+            dialer: cluster.dialer().clone(),
+            cluster: cluster.id().to_vec(),
+            addresses: cluster.addresses(),
+            room: self.room.clone(),
+            user: self.name(),
+            cache: cache.map_err(|error| Failure::local("no cache", error))?,
+            player: PlayerConfig {
+                output: OutputSpec::Virtual(VirtualSpec { drift_ppm: self.drift_ppm, wav: None }),
+                host: None,
+                volume: 1.0,
+                trim_ns: 0,
+                trace: None,
+                sink: Some(Box::new(ear.clone())),
+                urgent: false,
+            },
+        })?;
+        let mut next = Instant::now();
+        loop {
+            next += LOOK_EVERY;
+            loop {
+                match listener.next(next.saturating_duration_since(Instant::now())).await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(failure) => return self.leave(listener, &ear, failure).await,
+                }
+            }
+            self.note(life, &listener.look(), &ear);
+            // It stood still: nobody looks at what it was.
+            next = next.max(Instant::now());
+        }
+    }
+
+    async fn leave(&self, listener: Listener, ear: &Device, why: Failure) -> Result<(), Failure> {
+        listener.stop().await;
+        ear.ear().end();
+        self.tell(ear);
+        Err(why)
+    }
+
+    fn note(&self, life: u32, look: &Look, ear: &Device) {
+        let clock = look.clock.as_deref();
+        self.scene.book.note(What::Listens(ListenerSample {
+            listener: self.name(),
+            life,
+            room: self.room.as_str().to_owned(),
+            revision: look.room.as_ref().map_or(0, |room| room.revision().0),
+            epoch: clock.map_or(0, |clock| clock.epoch),
+            term: clock.map_or(0, |clock| clock.term),
+            shared: look.now.map(|now| now.0),
+            bound_ns: clock.map_or(i64::MAX, |clock| clock.bound_ns),
+            state: look.status.state.as_str().to_owned(),
+            song_here: look.song_here || look.status.entry.is_none(),
+        }));
+        self.tell(ear);
+    }
+
+    fn tell(&self, ear: &Device) {
+        let heard = ear.ear().heard();
+        heard.into_iter().for_each(|stretch| self.scene.book.note(What::Heard(stretch)));
+    }
+
+    fn ear(&self, life: u32) -> Device {
+        let known =
+            |song: &super::crowd::Song| Known { track: song.track, length_ns: song.length_ns };
+        let songs = self.scene.concert.iter().map(known).collect();
+        Device {
+            machine: self.machine.clone(),
+            mono_frame_ns: 1e9 / (f64::from(VIRTUAL_RATE) * (1.0 + self.drift_ppm * 1e-6)),
+            ear: Arc::new(Mutex::new(Ear::new(self.machine.name(), life, songs))),
+            begun: None,
+        }
+    }
+}
+
+/// What the device hands its sound to.
+#[derive(Clone)]
+struct Device {
+    machine: Machine,
+    mono_frame_ns: f64,
+    ear: Arc<Mutex<Ear>>,
+    /// A frame, and CLOCK_MONOTONIC when it began to sound, ns.
+    begun: Option<(u64, i64)>,
+}
+
+impl Device {
+    fn ear(&self) -> MutexGuard<'_, Ear> {
+        self.ear.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, at_mono_ns: i64, sound: &[f32]) {
+        let clocks = self.machine.clocks();
+        let frame_ns = self.mono_frame_ns / clocks.mono_rate();
+        self.ear().hear(clocks.true_at(at_mono_ns), frame_ns, sound);
+    }
+}
+
+impl Sink for Device {
+    fn take(&mut self, first_frame: u64, at_mono_ns: i64, sound: &[f32]) {
+        self.begun = Some((first_frame, at_mono_ns));
+        self.hear(at_mono_ns, sound);
+    }
+
+    fn silence(&mut self, first_frame: u64, frames: u64) {
+        let Some((frame, at_mono_ns)) = self.begun else { return };
+        let since_ns = (first_frame - frame) as f64 * self.mono_frame_ns;
+        self.hear(at_mono_ns + since_ns as i64, &vec![0.0; frames as usize * 2]);
+    }
+}
