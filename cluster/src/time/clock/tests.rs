@@ -81,7 +81,10 @@ fn a_follower_steps_into_an_epoch_and_slews_within_it() {
             drift: 0.0,
         },
         sigma_ns: 10_000,
+        drift_sigma_ppb: 1_000,
         rtt_min_ns: 100_000,
+        skew_ns: 50_000,
+        drift_skew_ppb: 0,
     };
     clock.discipline(&estimate(50 * SECOND), 1, 1, SECOND);
     assert_eq!(clock.at(SECOND).as_nanos(), 51 * SECOND);
