@@ -7,6 +7,8 @@
 //! may run apart. Leaders that come after the reference say how far they are off the one before; the log sums that up
 //! ([`Succession`]), and the clock adds it. So the bound holds from whichever leader's `ClockEpoch` this node has heard last.
 
+mod state;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -19,20 +21,20 @@ use tokio::sync::watch;
 use super::awake::Awake;
 use super::saved::Saved;
 use super::slewed::SlewedMap;
+use state::{HOLDOVER_PPB, Lead, State};
 
 /// Above this, time is not continued. Below it, listeners slew to the new leader's map and hear nothing;
 /// 10 ms takes them 20 s at 500 ppm, all of them together. A bump is heard by everybody, so it is kept for
 /// maps that are really lost: on a machine whose cores are all busy the bound, three sigmas and half a round
 /// trip, passes a millisecond now and then while the map itself is some microseconds off.
 const CONTINUED_BOUND_NS_MAX: i64 = 10_000_000;
-/// How fast a map that is not disciplined may drift off its leader's even if the drift was known exactly: room for
-/// two machines that warm up. Parts in 10^9.
-const HOLDOVER_PPB: i64 = 5_000;
 /// A map that is this far off was never right (or somebody's machine stood still): no slewing
 /// would end in time.
 const STEP_NS_MIN: i64 = 100_000_000;
 /// Rounds of probes after which a filter's own drift is better than the one that the map has.
 const DRIFT_ROUNDS_MIN: u32 = 30;
+/// What a sleep is measured against is renewed this often, ns: NTP steers one of the two clocks all the time.
+const LOOK_EVERY_NS: i64 = 1_000_000_000;
 /// Where a cluster's time begins. Not 0, so that instants shortly before are no odd numbers.
 const ORIGIN: SharedTime = SharedTime(Flicks::from_secs(3600).0);
 
@@ -44,64 +46,8 @@ pub struct NodeClock {
     /// Held by whoever changes the map.
     writing: Mutex<()>,
     broken: watch::Sender<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct State {
-    map: SlewedMap,
-    /// The committed epoch that the map belongs to; 0: to none, so it can't be continued.
-    epoch: u64,
-    /// How far from the reference's time it may be at `sure_raw_ns`.
-    doubt: Doubt,
-    sure_raw_ns: i64,
-    /// The term of the reference.
-    term: u64,
-    /// The leaders up to the reference; up to an earlier one if its `ClockEpoch` was not heard yet, which can only add
-    /// to the distance.
-    reference: Succession,
-    /// The leaders up to the last one that was heard of.
-    heard: Succession,
-    lead: Lead,
-}
-
-/// Whose map it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lead {
-    /// Another node's time is the reference: this map follows it.
-    Following,
-    /// This node was elected and its `ClockEpoch` is on its way.
-    Opening,
-    /// This map is the reference, in this term.
-    Leads(u64),
-}
-
-impl State {
-    /// How far it may be from the reference's time.
-    fn own_doubt_at(&self, raw_ns: i64) -> Doubt {
-        match self.lead {
-            Lead::Leads(_) => Doubt { bound_ns: 0, drift_ppb: HOLDOVER_PPB },
-            Lead::Following | Lead::Opening => {
-                self.doubt.after(raw_ns.saturating_sub(self.sure_raw_ns))
-            }
-        }
-    }
-
-    /// How far it may be from the time of the last leader that was heard of.
-    fn doubt_at(&self, raw_ns: i64) -> Doubt {
-        let since_reference = self.heard.doubt_from(&self.reference, self.map.at(raw_ns));
-        self.own_doubt_at(raw_ns).plus(since_reference)
-    }
-
-    fn hear(&mut self, succession: &Succession) {
-        // A node that starts applies anew what it knew of when it stopped.
-        if succession.term < self.heard.term {
-            return;
-        }
-        self.heard = *succession;
-        if (self.term, self.epoch) == (succession.term, succession.epoch) {
-            self.reference = *succession;
-        }
-    }
+    /// The last look that is a second old or less, if somebody looks each second.
+    awake: ArcSwap<Awake>,
 }
 
 impl NodeClock {
@@ -154,6 +100,7 @@ impl NodeClock {
             state: ArcSwap::from_pointee(state),
             writing: Mutex::new(()),
             broken: watch::Sender::new(0),
+            awake: ArcSwap::from_pointee(now),
         }
     }
 
@@ -216,7 +163,7 @@ impl NodeClock {
         }
     }
 
-    /// Wakes when the clock stopped being continuable: the machine slept.
+    /// How often the machine was seen to have slept, and wakes when it did.
     pub fn broken(&self) -> watch::Receiver<u64> {
         self.broken.subscribe()
     }
@@ -323,14 +270,37 @@ impl NodeClock {
         });
     }
 
-    /// The machine slept: raw time stood still, so the map can't be continued.
-    pub fn breaks(&self) {
-        self.change(|state| {
+    /// Looks whether the machine slept since the last look. If it did, raw time stood still and the map can't be
+    /// continued: this clock is of no epoch, and doesn't lead until its leadership is opened anew, for which a majority
+    /// is asked. A lease is no such proof, since it is measured by a clock that stood still too. Called each second,
+    /// and before each reply that says that this clock leads.
+    pub fn notices_sleep(&self) -> bool {
+        let last = **self.awake.load();
+        let now = Awake::look(self.machine.as_ref());
+        // Once more: a thread that is held up between the two readings of one look sees a sleep that was none.
+        let slept = now.slept_since(&last) && Awake::look(self.machine.as_ref()).slept_since(&last);
+        if !slept {
+            if now.raw_ns - last.raw_ns >= LOOK_EVERY_NS {
+                self.awake.store(Arc::new(now));
+            }
+            return false;
+        }
+        let first = self.change(|state| {
+            // Somebody else may have seen it before.
+            if **self.awake.load() != last {
+                return false;
+            }
+            self.awake.store(Arc::new(now));
             state.epoch = 0;
             state.doubt = Doubt::UNKNOWN;
             state.lead = Lead::Following;
+            true
         });
-        self.broken.send_modify(|times| *times += 1);
+        if first {
+            tracing::warn!("this machine slept: its clock can't be continued");
+            self.broken.send_modify(|times| *times += 1);
+        }
+        true
     }
 
     /// Brings the map to the time of the leader in `term` and `epoch`, after `rounds` rounds of probes to it. It

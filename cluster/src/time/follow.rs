@@ -47,6 +47,8 @@ pub struct Follower {
 /// may have followed another one in between.
 #[derive(Default)]
 struct Known {
+    /// How often the machine had slept: what was measured before is worth nothing.
+    sleeps: u64,
     leader: u64,
     reign: Reign,
     filter: ClockFilter,
@@ -98,8 +100,15 @@ impl Follower {
                 sleep(ASK_EVERY).await;
                 continue;
             };
+            // In the middle of this burst, or since the one before.
+            self.clock.notices_sleep();
+            let sleeps = *self.clock.broken().borrow();
+            if known.sleeps != sleeps {
+                *known = Known { sleeps, ..Known::default() };
+                continue;
+            }
             if (known.leader, known.reign) != (leader, reign) {
-                *known = Known { leader, reign, ..Known::default() };
+                *known = Known { sleeps, leader, reign, ..Known::default() };
             }
             self.learn(&burst, known);
             let quick = known.rounds < QUICK_ROUNDS;

@@ -61,6 +61,7 @@ async fn open(
     // What the leaders before committed must be known: the last stamp, and the epoch in force.
     group.read_barrier(ATTEMPT_TIMEOUT).await?;
     let shard = group.read(Shard::clone);
+    clock.notices_sleep();
     let committed = shard.epoch().epoch;
     let opened = clock.open(shard.succession(), shard.last_stamp(), term, id, clock.raw_ns());
     group.propose_epoch(Op::ClockEpoch(opened), ATTEMPT_TIMEOUT).await?;

@@ -1,9 +1,40 @@
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
 use super::*;
 
 const SECOND: i64 = 1_000_000_000;
 
+/// A machine whose clocks show what they are told to, ns.
+#[derive(Debug, Default)]
+struct Machine {
+    raw_ns: AtomicI64,
+    slept_ns: AtomicI64,
+    /// What a thread is held up for between two readings, once.
+    held_up_ns: AtomicI64,
+}
+
+impl Clock for Machine {
+    fn raw_ns(&self) -> i64 {
+        self.raw_ns.load(Relaxed)
+    }
+    fn mono_ns(&self) -> i64 {
+        self.raw_ns()
+    }
+    fn boottime_ns(&self) -> i64 {
+        self.raw_ns.fetch_add(self.held_up_ns.swap(0, Relaxed), Relaxed);
+        self.raw_ns() + self.slept_ns.load(Relaxed)
+    }
+    fn wall(&self) -> std::time::SystemTime {
+        std::time::UNIX_EPOCH
+    }
+    fn boot_id(&self) -> String {
+        "boot".to_owned()
+    }
+}
+
 fn resume(saved: Option<&Saved>, boot_id: &str, now: Awake) -> NodeClock {
-    NodeClock::resume(jam_world::World::real().clock, saved, boot_id, now)
+    let machine = Machine { raw_ns: now.raw_ns.into(), ..Machine::default() };
+    NodeClock::resume(Arc::new(machine), saved, boot_id, now)
 }
 
 fn awake(raw_ns: i64) -> Awake {
@@ -129,7 +160,7 @@ fn a_leader_that_was_followed_is_off_what_its_followers_say() {
     clock.hear(&log.0);
     assert_eq!(clock.error_bound_ns(), 700_000, "also before it knows that it leads no more");
     clock.step_down();
-    assert!(clock.error_bound_ns() >= 700_000);
+    assert_eq!(clock.error_bound_ns(), 700_000);
     // What it saves is its distance from its own time; the rest is in the log.
     let saved = clock.to_save("boot", awake(0));
     assert_eq!((saved.error_bound_ns, saved.term), (0, 1));
@@ -238,9 +269,24 @@ fn a_follower_steps_into_an_epoch_and_slews_within_it() {
 }
 
 #[test]
-fn a_suspended_leader_bumps() {
-    let (clock, log) = leader_at(0);
-    clock.breaks();
-    assert_eq!(clock.leads_in(), None);
-    assert_eq!(clock.open(&log.0, SharedTime(0), 1, 1, SECOND).epoch, 2);
+fn a_leader_that_slept_leads_no_more_and_bumps() {
+    let machine = Arc::new(Machine::default());
+    let clock = NodeClock::resume(machine.clone(), None, "boot", Awake::look(machine.as_ref()));
+    let mut log = Log::default();
+    log.elect(&clock, 1, 0);
+    let mut broken = clock.broken();
+    machine.raw_ns.store(5 * SECOND, Relaxed);
+    assert!(!clock.notices_sleep());
+    machine.held_up_ns.store(SECOND, Relaxed);
+    assert!(!clock.notices_sleep(), "it was held up in the middle of a look");
+    assert_eq!(clock.leads_in(), Some(1));
+
+    machine.slept_ns.store(SECOND / 10, Relaxed);
+    assert!(clock.notices_sleep());
+    assert_eq!((clock.leads_in(), clock.epoch(), clock.error_bound_ns()), (None, 0, i64::MAX));
+    assert!(broken.has_changed().is_ok_and(|changed| changed));
+    broken.mark_unchanged();
+    assert!(!clock.notices_sleep(), "once");
+    assert_eq!(log.elect(&clock, 1, SECOND).epoch, 2);
+    assert_eq!((clock.leads_in(), clock.epoch()), (Some(1), 2));
 }
