@@ -301,6 +301,8 @@ pub struct TimeSample {
     pub shared: i64,
     /// Its distance from the leader's time is at most this, ns; `i64::MAX`: nothing is known.
     pub bound_ns: i64,
+    /// The term of the leader that `bound_ns` is about: the last one that the node heard of; 0: none.
+    pub bound_term: u64,
     /// True time when it was asked, ns. The record's own time if the clock was read directly.
     pub asked_ns: i64,
 }

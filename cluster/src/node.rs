@@ -163,8 +163,8 @@ impl Parts {
         Self {
             data: config.data.clone(),
             clock: keeper.clock(),
+            applied: Arc::new(Applied::new(keeper.clock(), hub.clone(), witness.clone())),
             keeper,
-            applied: Arc::new(Applied::new(hub.clone(), witness.clone())),
             witness,
             hub,
             presence: Arc::default(),

@@ -17,6 +17,7 @@ use crate::blobs::{Blobs, Cluster, Neighbour};
 use crate::forward::Forwarder;
 use crate::refusal::Refusal;
 use crate::shard::{AppliedSink, Group, Member, Payload};
+use crate::time::clock::NodeClock;
 use crate::watch::WatchHub;
 use crate::witness::Witness;
 
@@ -74,8 +75,9 @@ impl Cluster for SongCluster {
     }
 }
 
-/// Hears what is applied, for those who watch and for the songs.
+/// Hears what is applied, for those who watch, for the songs and for the clock.
 pub struct Applied {
+    clock: Arc<NodeClock>,
     hub: Arc<WatchHub>,
     songs: OnceLock<(Group, Arc<Blobs>)>,
     witness: Arc<dyn Witness>,
@@ -83,8 +85,8 @@ pub struct Applied {
 
 impl Applied {
     /// Before there is a group: what it applies while it starts is made good by [`Self::connect`].
-    pub fn new(hub: Arc<WatchHub>, witness: Arc<dyn Witness>) -> Self {
-        Self { hub, songs: OnceLock::new(), witness }
+    pub fn new(clock: Arc<NodeClock>, hub: Arc<WatchHub>, witness: Arc<dyn Witness>) -> Self {
+        Self { clock, hub, songs: OnceLock::new(), witness }
     }
 
     /// Tells the songs what is committed, from here on and until here.
@@ -108,6 +110,7 @@ impl Applied {
 
 impl AppliedSink for Applied {
     fn applied(&self, index: u64, events: &[(RoomCode, Vec<Event>)], state: &Shard) {
+        self.clock.hear(state.succession());
         self.hub.applied(index, events, state);
     }
 
@@ -126,6 +129,7 @@ impl AppliedSink for Applied {
     }
 
     fn replaced(&self, index: u64, state: &Shard) {
+        self.clock.hear(state.succession());
         self.hub.replaced(index, state);
         if let Some((_, blobs)) = self.songs.get() {
             state.tracks().for_each(|(_, track)| blobs.want(track));

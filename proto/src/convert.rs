@@ -46,6 +46,11 @@ pub enum Malformed {
 /// No instant is further from the clock's origin, so that sums of instants and spans stay far from overflow: 103 years.
 pub(crate) const INSTANT_MAX: i64 = i64::MAX / 4;
 
+/// The nearest instant that there is.
+pub(crate) fn within_range(flicks: i64) -> SharedTime {
+    SharedTime(flicks.clamp(-INSTANT_MAX, INSTANT_MAX))
+}
+
 pub(crate) fn instant(what: &'static str, flicks: i64) -> Result<SharedTime, Malformed> {
     if flicks.unsigned_abs() > INSTANT_MAX.unsigned_abs() {
         let range = format!("within ±{INSTANT_MAX} flicks");

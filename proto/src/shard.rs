@@ -13,11 +13,12 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::command::{Command, Rejection, Reply, RoomCommand};
-use crate::convert::{self, INSTANT_MAX, Malformed};
+use crate::convert::{self, Malformed, within_range};
 use crate::event::{Event, EventKind};
 use crate::ids::{Revision, RoomCode, SessionId, TrackId, check_user_name};
 use crate::limits;
 use crate::room::Room;
+use crate::sync::Succession;
 use crate::time::SharedTime;
 use crate::wire::log::v1 as log;
 use crate::wire::v1::Track;
@@ -30,6 +31,7 @@ use sessions::{Admission, Sessions};
 pub struct Shard {
     last_stamp: SharedTime,
     epoch: log::ClockEpoch,
+    succession: Succession,
     rooms: OrdMap<RoomCode, Arc<Room>>,
     sessions: Sessions,
     tracks: OrdMap<TrackId, Arc<Track>>,
@@ -252,6 +254,7 @@ impl Shard {
 
     fn begin_epoch(&mut self, epoch: &log::ClockEpoch, times: Times) -> Applied {
         let bumped = epoch.epoch > self.epoch.epoch;
+        self.succession = self.succession.followed_by(epoch);
         self.epoch = log::ClockEpoch { epoch: epoch.epoch.max(self.epoch.epoch), ..*epoch };
         let mut applied = Applied::only(Outcome::Epoch);
         if bumped {
@@ -336,6 +339,11 @@ impl Shard {
         &self.epoch
     }
 
+    /// The leaders of the clock epoch in force, in sum.
+    pub fn succession(&self) -> &Succession {
+        &self.succession
+    }
+
     /// The last stamp given.
     pub fn last_stamp(&self) -> SharedTime {
         self.last_stamp
@@ -351,8 +359,4 @@ impl Applied {
     fn only(outcome: Outcome) -> Self {
         Self { outcome, events: Vec::new() }
     }
-}
-
-fn within_range(flicks: i64) -> SharedTime {
-    SharedTime(flicks.clamp(-INSTANT_MAX, INSTANT_MAX))
 }

@@ -108,6 +108,7 @@ mod tests {
             leads: false,
             shared: -5,
             bound_ns: i64::MAX,
+            bound_term: 2,
             asked_ns: 3,
         };
         let command = Request::Command {

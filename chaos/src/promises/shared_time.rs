@@ -155,6 +155,22 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_that_was_not_heard_of_counts_with_its_own_error() {
+        let off = |bound_term: u64| {
+            let mut story = story();
+            spoil(&mut story, |sample| {
+                if sample.node == 3 && sample.term == 2 {
+                    sample.shared += flicks(390_000);
+                    sample.bound_term = bound_term;
+                }
+            });
+            verdict(&story)
+        };
+        assert_eq!(off(1), Verdict::Held);
+        off(2).assert_broken("says that it is at most 0.100 ms from the leader's time");
+    }
+
+    #[test]
     fn an_old_leader_that_still_leads() {
         let mut story = story();
         let old = TimeSample { leads: true, term: 1, ..story.sample(1) };

@@ -96,13 +96,15 @@ impl Story {
         self.note(What::Leads { node, life: self.life(node), term: self.term });
         self.append(Entry::Blank);
         let floor = self.shard.last_stamp().0;
-        let (term, error_bound_ns) = (self.term, 1000);
+        let (term, error_bound_ns) = (self.term, 300_000);
         self.commit(vec![Op::ClockEpoch(ClockEpoch {
             epoch: 1,
             term,
             node,
             floor,
             error_bound_ns,
+            drift_bound_ppb: 1000,
+            since: self.shared(),
         })]);
     }
 
@@ -273,6 +275,7 @@ impl Story {
             leads,
             shared: self.shared(),
             bound_ns: if leads { 0 } else { 100_000 },
+            bound_term: self.term,
             asked_ns: self.now_ns,
         }
     }

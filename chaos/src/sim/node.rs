@@ -225,6 +225,7 @@ impl Look {
                 leads,
                 shared: self.clock.now().0,
                 bound_ns: self.clock.error_bound_ns(),
+                bound_term: self.clock.bound_term(),
                 asked_ns: self.book.now_ns(),
             }));
         }

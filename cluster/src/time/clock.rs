@@ -1,12 +1,18 @@
 //! The node's clock: its map from the raw clock to shared time, and who may change it when.
 //!
 //! Readers (each stamp, each clock probe) take no lock. Three things change the map: discipline
-//! to a leader's time, the start of a leadership that can't continue it, and nothing else.
+//! to a leader's time, the start of a leadership, and nothing else.
+//!
+//! How far off it may be is kept as the distance from the time of one leader, the *reference*, that grows by what the two
+//! may run apart. Leaders that come after the reference say how far they are off the one before; the log sums that up
+//! ([`Succession`]), and the clock adds it. So the bound holds from whichever leader's `ClockEpoch` this node has heard last.
+
+mod state;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use jam_proto::sync::{Estimate, SharedMap};
+use jam_proto::sync::{Doubt, Estimate, SharedMap, Succession};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::ClockEpoch;
 use jam_world::Clock;
@@ -15,20 +21,20 @@ use tokio::sync::watch;
 use super::awake::Awake;
 use super::saved::Saved;
 use super::slewed::SlewedMap;
+use state::{HOLDOVER_PPB, Lead, State};
 
 /// Above this, time is not continued. Below it, listeners slew to the new leader's map and hear nothing;
 /// 10 ms takes them 20 s at 500 ppm, all of them together. A bump is heard by everybody, so it is kept for
 /// maps that are really lost: on a machine whose cores are all busy the bound, three sigmas and half a round
 /// trip, passes a millisecond now and then while the map itself is some microseconds off.
 const CONTINUED_BOUND_NS_MAX: i64 = 10_000_000;
-/// How fast a map that is not disciplined may drift off its leader's: what is left after the drift
-/// was fitted, with room for a machine that warms up.
-const HOLDOVER_PPM: i64 = 5;
 /// A map that is this far off was never right (or somebody's machine stood still): no slewing
 /// would end in time.
 const STEP_NS_MIN: i64 = 100_000_000;
 /// Rounds of probes after which a filter's own drift is better than the one that the map has.
 const DRIFT_ROUNDS_MIN: u32 = 30;
+/// What a sleep is measured against is renewed this often, ns: NTP steers one of the two clocks all the time.
+const LOOK_EVERY_NS: i64 = 1_000_000_000;
 /// Where a cluster's time begins. Not 0, so that instants shortly before are no odd numbers.
 const ORIGIN: SharedTime = SharedTime(Flicks::from_secs(3600).0);
 
@@ -40,38 +46,8 @@ pub struct NodeClock {
     /// Held by whoever changes the map.
     writing: Mutex<()>,
     broken: watch::Sender<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct State {
-    map: SlewedMap,
-    /// The committed epoch that the map belongs to; 0: to none, so it can't be continued.
-    epoch: u64,
-    /// How far from the leader's time it may be at `sure_raw_ns`, ns.
-    bound_ns: i64,
-    sure_raw_ns: i64,
-    lead: Lead,
-}
-
-/// Whose map it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lead {
-    /// Another node's time is the reference: this map follows it.
-    Following,
-    /// This node was elected and its `ClockEpoch` is on its way.
-    Opening,
-    /// This map is the reference, in this term.
-    Leads(u64),
-}
-
-impl State {
-    fn bound_at(&self, raw_ns: i64) -> i64 {
-        if matches!(self.lead, Lead::Leads(_)) {
-            return 0;
-        }
-        let age_ns = (raw_ns - self.sure_raw_ns).max(0);
-        self.bound_ns.saturating_add(age_ns / 1_000_000 * HOLDOVER_PPM)
-    }
+    /// The last look that is a second old or less, if somebody looks each second.
+    awake: ArcSwap<Awake>,
 }
 
 impl NodeClock {
@@ -97,8 +73,11 @@ impl NodeClock {
                     drift: saved.drift,
                 }),
                 epoch: saved.epoch,
-                bound_ns: saved.error_bound_ns,
+                doubt: Doubt::new(saved.error_bound_ns, saved.drift_bound_ppb),
                 sure_raw_ns: saved.raw_ns,
+                term: saved.term,
+                reference: saved.reference.into(),
+                heard: saved.reference.into(),
                 lead: Lead::Following,
             },
             None => State {
@@ -108,8 +87,11 @@ impl NodeClock {
                     drift: 0.0,
                 }),
                 epoch: 0,
-                bound_ns: i64::MAX,
+                doubt: Doubt::UNKNOWN,
                 sure_raw_ns: now.raw_ns,
+                term: 0,
+                reference: Succession::default(),
+                heard: Succession::default(),
                 lead: Lead::Following,
             },
         };
@@ -118,6 +100,7 @@ impl NodeClock {
             state: ArcSwap::from_pointee(state),
             writing: Mutex::new(()),
             broken: watch::Sender::new(0),
+            awake: ArcSwap::from_pointee(now),
         }
     }
 
@@ -142,9 +125,24 @@ impl NodeClock {
         (state.map.at(from_raw_ns).0, state.map.at(to_raw_ns).0)
     }
 
-    /// How far from the leader's time this clock may be now, ns. 0 on the leader.
+    /// How far from the leader's time this clock may be now, ns; of the leader in [`Self::bound_term`]. 0 on the
+    /// leader, `i64::MAX` if nothing is known.
     pub fn error_bound_ns(&self) -> i64 {
-        self.state.load().bound_at(self.raw_ns())
+        self.state.load().doubt_at(self.raw_ns()).bound_ns
+    }
+
+    /// The term of the leader that the error bound is about: the last one whose `ClockEpoch` was heard, or whose time
+    /// this clock follows already. 0: none.
+    pub fn bound_term(&self) -> u64 {
+        let state = self.state.load();
+        state.heard.term.max(state.term)
+    }
+
+    /// Hears who led until now, from whoever applies the log. Cheap where nothing is new.
+    pub fn hear(&self, succession: &Succession) {
+        if self.state.load().heard != *succession {
+            self.change(|state| state.hear(succession));
+        }
     }
 
     /// The committed epoch that this clock follows; 0: none yet.
@@ -165,7 +163,7 @@ impl NodeClock {
         }
     }
 
-    /// Wakes when the clock stopped being continuable: the machine slept.
+    /// How often the machine was seen to have slept, and wakes when it did.
     pub fn broken(&self) -> watch::Receiver<u64> {
         self.broken.subscribe()
     }
@@ -173,6 +171,8 @@ impl NodeClock {
     /// What the next start needs.
     pub fn to_save(&self, boot_id: &str, now: Awake) -> Saved {
         let state = self.state.load();
+        // What was heard since the reference is heard again.
+        let doubt = state.own_doubt_at(now.raw_ns);
         Saved {
             boot_id: boot_id.to_owned(),
             raw_ns: now.raw_ns,
@@ -180,17 +180,21 @@ impl NodeClock {
             shared: state.map.at(now.raw_ns).0,
             drift: state.map.drift(),
             epoch: state.epoch,
-            error_bound_ns: state.bound_at(now.raw_ns),
+            error_bound_ns: doubt.bound_ns,
+            drift_bound_ppb: doubt.drift_ppb,
+            term: state.term,
+            reference: state.reference.into(),
         }
     }
 
-    /// Opens a leadership: what its `ClockEpoch` says. `committed` is the epoch in force (0: none
-    /// yet) and `last_stamp` the last one given. If the map can't be continued it starts anew at
-    /// the floor; nothing may be stamped until the entry is committed and [`Self::lead`] called.
-    /// From here to [`Self::step_down`] nobody disciplines the map.
+    /// Opens a leadership: what its `ClockEpoch` says. `succession` are the leaders until now, all of them, and
+    /// `last_stamp` is the last one given. A map on its way to a better one stays where it is: from here on it is the
+    /// reference, which runs at one rate. If it can't be continued it starts anew at the floor; nothing may be stamped
+    /// until the entry is committed and [`Self::lead`] called. From here to [`Self::step_down`] nobody
+    /// disciplines the map.
     pub fn open(
         &self,
-        committed: u64,
+        succession: &Succession,
         last_stamp: SharedTime,
         term: u64,
         node: u64,
@@ -207,40 +211,50 @@ impl NodeClock {
                     drift: 0.0,
                 });
             }
-            let bound_ns = state.bound_at(raw_ns);
-            if committed > 0 && state.epoch == committed && bound_ns < CONTINUED_BOUND_NS_MAX {
-                state.lead = Lead::Opening;
-                let floor = last_stamp.0;
+            state.hear(succession);
+            let committed = succession.epoch;
+            let doubt = state.doubt_at(raw_ns);
+            let here = SharedMap { raw_ns, shared: state.map.at(raw_ns), drift: state.map.drift() };
+            state.lead = Lead::Opening;
+            if committed > 0 && state.epoch == committed && doubt.bound_ns < CONTINUED_BOUND_NS_MAX
+            {
+                state.map = SlewedMap::settled(here);
                 return ClockEpoch {
                     epoch: committed,
                     term,
                     node,
-                    floor,
-                    error_bound_ns: bound_ns,
+                    floor: last_stamp.0,
+                    error_bound_ns: doubt.bound_ns,
+                    drift_bound_ppb: doubt.drift_ppb,
+                    since: here.shared.0,
                 };
             }
-            let floor = last_stamp.max(state.map.at(raw_ns));
-            let map = SharedMap { raw_ns, shared: floor, drift: state.map.drift() };
-            *state = State {
-                map: SlewedMap::settled(map),
-                // Of no epoch until it is committed: should another node win, this map is worth
-                // nothing.
-                epoch: 0,
-                bound_ns: i64::MAX,
-                sure_raw_ns: raw_ns,
-                lead: Lead::Opening,
-            };
-            ClockEpoch { epoch: committed + 1, term, node, floor: floor.0, error_bound_ns: 0 }
+            let floor = last_stamp.max(here.shared);
+            state.map = SlewedMap::settled(SharedMap { shared: floor, ..here });
+            // Of no epoch until it is committed: should another node win, this map is worth nothing.
+            state.epoch = 0;
+            state.doubt = Doubt::UNKNOWN;
+            ClockEpoch {
+                epoch: committed + 1,
+                term,
+                node,
+                floor: floor.0,
+                since: floor.0,
+                ..ClockEpoch::default()
+            }
         })
     }
 
-    /// The `ClockEpoch` of this node's `term` is committed: its map is the reference from here on.
-    pub fn lead(&self, epoch: u64, term: u64) {
+    /// The `ClockEpoch` of this node's leadership is committed, `succession` ends with it: this map is the reference
+    /// from here on.
+    pub fn lead(&self, succession: &Succession) {
         self.change(|state| {
+            state.hear(succession);
             // Unless the machine slept in between.
             if state.lead == Lead::Opening {
-                state.epoch = epoch;
-                state.lead = Lead::Leads(term);
+                state.epoch = succession.epoch;
+                (state.term, state.reference) = (succession.term, *succession);
+                state.lead = Lead::Leads(succession.term);
             }
         });
     }
@@ -249,50 +263,82 @@ impl NodeClock {
     pub fn step_down(&self) {
         self.change(|state| {
             if let Lead::Leads(_) = state.lead {
-                state.bound_ns = 0;
                 state.sure_raw_ns = self.raw_ns();
+                state.doubt = state.own_doubt_at(state.sure_raw_ns);
             }
             state.lead = Lead::Following;
         });
     }
 
-    /// The machine slept: raw time stood still, so the map can't be continued.
-    pub fn breaks(&self) {
-        self.change(|state| {
+    /// Looks whether the machine slept since the last look. If it did, raw time stood still and the map can't be
+    /// continued: this clock is of no epoch, and doesn't lead until its leadership is opened anew, for which a majority
+    /// is asked. A lease is no such proof, since it is measured by a clock that stood still too. Called each second,
+    /// and before each reply that says that this clock leads.
+    pub fn notices_sleep(&self) -> bool {
+        let last = **self.awake.load();
+        let now = Awake::look(self.machine.as_ref());
+        // Once more: a thread that is held up between the two readings of one look sees a sleep that was none.
+        let slept = now.slept_since(&last) && Awake::look(self.machine.as_ref()).slept_since(&last);
+        if !slept {
+            if now.raw_ns - last.raw_ns >= LOOK_EVERY_NS {
+                self.awake.store(Arc::new(now));
+            }
+            return false;
+        }
+        let first = self.change(|state| {
+            // Somebody else may have seen it before.
+            if **self.awake.load() != last {
+                return false;
+            }
+            self.awake.store(Arc::new(now));
             state.epoch = 0;
-            state.bound_ns = i64::MAX;
+            state.doubt = Doubt::UNKNOWN;
             state.lead = Lead::Following;
+            true
         });
-        self.broken.send_modify(|times| *times += 1);
+        if first {
+            tracing::warn!("this machine slept: its clock can't be continued");
+            self.broken.send_modify(|times| *times += 1);
+        }
+        true
     }
 
-    /// Brings the map to the leader's time, after `rounds` rounds of probes to that leader. It
+    /// Brings the map to the time of the leader in `term` and `epoch`, after `rounds` rounds of probes to it. It
     /// steps only into another epoch, or when it is so far off that it was never right. Returns
-    /// the offset that it had, ns; `None` on the leader, whose map nobody changes.
+    /// the offset that it had, ns; `None` on the leader, whose map nobody changes, and for one who leads no more.
     pub fn discipline(
         &self,
         estimate: &Estimate,
         rounds: u32,
-        epoch: u64,
+        (term, epoch): (u64, u64),
         raw_ns: i64,
     ) -> Option<i64> {
         self.change(|state| {
-            if state.lead != Lead::Following {
+            if state.lead != Lead::Following || term < state.heard.term {
                 return None;
             }
             let target = estimate.map.anchored(raw_ns);
             let off_ns = target.shared.since(state.map.at(raw_ns)).as_nanos();
-            state.bound_ns = estimate.bound_ns();
+            let learned = Doubt::new(
+                estimate.bound_ns(),
+                estimate.drift_bound_ppb().saturating_add(HOLDOVER_PPB),
+            );
             if state.epoch != epoch || off_ns.saturating_abs() > STEP_NS_MIN {
                 state.map = SlewedMap::settled(target);
+                state.doubt = learned;
             } else {
-                let own = rounds < DRIFT_ROUNDS_MIN;
-                let drift = if own { state.map.drift() } else { target.drift };
+                let own = state.map.drift();
+                let apart_ppb = ((own - target.drift).abs() * 1e9).ceil() as i64;
+                // One that the filter can't believe is worse than the filter's, however early.
+                let keep = rounds < DRIFT_ROUNDS_MIN && apart_ppb <= estimate.drift_bound_ppb();
+                let (drift, apart_ppb) = if keep { (own, apart_ppb) } else { (target.drift, 0) };
                 state.map = state.map.towards(&SharedMap { drift, ..target }, raw_ns);
-                state.bound_ns += off_ns.abs();
+                // It comes closer from here on, and counts as being where it is.
+                state.doubt = learned.plus(Doubt::new(off_ns.abs(), apart_ppb));
             }
             state.epoch = epoch;
             state.sure_raw_ns = raw_ns;
+            (state.term, state.reference) = (term, state.heard);
             Some(off_ns)
         })
     }

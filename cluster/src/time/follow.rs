@@ -43,14 +43,20 @@ pub struct Follower {
     pub cluster_id: Vec<u8>,
 }
 
-/// What is known of one leader's time. It outlives a lost connection.
+/// What is known of one leader's time. It outlives a lost connection, but not the leadership: a node that leads again
+/// may have followed another one in between.
 #[derive(Default)]
 struct Known {
+    /// How often the machine had slept: what was measured before is worth nothing.
+    sleeps: u64,
     leader: u64,
-    epoch: u64,
+    reign: Reign,
     filter: ClockFilter,
     rounds: u32,
 }
+
+/// The term and the clock epoch that a node leads in.
+type Reign = (u64, u64);
 
 impl Follower {
     /// Runs for as long as the node does.
@@ -90,12 +96,19 @@ impl Follower {
         let clock = self.clock.clone();
         let mut exchange = Exchange { clock, probes, replies, sent_ns, seq: 0 };
         loop {
-            let Some((burst, epoch)) = self.burst(leader, &mut exchange).await? else {
+            let Some((burst, reign)) = self.burst(leader, &mut exchange).await? else {
                 sleep(ASK_EVERY).await;
                 continue;
             };
-            if (known.leader, known.epoch) != (leader, epoch) {
-                *known = Known { leader, epoch, ..Known::default() };
+            // In the middle of this burst, or since the one before.
+            self.clock.notices_sleep();
+            let sleeps = *self.clock.broken().borrow();
+            if known.sleeps != sleeps {
+                *known = Known { sleeps, ..Known::default() };
+                continue;
+            }
+            if (known.leader, known.reign) != (leader, reign) {
+                *known = Known { sleeps, leader, reign, ..Known::default() };
             }
             self.learn(&burst, known);
             let quick = known.rounds < QUICK_ROUNDS;
@@ -108,9 +121,9 @@ impl Follower {
         &self,
         leader: u64,
         exchange: &mut Exchange,
-    ) -> Result<Option<(Vec<Probe>, u64)>, Status> {
+    ) -> Result<Option<(Vec<Probe>, Reign)>, Status> {
         let mut burst = Vec::with_capacity(BURST);
-        let mut epoch = 0;
+        let mut reign = Reign::default();
         for _ in 0..BURST {
             let (probe, reply) = exchange.probe().await?;
             if reply.cluster_id != self.cluster_id || reply.node != leader {
@@ -119,14 +132,14 @@ impl Follower {
             if !reply.leads {
                 return Ok(None);
             }
-            if reply.epoch != epoch {
-                // The epoch was bumped in the middle: what was measured before is of another time.
+            if (reply.term, reply.epoch) != reign {
+                // It began to lead anew in the middle: what was measured before is of another time.
                 burst.clear();
-                epoch = reply.epoch;
+                reign = (reply.term, reply.epoch);
             }
             burst.push(probe);
         }
-        Ok(Some((burst, epoch)))
+        Ok(Some((burst, reign)))
     }
 
     fn learn(&self, burst: &[Probe], known: &mut Known) {
@@ -134,7 +147,7 @@ impl Follower {
         known.rounds = known.rounds.saturating_add(1);
         let now_ns = self.clock.raw_ns();
         let Some(estimate) = known.filter.estimate(now_ns) else { return };
-        if let Some(off_ns) = self.clock.discipline(&estimate, known.rounds, known.epoch, now_ns) {
+        if let Some(off_ns) = self.clock.discipline(&estimate, known.rounds, known.reign, now_ns) {
             tracing::trace!(
                 off_ns,
                 sigma_ns = estimate.sigma_ns,

@@ -42,15 +42,9 @@ impl Keeper {
     pub async fn run(self) {
         let mut ticks = interval(SAVE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = Awake::look(self.world.clock.as_ref());
         loop {
             ticks.tick().await;
-            let now = Awake::look(self.world.clock.as_ref());
-            if now.slept_since(&last) {
-                tracing::warn!("this machine slept: its clock can't be continued");
-                self.clock.breaks();
-            }
-            last = now;
+            self.clock.notices_sleep();
             let keeper = self.clone();
             // A disk that is slow must not hold up the clock, and one that is full must not stop
             // the node: without the file, the next start takes a new epoch.

@@ -61,10 +61,16 @@ async fn open(
     // What the leaders before committed must be known: the last stamp, and the epoch in force.
     group.read_barrier(ATTEMPT_TIMEOUT).await?;
     let shard = group.read(Shard::clone);
+    clock.notices_sleep();
     let committed = shard.epoch().epoch;
-    let opened = clock.open(committed, shard.last_stamp(), term, id, clock.raw_ns());
+    let opened = clock.open(shard.succession(), shard.last_stamp(), term, id, clock.raw_ns());
     group.propose_epoch(Op::ClockEpoch(opened), ATTEMPT_TIMEOUT).await?;
-    clock.lead(opened.epoch, term);
+    let succession = group.read(|shard| *shard.succession());
+    if (succession.term, succession.epoch) != (term, opened.epoch) {
+        // Another one leads already.
+        return Err(ProposeError::NotLeader { leader: None });
+    }
+    clock.lead(&succession);
     // Commands are taken from here on: the look at all the rooms holds up none.
     let playing = shard.rooms().filter(|(_, room)| room.is_playing());
     presence.begin_leading(playing.map(|(code, _)| code.clone()).collect(), Instant::now());
@@ -74,6 +80,7 @@ async fn open(
         epoch = opened.epoch,
         continued,
         bound_ns = opened.error_bound_ns,
+        drift_ppb = opened.drift_bound_ppb,
         "leading"
     );
     Ok(())

@@ -1,7 +1,7 @@
 //! The node's side of shared time.
 //!
 //! Each node keeps a map from its raw monotonic clock to shared time. The leader's map is the
-//! reference: it runs on untouched. Followers bring theirs to it, by slewing, so that any of them
+//! reference: it runs on untouched, at one rate. Followers bring theirs to it, by slewing, so that any of them
 //! can go on as the leader without a jump. What is here:
 //!
 //! - [`clock`]: the node's map, and who may change it when

@@ -4,6 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jam_proto::sync::{Doubt, Succession};
+use jam_proto::time::SharedTime;
 use jam_world::{Disk, Open};
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +26,38 @@ pub struct Saved {
     pub drift: f64,
     /// The committed clock epoch that it belongs to; 0: to none.
     pub epoch: u64,
-    /// How far from the leader's time it may have been, ns.
+    /// How far from the time of the leader in `term` it may have been, ns.
     pub error_bound_ns: i64,
+    /// How fast that may grow, parts in 10^9.
+    pub drift_bound_ppb: i64,
+    /// The term of that leader; 0: none.
+    pub term: u64,
+    /// The leaders up to that one, as far as they were known.
+    pub reference: Leaders,
+}
+
+/// A [`Succession`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaders {
+    epoch: u64,
+    term: u64,
+    since: i64,
+    bound_ns: i64,
+    drift_ppb: i64,
+}
+
+impl From<Succession> for Leaders {
+    fn from(succession: Succession) -> Self {
+        let Succession { epoch, term, since, doubt: Doubt { bound_ns, drift_ppb } } = succession;
+        Self { epoch, term, since: since.0, bound_ns, drift_ppb }
+    }
+}
+
+impl From<Leaders> for Succession {
+    fn from(leaders: Leaders) -> Self {
+        let Leaders { epoch, term, since, bound_ns, drift_ppb } = leaders;
+        Self { epoch, term, since: SharedTime(since), doubt: Doubt::new(bound_ns, drift_ppb) }
+    }
 }
 
 impl Saved {
@@ -78,6 +110,9 @@ mod tests {
             drift: -1.234_567_890_123e-5,
             epoch: 4,
             error_bound_ns: 9,
+            drift_bound_ppb: 5,
+            term: 3,
+            reference: Succession { epoch: 4, term: 3, ..Succession::default() }.into(),
         };
         store(disk, &path, &saved).expect("written");
         assert_eq!(load(disk, &path).expect("read"), Some(saved));

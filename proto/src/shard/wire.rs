@@ -10,6 +10,7 @@ use crate::command::{Command, Reply};
 use crate::convert::{self, Malformed};
 use crate::ids::{RoomCode, SessionId, check_user_name};
 use crate::room::Room;
+use crate::sync::Succession;
 use crate::wire::log::v1 as log;
 use crate::wire::v1::SubmitReply;
 
@@ -19,6 +20,7 @@ impl Shard {
         log::ShardSnapshot {
             last_stamp: self.last_stamp.0,
             epoch: Some(self.epoch),
+            succession: Some(self.succession.to_wire()),
             rooms: self.rooms.values().map(|room| room.to_wire()).collect(),
             sessions: self.sessions.iter().map(|(id, session)| session.to_wire(*id)).collect(),
             tracks: self.tracks.values().map(|track| track.as_ref().clone()).collect(),
@@ -36,6 +38,7 @@ impl Shard {
         let mut shard = Self {
             last_stamp: convert::instant("last_stamp", snapshot.last_stamp)?,
             epoch: snapshot.epoch.unwrap_or_default(),
+            succession: snapshot.succession.as_ref().map(Succession::from_wire).unwrap_or_default(),
             next_node: snapshot.next_node,
             ..Self::default()
         };

@@ -8,8 +8,10 @@ pub mod holdover;
 pub mod lead;
 pub mod map;
 pub mod playout;
+pub mod succession;
 
 pub use filter::{ClockFilter, Estimate, Probe};
 pub use holdover::Holdover;
 pub use map::SharedMap;
 pub use playout::{Controller, DeviceClock, Steering};
+pub use succession::{Doubt, Succession};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use jam_proto::time::Flicks;
+use jam_proto::sync::Succession;
+use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::log_entry::Op;
 
 use super::super::replay::Replay;
@@ -70,14 +71,14 @@ pub fn judge(history: &History, replay: &Replay<'_>, bounds: &Bounds, found: &mu
             _ => None,
         })
         .collect();
-    let opened = openings(replay);
+    let opened = successions(replay);
     let mut tenures = Tenures::new();
     for look in looks.iter().filter(|look| look.said.leads) {
         tenures.entry(Tenure::of(look.said)).or_default().push(*look);
     }
     for (tenure, looks) in &tenures {
         committed(tenure, looks, &opened, replay, found);
-        steady(tenure, looks, slewed_ns(tenure, &opened), bounds, found);
+        steady(tenure, looks, bounds, found);
     }
     changes(&tenures, bounds, found);
     one_at_a_time(&looks, found);
@@ -86,12 +87,16 @@ pub fn judge(history: &History, replay: &Replay<'_>, bounds: &Bounds, found: &mu
     }
 }
 
-/// What each term's `ClockEpoch`s say: epoch and error bound, ns.
-fn openings(replay: &Replay<'_>) -> BTreeMap<u64, Vec<(u64, i64)>> {
-    let mut opened: BTreeMap<u64, Vec<(u64, i64)>> = BTreeMap::new();
+/// The leaders up to each one that opened, by its epoch and term.
+type Successions = BTreeMap<(u64, u64), Succession>;
+
+fn successions(replay: &Replay<'_>) -> Successions {
+    let mut opened = Successions::new();
+    let mut succession = Succession::default();
     for step in replay.steps() {
         if let Some(Op::ClockEpoch(epoch)) = &step.op {
-            opened.entry(epoch.term).or_default().push((epoch.epoch, epoch.error_bound_ns));
+            succession = succession.followed_by(epoch);
+            opened.insert((succession.epoch, succession.term), succession);
         }
     }
     opened
@@ -101,12 +106,11 @@ fn openings(replay: &Replay<'_>) -> BTreeMap<u64, Vec<(u64, i64)>> {
 fn committed(
     tenure: &Tenure,
     looks: &[Look<'_>],
-    opened: &BTreeMap<u64, Vec<(u64, i64)>>,
+    opened: &Successions,
     replay: &Replay<'_>,
     found: &mut Findings,
 ) {
-    let known = opened.get(&tenure.term).map_or(&[][..], Vec::as_slice);
-    if replay.open().is_none() && known.iter().all(|(epoch, _)| *epoch != tenure.epoch) {
+    if replay.open().is_none() && !opened.contains_key(&(tenure.epoch, tenure.term)) {
         let Tenure { node, epoch, .. } = tenure;
         found.broken(
             format!("node {node} leads in epoch {epoch}, which is not committed in its term"),
@@ -115,22 +119,8 @@ fn committed(
     }
 }
 
-/// What a leader may still slew away: how far off it said that it might be when it began.
-fn slewed_ns(tenure: &Tenure, opened: &BTreeMap<u64, Vec<(u64, i64)>>) -> i64 {
-    let known = opened.get(&tenure.term).map_or(&[][..], Vec::as_slice);
-    let said =
-        known.iter().filter(|(epoch, _)| *epoch == tenure.epoch).map(|(_, bound_ns)| *bound_ns);
-    said.max().unwrap_or(0)
-}
-
 /// One leader's time runs on at the rate of true time: from look to look, and since its first one.
-fn steady(
-    tenure: &Tenure,
-    looks: &[Look<'_>],
-    slewed_ns: i64,
-    bounds: &Bounds,
-    found: &mut Findings,
-) {
+fn steady(tenure: &Tenure, looks: &[Look<'_>], bounds: &Bounds, found: &mut Findings) {
     let Some(first) = looks.first() else { return };
     for pair in looks.windows(2) {
         let (before, look) = (&pair[0], &pair[1]);
@@ -140,7 +130,7 @@ fn steady(
         }
         for earlier in [before, first] {
             let (ahead_ns, span_ns) = look.ahead_ns(earlier);
-            if ahead_ns.abs() <= drift_ns(span_ns, bounds) + bounds.slack_ns + slewed_ns {
+            if ahead_ns.abs() <= drift_ns(span_ns, bounds) + bounds.slack_ns {
                 continue;
             }
             let ppm = (ahead_ns as f64 * 1e6 / span_ns.max(1) as f64).round();
@@ -228,14 +218,20 @@ fn one_at_a_time(looks: &[Look<'_>], found: &mut Findings) {
 fn bound_is_true(
     look: &Look<'_>,
     tenures: &Tenures<'_>,
-    opened: &BTreeMap<u64, Vec<(u64, i64)>>,
+    opened: &Successions,
     bounds: &Bounds,
     found: &mut Findings,
 ) {
-    let TimeSample { node, term, epoch, bound_ns, .. } = *look.said;
+    let TimeSample { node, epoch, bound_ns, bound_term, .. } = *look.said;
     if epoch == 0 || bound_ns == i64::MAX {
         return;
     }
+    let term = look.said.term.max(bound_term);
+    // The node may not have heard of the last leaders yet; then their own distance from the one before counts too.
+    let unheard_ns = match (opened.get(&(epoch, bound_term)), opened.get(&(epoch, term))) {
+        (Some(heard), Some(last)) => last.doubt_from(heard, SharedTime(look.said.shared)).bound_ns,
+        _ => return,
+    };
     let of_term = Tenure { epoch, term, node: 0, life: 0 }..=Tenure {
         epoch,
         term,
@@ -251,10 +247,6 @@ fn bound_is_true(
         return;
     };
     found.judged();
-    // The follower may not have heard of the new leader yet; then that one's own error counts too.
-    let continued =
-        opened.get(&term).and_then(|known| known.iter().rev().find(|(known, _)| *known == epoch));
-    let continued_ns = continued.map_or(0, |(_, error_ns)| (*error_ns).max(0));
     // From the look before and from the one after, the leader's time at this look lies within these.
     let off = |leader: &Look<'_>, least: i64, most: i64| {
         let shared = look.since_ns(leader);
@@ -264,7 +256,7 @@ fn bound_is_true(
     let (least, most) = look.true_ns(before);
     let (next_least, next_most) = next.true_ns(look);
     let off_ns = off(before, least, most).min(off(next, -next_most, -next_least));
-    if off_ns > bound_ns.saturating_add(continued_ns + bounds.slack_ns) {
+    if off_ns > bound_ns.saturating_add(unheard_ns).saturating_add(bounds.slack_ns) {
         found.broken(
             format!(
                 "node {node} says that it is at most {} from the leader's time, and is {} off",
