@@ -118,7 +118,6 @@ impl Exchange {
         let leader = standing.leader.unwrap_or(0);
         let member = standing.members.iter().find(|member| member.id == leader);
         let clock = &service.clock;
-        clock.notices_sleep();
         service.metrics.probes.fetch_add(1, Relaxed);
         let mut reply = TimeReply {
             seq,

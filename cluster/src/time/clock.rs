@@ -126,8 +126,9 @@ impl NodeClock {
     }
 
     /// How far from the leader's time this clock may be now, ns; of the leader in [`Self::bound_term`]. 0 on the
-    /// leader, `i64::MAX` if nothing is known.
+    /// leader, `i64::MAX` if nothing is known. Looks for a sleep first.
     pub fn error_bound_ns(&self) -> i64 {
+        self.notices_sleep();
         self.state.load().doubt_at(self.raw_ns()).bound_ns
     }
 
@@ -145,8 +146,9 @@ impl NodeClock {
         }
     }
 
-    /// The committed epoch that this clock follows; 0: none yet.
+    /// The committed epoch that this clock follows; 0: none yet. Looks for a sleep first.
     pub fn epoch(&self) -> u64 {
+        self.notices_sleep();
         self.state.load().epoch
     }
 
@@ -155,8 +157,9 @@ impl NodeClock {
         self.state.load().map.drift()
     }
 
-    /// The term in which this clock is the reference, if it is.
+    /// The term in which this clock is the reference, if it is. Looks for a sleep first.
     pub fn leads_in(&self) -> Option<u64> {
+        self.notices_sleep();
         match self.state.load().lead {
             Lead::Leads(term) => Some(term),
             Lead::Following | Lead::Opening => None,
@@ -273,7 +276,7 @@ impl NodeClock {
     /// Looks whether the machine slept since the last look. If it did, raw time stood still and the map can't be
     /// continued: this clock is of no epoch, and doesn't lead until its leadership is opened anew, for which a majority
     /// is asked. A lease is no such proof, since it is measured by a clock that stood still too. Called each second,
-    /// and before each reply that says that this clock leads.
+    /// and before this clock says anything of its standing.
     pub fn notices_sleep(&self) -> bool {
         let last = **self.awake.load();
         let now = Awake::look(self.machine.as_ref());
