@@ -39,13 +39,15 @@ pub enum Sound {
     Other,
 }
 
-/// What a listener says of itself. True at the record's time.
+/// What a listener says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListenerSample {
     /// The listener.
     pub listener: String,
     /// Which start of its process.
     pub life: u32,
+    /// The true time of its shared time, ns. The rest was true then, too, or a moment ago.
+    pub at_ns: i64,
     /// The room that it is in.
     pub room: String,
     /// Up to where it knows that room; 0: not at all.

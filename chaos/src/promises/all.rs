@@ -112,7 +112,7 @@ mod tests {
         story.note(What::Phase(Phase::Healed));
         story.elect(3);
         story.tell_time(5);
-        story.wait_ms(25_000);
+        story.listen(25_000);
         story.enqueue("bob");
         story
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jam_proto::wire::log::v1::log_entry::Op;
 use serde::Serialize;
 
+use super::hearing;
 use super::replay::Replay;
 use super::verdict::Verdict;
 use crate::history::{History, Stop, What};
@@ -22,6 +23,8 @@ pub const RETRY_DEDUPLICATED: &str = "retry deduplicated";
 pub const CONFLICT: &str = "conflict";
 /// Shared time could not be continued.
 pub const EPOCH_BUMPED: &str = "epoch bumped";
+/// … and a listener heard nothing of it.
+pub const PLAYED_ON: &str = "played on through a leader change";
 /// A node that lost its disk was replaced.
 pub const NODE_REPLACED: &str = "node replaced after losing its disk";
 
@@ -36,6 +39,7 @@ impl Counters {
         let mut counters = Self::default();
         let wiped = counters.records(history);
         counters.steps(replay, wiped);
+        (0..hearing::played_through(history, replay)).for_each(|_| counters.add(PLAYED_ON));
         counters
     }
 

@@ -132,8 +132,15 @@ impl Clocks {
     }
 
     /// The true time, ns, at which the monotonic clock shows this, since the last boot and the last suspend; for judges.
-    pub fn true_at(&self, mono_ns: i64) -> f64 {
-        self.hands().true_at(mono_ns)
+    pub fn true_at_mono(&self, mono_ns: i64) -> f64 {
+        let hands = self.hands();
+        hands.true_at(mono_ns, hands.mono_ppb)
+    }
+
+    /// The true time, ns, at which the raw clock shows this, since the last boot and the last suspend; for judges.
+    pub fn true_at_raw(&self, raw_ns: i64) -> f64 {
+        let hands = self.hands();
+        hands.true_at(raw_ns, hands.raw_ppb)
     }
 
     /// How fast the monotonic clock runs, by true time.
@@ -204,8 +211,9 @@ impl Hands {
         self.up_at_boot_ns + at_rate(self.awake_ns(true_ns), self.mono_ppb)
     }
 
-    fn true_at(&self, mono_ns: i64) -> f64 {
-        let awake_ns = (mono_ns - self.up_at_boot_ns) as f64 / (1.0 + self.mono_ppb as f64 * 1e-9);
+    /// When a clock of that rate shows this.
+    fn true_at(&self, shown_ns: i64, ppb: i64) -> f64 {
+        let awake_ns = (shown_ns - self.up_at_boot_ns) as f64 / (1.0 + ppb as f64 * 1e-9);
         awake_ns + (self.booted_at_ns + self.slept_ns) as f64
     }
 
@@ -252,7 +260,9 @@ mod tests {
                 let off_ns = clocks.raw_at(true_ns) - start_ns - true_ns;
                 assert!(off_ns.abs() <= secs as i64 * 100_000);
                 assert!((off_ns - secs as i64 * clocks.raw_ppb()).abs() <= 1);
-                assert!((clocks.true_at(clocks.mono_at(true_ns)) - true_ns as f64).abs() < 2.0);
+                assert!(
+                    (clocks.true_at_mono(clocks.mono_at(true_ns)) - true_ns as f64).abs() < 2.0
+                );
                 // A reading is in its step.
                 assert!(
                     (0..SECOND_NS / 1000).contains(&(clocks.raw_ns() - clocks.raw_at(true_ns)))

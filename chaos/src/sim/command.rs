@@ -11,9 +11,10 @@ use crate::promises::sometimes::{self, Counters};
 use crate::promises::verdict::Verdict;
 
 /// What a batch must have reached, or it proves little.
-const WANTED: [&str; 6] = [
+const WANTED: [&str; 7] = [
     sometimes::LEADER_CHANGED,
     sometimes::LEADER_CHANGED_IN_MID_SONG,
+    sometimes::PLAYED_ON,
     sometimes::SNAPSHOT_INSTALLED,
     sometimes::RETRY_DEDUPLICATED,
     sometimes::CONFLICT,

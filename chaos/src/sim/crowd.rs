@@ -12,13 +12,13 @@ use jam_proto::wire::v1 as wire;
 use jam_proto::wire::v1::command::Kind;
 use jam_proto::wire::v1::rooms_client::RoomsClient;
 use jam_proto::wire::v1::songs_client::SongsClient;
+use jam_world::World;
 use prost::Message;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use super::book::Book;
-use super::machine::Machine;
 use super::node::address;
 use super::plan::NODES;
 use super::seed::Stream;
@@ -75,9 +75,8 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// From a machine, beginning at a node.
-    pub fn new(machine: &Machine, at: usize) -> Self {
-        let world = machine.world();
+    /// From a process, beginning at a node.
+    pub fn new(world: &World, at: usize) -> Self {
         let channels = (1..=NODES).map(|place| {
             let uri = format!("http://{}", address(place));
             let endpoint = Endpoint::from_shared(uri).expect("our own names are good");
@@ -127,10 +126,10 @@ enum Sent {
 }
 
 impl Client {
-    /// The `life`th client of that name, on its machine.
-    pub fn new(name: &str, life: u32, machine: &Machine, scene: Scene) -> Self {
+    /// The `life`th client of that name.
+    pub fn new(name: &str, life: u32, world: &World, scene: Scene) -> Self {
         let mut draws = Stream::new(scene.seed, &format!("client {name}, life {life}"));
-        let nodes = Nodes::new(machine, draws.below(NODES) as usize);
+        let nodes = Nodes::new(world, draws.below(NODES) as usize);
         let seen = vec![Vec::new(); scene.rooms.len()];
         let session = fresh(&mut draws);
         Self { name: name.to_owned(), scene, nodes, draws, session, opened: false, number: 0, seen }

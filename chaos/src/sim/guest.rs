@@ -104,7 +104,7 @@ impl Guest {
                     Err(failure) => return self.leave(listener, &ear, failure).await,
                 }
             }
-            self.note(life, &listener.look(), &ear);
+            self.note(world, life, &listener.look(), &ear);
             // It stood still: nobody looks at what it was.
             next = next.max(Instant::now());
         }
@@ -117,16 +117,19 @@ impl Guest {
         Err(why)
     }
 
-    fn note(&self, life: u32, look: &Look, ear: &Device) {
+    fn note(&self, world: &World, life: u32, look: &Look, ear: &Device) {
         let clock = look.clock.as_deref();
+        // Readings take some of the step.
+        let (raw_ns, clocks) = (world.clock.raw_ns(), self.machine.clocks());
         self.scene.book.note(What::Listens(ListenerSample {
             listener: self.name(),
             life,
+            at_ns: clocks.true_at_raw(raw_ns).round() as i64,
             room: self.room.as_str().to_owned(),
             revision: look.room.as_ref().map_or(0, |room| room.revision().0),
             epoch: clock.map_or(0, |clock| clock.epoch),
             term: clock.map_or(0, |clock| clock.term),
-            shared: look.now.map(|now| now.0),
+            shared: clock.map(|clock| clock.map.at(raw_ns).0),
             bound_ns: clock.map_or(i64::MAX, |clock| clock.bound_ns),
             state: look.status.state.as_str().to_owned(),
             song_here: look.song_here || look.status.entry.is_none(),
@@ -170,7 +173,7 @@ impl Device {
     fn hear(&self, at_mono_ns: i64, sound: &[f32]) {
         let clocks = self.machine.clocks();
         let frame_ns = self.mono_frame_ns / clocks.mono_rate();
-        self.ear().hear(clocks.true_at(at_mono_ns), frame_ns, sound);
+        self.ear().hear(clocks.true_at_mono(at_mono_ns), frame_ns, sound);
     }
 }
 

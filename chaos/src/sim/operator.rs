@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jam_proto::wire::v1::ReplaceRequest;
 use jam_proto::wire::v1::cluster_client::ClusterClient;
+use jam_world::World;
 use tokio::time::{sleep, timeout};
 
 use super::crowd::Nodes;
-use super::machine::Machine;
 
 const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -30,8 +30,8 @@ impl Orders {
 }
 
 /// Does what there is to do, for ever.
-pub async fn run(machine: Machine, orders: Orders) {
-    let mut nodes = Nodes::new(&machine, 0);
+pub async fn run(world: &World, orders: Orders) {
+    let mut nodes = Nodes::new(world, 0);
     loop {
         let Some(node) = orders.next() else {
             sleep(LOOK_EVERY).await;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use futures_util::future::{join, join_all};
 use jam_proto::ids::RoomCode;
 
 use super::book::Book;
@@ -13,8 +14,8 @@ use super::machine::Machine;
 use super::node::Seat;
 use super::operator::{self, Orders};
 use super::plan::{
-    CLIENTS, HOST, LISTENERS, NODES, Plan, WATCHERS, client_name, listener_name, node_name,
-    watcher_name,
+    CLIENTS, DESKS, LISTENERS, NODES, OFFICE, Plan, WATCH, WATCHERS, desk_name, listener_name,
+    node_name,
 };
 use super::seed::Stream;
 use super::site::Site;
@@ -24,7 +25,6 @@ use crate::history::{History, Phase, What};
 use crate::tellsong;
 use crate::testsong::position_coded;
 
-const OPERATOR: &str = "op";
 /// Two that everybody edits, and the one of the host.
 const ROOMS: usize = 3;
 /// Clients rest for so long at the end: what they asked for last is answered.
@@ -77,37 +77,38 @@ fn populate(
     };
     let seat = |place| (place, Seat::new(place, wire(&node_name(place)), book.clone(), plan));
     let seats = (1..=NODES).map(seat).collect();
-    let clients: Vec<_> = (1..=CLIENTS).map(|number| wire(&client_name(number))).collect();
-    let watchers: Vec<_> = (1..=WATCHERS).map(|number| wire(&watcher_name(number))).collect();
+    let desks: Vec<_> = (1..=DESKS).map(|number| wire(&desk_name(number))).collect();
+    let watch = wire(WATCH);
     let guests: Vec<_> = (1..=LISTENERS).map(|number| wire(&listener_name(number))).collect();
-    let host = wire(HOST);
-    let operator = wire(OPERATOR);
+    let office = wire(OFFICE);
 
     let orders = Orders::default();
     let mut director = Director::new(book, seats, orders.clone());
     director.start_nodes(site)?;
     let scene = scene(plan, book);
-    for machine in clients {
-        let (name, scene, lives) = (machine.name().to_owned(), scene.clone(), Cell::new(0));
-        director.start_client(site, &name.clone(), move |site| {
+    for (desk, machine) in (0..).zip(desks) {
+        let (scene, lives) = (scene.clone(), Cell::new(0));
+        director.start_client(site, &machine.name().to_owned(), move |site| {
             lives.set(lives.get() + 1);
-            let (name, life) = (name.clone(), lives.get());
-            let (machine, scene) = (machine.clone(), scene.clone());
-            site.start(&name.clone(), async move {
-                Client::new(&name, life, &machine, scene).run().await;
+            let (life, scene, world) = (lives.get(), scene.clone(), machine.world());
+            site.start(machine.name(), async move {
+                let client = |number| {
+                    let name = format!("c{}", desk * CLIENTS + number);
+                    Client::new(&name, life, &world, scene.clone()).run()
+                };
+                join_all((1..=CLIENTS).map(client)).await;
             })
         })?;
     }
-    for (number, machine) in (1..).zip(watchers) {
-        let (name, scene, lives) = (machine.name().to_owned(), scene.clone(), Cell::new(0));
-        director.start_client(site, &name.clone(), move |site| {
-            lives.set(lives.get() + 1);
-            let (life, machine, scene) = (lives.get(), machine.clone(), scene.clone());
-            site.start(&name, async move {
-                Watcher::new(number, life, &machine, scene).run().await;
-            })
-        })?;
-    }
+    let (seen, lives) = (scene.clone(), Cell::new(0));
+    director.start_client(site, WATCH, move |site| {
+        lives.set(lives.get() + 1);
+        let (life, scene, world) = (lives.get(), seen.clone(), watch.world());
+        site.start(WATCH, async move {
+            let watcher = |number| Watcher::new(number, life, &world, scene.clone()).run();
+            join_all((1..=WATCHERS).map(watcher)).await;
+        })
+    })?;
     for machine in guests {
         let guest = Guest::new(&machine, &scene);
         director.start_client(site, machine.name(), move |site| {
@@ -115,8 +116,11 @@ fn populate(
             site.start(&guest.name(), async move { guest.listen().await })
         })?;
     }
-    site.start(HOST, async move { Client::new(HOST, 1, &host, scene).host().await })?;
-    site.start(OPERATOR, operator::run(operator, orders))?;
+    let world = office.world();
+    site.start(OFFICE, async move {
+        let host = Client::new("host", 1, &world, scene).host();
+        join(host, operator::run(&world, orders)).await;
+    })?;
     Ok(director)
 }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 use jam_proto::wire::v1 as wire;
 use jam_proto::wire::v1::rooms_client::RoomsClient;
 use jam_proto::wire::v1::watch_message::Kind;
+use jam_world::World;
 use prost::Message;
 use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
 use super::crowd::{Nodes, Scene};
-use super::machine::Machine;
 use super::plan::NODES;
 use super::seed::Stream;
 use crate::history::{Got, Hex, What};
@@ -32,9 +32,9 @@ pub struct Watcher {
 
 impl Watcher {
     /// The `id`th watcher, in its `life`th life.
-    pub fn new(id: u64, life: u32, machine: &Machine, scene: Scene) -> Self {
+    pub fn new(id: u64, life: u32, world: &World, scene: Scene) -> Self {
         let mut draws = Stream::new(scene.seed, &format!("watcher {id}, life {life}"));
-        let nodes = Nodes::new(machine, draws.below(NODES) as usize);
+        let nodes = Nodes::new(world, draws.below(NODES) as usize);
         let resumes = !draws.one_in(4);
         Self { id, scene, nodes, draws, resumes, revision: 0 }
     }

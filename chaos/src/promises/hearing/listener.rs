@@ -62,7 +62,7 @@ impl<'a> Listener<'a> {
                     until_ns: stretch.until_ns,
                     sound: &stretch.sound,
                 }),
-                What::Listens(sample) => listener.samples.push((record, one.at_ns, sample)),
+                What::Listens(sample) => listener.samples.push((record, sample.at_ns, sample)),
                 _ => {}
             }
         }
