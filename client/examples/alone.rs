@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwapOption;
+use jam_client::audio::clocks::slept_ns;
 use jam_client::audio::{ClockView, OutputSpec, Player, PlayerConfig, PlayerInputs, SongSource};
 use jam_proto::event::{Entry, Event, EventKind};
 use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
@@ -43,7 +44,8 @@ fn main() -> Result<()> {
     let map = SharedMap { raw_ns: 0, shared: SharedTime(0), drift: 0.0 };
     let start = map.at(start_ns.parse().context("START_NS")?);
     let (room, files) = room_of(songs, start, seconds)?;
-    let view = ClockView { map, bound_ns: 0, leader: 0, term: 0, epoch: 0 };
+    let slept_ns = slept_ns(World::real().clock.as_ref());
+    let view = ClockView { map, bound_ns: 0, leader: 0, term: 0, epoch: 0, slept_ns };
     let inputs = PlayerInputs {
         room: Arc::new(ArcSwapOption::from_pointee(room)),
         clock: Arc::new(ArcSwapOption::from_pointee(view)),

@@ -188,6 +188,7 @@ impl Listener {
         let status = self.player.status();
         let (room, clock) = (self.room.load_full(), self.view.load_full());
         let machine = &self.nodes.dialer().world().clock;
+        let clock = clock.filter(|view| view.holds(machine.as_ref()));
         let now = clock.as_ref().map(|view| view.map.at(machine.raw_ns()));
         self.sounding.store(status.state == PlayerState::Playing, Ordering::Relaxed);
         if let Some(room) = &room {

@@ -47,6 +47,7 @@ pub fn judge(history: &History, replay: &Replay<'_>, bounds: &Bounds) -> Verdict
         let upsets = listener.upsets(&mut rooms);
         whole(&listener, &upsets, &mut rooms, bounds, &mut found);
         in_place(&listener, &upsets, &mut rooms, bounds, &mut found);
+        clocks::even(&listener, &mut found);
         clocks::judge(&listener, &leaders, bounds, &mut found);
     }
     if let Some(why) = replay.open() {

@@ -11,7 +11,7 @@ use crate::promises::sometimes::{self, Counters};
 use crate::promises::verdict::Verdict;
 
 /// What a batch must have reached, or it proves little.
-const WANTED: [&str; 7] = [
+const WANTED: [&str; 8] = [
     sometimes::LEADER_CHANGED,
     sometimes::LEADER_CHANGED_IN_MID_SONG,
     sometimes::PLAYED_ON,
@@ -19,6 +19,7 @@ const WANTED: [&str; 7] = [
     sometimes::RETRY_DEDUPLICATED,
     sometimes::CONFLICT,
     sometimes::EPOCH_BUMPED,
+    sometimes::NODE_REPLACED,
 ];
 
 /// Runs the whole cluster in one process, by seed.

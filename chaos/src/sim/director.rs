@@ -96,10 +96,8 @@ impl Director {
                 self.seats[node].wipe();
                 self.orders.replace(*node);
             }
-            Kind::Stop { nodes } => {
-                nodes.iter().for_each(|node| site.stop(number, &node_name(*node)));
-            }
-            Kind::Sleep { node } => site.suspend(number, &node_name(*node)),
+            Kind::Stop { hosts } => hosts.iter().for_each(|host| site.stop(number, host)),
+            Kind::Sleep { host } => site.suspend(number, host),
             Kind::Cut { from, to, both } => {
                 site.cut(number, from, to);
                 if *both {
@@ -107,9 +105,7 @@ impl Director {
                 }
             }
             Kind::Hold { one, other } => site.hold(number, one, other),
-            Kind::Wall { node, by_secs } => {
-                self.seats[node].machine().jump_wall(by_secs * 1_000_000_000);
-            }
+            Kind::Wall { host, by_secs } => site.machine(host).jump_wall(by_secs * 1_000_000_000),
             Kind::Slow { node } => self.seats[node].machine().disk().set_pace(SLOW),
             Kind::DiskError { node, writes } => {
                 self.seats[node].machine().disk().fail_at(*writes);

@@ -101,13 +101,13 @@ pub enum Kind {
     },
     /// Processes stand still, and their machines go on.
     Stop {
-        /// Whose.
-        nodes: BTreeSet<u64>,
+        /// The machines.
+        hosts: BTreeSet<String>,
     },
     /// A machine sleeps.
     Sleep {
         /// Which.
-        node: u64,
+        host: String,
     },
     /// Nothing gets from one host to another.
     Cut {
@@ -128,7 +128,7 @@ pub enum Kind {
     /// Somebody sets a machine's time of day.
     Wall {
         /// Which.
-        node: u64,
+        host: String,
         /// By how much, s.
         by_secs: i64,
     },
@@ -271,6 +271,17 @@ impl Kind {
             1 => BTreeSet::from([node, other]),
             _ => BTreeSet::from([node]),
         };
+        let client = |draws: &mut Stream| {
+            let mut clients = clients();
+            clients.swap_remove(draws.below(clients.len() as u64) as usize)
+        };
+        // Most links that break are between nodes.
+        let peer = |draws: &mut Stream| {
+            if draws.one_in(3) { client(draws) } else { node_name(other) }
+        };
+        let any = |draws: &mut Stream| {
+            if draws.one_in(3) { client(draws) } else { node_name(node) }
+        };
         let kinds = match profile {
             Profile::Calm => 4,
             Profile::Rough => 13,
@@ -279,20 +290,21 @@ impl Kind {
         match draws.below(kinds) {
             0 => Self::Kill { nodes: some(draws) },
             1 | 2 => {
-                Self::Cut { from: node_name(node), to: node_name(other), both: !draws.one_in(3) }
+                let (one, other, both) = (node_name(node), peer(draws), !draws.one_in(3));
+                let (from, to) = if draws.one_in(2) { (one, other) } else { (other, one) };
+                Self::Cut { from, to, both }
             }
-            3 => Self::Hold { one: node_name(node), other: node_name(other) },
+            3 => Self::Hold { one: node_name(node), other: peer(draws) },
             4 => Self::Power { nodes: some(draws) },
             5 => Self::Fuse { node, writes: draws.within(1..=60) as u64 },
-            6 => Self::Wall { node, by_secs: draws.within(-90_000..=90_000) },
+            6 => Self::Wall { host: any(draws), by_secs: draws.within(-90_000..=90_000) },
             7 => Self::Slow { node },
             8 => Self::Wipe { node },
-            9 => Self::Stop { nodes: some(draws) },
-            10 => Self::Sleep { node },
+            9 if draws.one_in(3) => Self::Stop { hosts: BTreeSet::from([client(draws)]) },
+            9 => Self::Stop { hosts: some(draws).into_iter().map(node_name).collect() },
+            10 => Self::Sleep { host: any(draws) },
             11 => Self::Full { node, bytes: draws.below(200_000) },
-            12 => Self::Churn {
-                client: clients().swap_remove(draws.below(clients().len() as u64) as usize),
-            },
+            12 => Self::Churn { client: client(draws) },
             13 => Self::DiskError { node, writes: draws.within(1..=60) as u64 },
             _ => Self::Fuse { node, writes: draws.within(1..=8) as u64 },
         }
@@ -301,7 +313,8 @@ impl Kind {
     /// The hosts that it affects.
     pub fn affects(&self) -> Vec<String> {
         match self {
-            Self::Kill { nodes } | Self::Power { nodes } | Self::Stop { nodes } => {
+            Self::Stop { hosts } => hosts.iter().cloned().collect(),
+            Self::Kill { nodes } | Self::Power { nodes } => {
                 nodes.iter().map(|node| node_name(*node)).collect()
             }
             Self::Cut { from: one, to: other, .. } | Self::Hold { one, other } => {
@@ -309,12 +322,12 @@ impl Kind {
             }
             Self::Fuse { node, .. }
             | Self::Wipe { node }
-            | Self::Wall { node, .. }
             | Self::Slow { node }
-            | Self::Sleep { node }
             | Self::Full { node, .. }
             | Self::DiskError { node, .. } => vec![node_name(*node)],
-            Self::Churn { client } => vec![client.clone()],
+            Self::Sleep { host } | Self::Wall { host, .. } | Self::Churn { client: host } => {
+                vec![host.clone()]
+            }
         }
     }
 }

@@ -99,6 +99,11 @@ impl Site {
         Ok(())
     }
 
+    /// A machine by its name.
+    pub fn machine(&mut self, machine: &str) -> &Machine {
+        &self.place(machine).machine
+    }
+
     /// Whether the machine has a process whose work is not done.
     pub fn is_running(&self, machine: &str) -> bool {
         let process = self.places.get(machine).and_then(|place| place.process.as_ref());

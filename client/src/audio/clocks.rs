@@ -5,6 +5,11 @@
 
 use jam_world::Clock;
 
+/// How long this machine has slept since it started, give or take what NTP did to one of the clocks, ns.
+pub fn slept_ns(machine: &dyn Clock) -> i64 {
+    machine.boottime_ns() - machine.raw_ns()
+}
+
 /// CLOCK_MONOTONIC ↔ another clock: a line through recent readings.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockPair {

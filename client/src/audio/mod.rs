@@ -27,8 +27,9 @@ use arc_swap::ArcSwapOption;
 use jam_proto::ids::{EntryId, TrackId};
 use jam_proto::room::Room;
 use jam_proto::sync::SharedMap;
+use jam_world::Clock;
 
-mod clocks;
+pub mod clocks;
 mod cpal_device;
 mod deck;
 mod device;
@@ -79,7 +80,19 @@ pub struct ClockView {
     /// The clock epoch. When it changes, shared time was not continued: the player realigns at
     /// once.
     pub epoch: u64,
+    /// [`clocks::slept_ns`] when this was published.
+    pub slept_ns: i64,
 }
+
+impl ClockView {
+    /// Whether the machine has not slept since: raw time stands still in a sleep, and then this is wrong by as much.
+    pub fn holds(&self, machine: &dyn Clock) -> bool {
+        (clocks::slept_ns(machine) - self.slept_ns).abs() <= SLEPT_NS
+    }
+}
+
+/// A jump of this size between the clocks that do and don't count sleep is no NTP.
+const SLEPT_NS: i64 = 20_000_000;
 
 /// Where song files are.
 pub trait SongSource: Send + Sync {

@@ -179,6 +179,8 @@ impl Playing {
         self.mind_device(now);
         self.renderer.set_gain(self.shared.gain());
         let (room, view) = (self.inputs.room.load_full(), self.inputs.clock.load_full());
+        // After a sleep, silence until the time is known again is better than the wrong place.
+        let view = view.filter(|view| view.holds(self.world.clock.as_ref()));
         self.renderer.advance(room, view, now, self.clocks.other(now));
         self.tell();
         let waiting = matches!(self.traced.state, PlayerState::Joining | PlayerState::Starved);

@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::ClockConfig;
 use super::link::{Burst, Link, Orders, Sighting};
 use crate::audio::ClockView;
+use crate::audio::clocks::slept_ns;
 use crate::connection::Address;
 use crate::news::News;
 
@@ -36,8 +37,6 @@ const SETTLING_NS: i64 = 5_000_000_000;
 const SETTLING_STEP_NS: i64 = 1_000_000;
 /// What an honest bound and an honest exchange may still disagree by.
 const DISAGREE_NS: i64 = 1_000_000;
-/// A jump of this size between the clocks that do and don't count sleep is no NTP.
-const SLEPT_NS: i64 = 20_000_000;
 
 /// Keeps time until the other end of `until` is dropped.
 pub(super) async fn run(config: ClockConfig, mut until: oneshot::Receiver<()>) {
@@ -249,26 +248,28 @@ impl Keeper {
             leader: lead.map_or(0, |lead| lead.node),
             term: lead.map_or(0, |lead| lead.term),
             epoch: self.reference_epoch,
+            slept_ns: self.slept_ns,
         })));
     }
 
-    /// The raw clock stands still while the machine sleeps, and all that was known is worth nothing afterwards.
+    /// The raw clock stands still while the machine sleeps, and all that was known is worth nothing afterwards: it
+    /// begins anew.
     fn notice_sleep(&mut self) {
+        let awake =
+            self.config.view.load().as_ref().is_none_or(|view| view.holds(self.machine.as_ref()));
         let slept_ns = slept_ns(self.machine.as_ref());
-        if (slept_ns - self.slept_ns).abs() > SLEPT_NS {
+        if !awake {
             self.nodes.clear();
             self.reference = None;
+            self.holdover = Holdover::default();
+            self.first_published_ns = None;
+            self.config.view.store(None);
             if let Some(lead) = &mut self.lead {
                 lead.bursts = 0;
             }
         }
         self.slept_ns = slept_ns;
     }
-}
-
-/// How long this machine has slept since it started, give or take what NTP did to one of the clocks, ns.
-fn slept_ns(machine: &dyn Clock) -> i64 {
-    machine.boottime_ns() - machine.raw_ns()
 }
 
 impl NodeClock {

@@ -10,6 +10,7 @@ pub mod log;
 pub mod machine;
 pub mod members;
 pub mod network;
+mod open;
 pub mod pending;
 pub mod recover;
 pub mod snapshots;

@@ -4,8 +4,6 @@
 //! own, on a connection of their own, so that no batch of entries delays the proof that the leader lives.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use super::link::{Lane, Link, Links};
+use super::open::Open;
 use super::types::{PeerNode, Snapshot, SnapshotMeta, Types, Vote};
 use crate::identity::Identity;
 
@@ -190,10 +189,10 @@ impl Peer {
             return Ok(Box::pin(futures_util::stream::empty()));
         };
         let input = futures_util::stream::iter([first]).chain(input);
-        let sent = Arc::new(AtomicU64::new(0));
-        let counter = sent.clone();
+        let open = Open::default();
+        let opens = open.clone();
         let requests = input.filter_map(move |request| {
-            counter.fetch_add(1, Ordering::Relaxed);
+            opens.asked(&request);
             // Openraft's own types always encode; were it otherwise, the missing answer would end the stream.
             std::future::ready(encode(&request).ok())
         });
@@ -205,27 +204,30 @@ impl Peer {
         let answers = opened.map_err(failed)?.into_inner();
 
         let peer = Self { link: self.link.clone(), pulse: None, ..*self };
-        let state = Some((answers, sent, 0_u64, peer));
+        let state = Some((answers, open, peer));
         let answers = futures_util::stream::unfold(state, |state| async move {
-            let (mut answers, sent, answered, peer) = state?;
-            let answer = loop {
-                match tokio::time::timeout(APPEND_TTL, answers.message()).await {
-                    Ok(answer) => break answer,
+            let (mut answers, open, peer) = state?;
+            loop {
+                let answer = match tokio::time::timeout(APPEND_TTL, answers.message()).await {
+                    Ok(answer) => answer,
                     // Nothing to say while nothing was asked.
-                    Err(_) if sent.load(Ordering::Relaxed) <= answered => {}
+                    Err(_) if open.is_empty() => continue,
                     Err(_) => {
-                        return Some((
-                            Err(peer.timeout(RPCTypes::AppendEntries, APPEND_TTL)),
-                            None,
-                        ));
+                        let silent = peer.timeout(RPCTypes::AppendEntries, APPEND_TTL);
+                        return Some((Err(silent), None));
+                    }
+                };
+                match answer.and_then(|answer| answer.map(|answer| decode(&answer)).transpose()) {
+                    Ok(None) => return None,
+                    Ok(Some(answer)) if open.answered(&answer) => {
+                        return Some((Ok(answer), Some((answers, open, peer))));
+                    }
+                    Ok(Some(_)) => {}
+                    Err(status) => {
+                        let failed = peer.failed(&status, RPCTypes::AppendEntries, APPEND_TTL);
+                        return Some((Err(failed), None));
                     }
                 }
-            };
-            let failed = |status: Status| peer.failed(&status, RPCTypes::AppendEntries, APPEND_TTL);
-            match answer.and_then(|answer| answer.map(|answer| decode(&answer)).transpose()) {
-                Ok(None) => None,
-                Ok(Some(answer)) => Some((Ok(answer), Some((answers, sent, answered + 1, peer)))),
-                Err(status) => Some((Err(failed(status)), None)),
             }
         });
         Ok(Box::pin(answers))

@@ -9,11 +9,14 @@ use super::super::replay::Replay;
 use super::super::sound::millis;
 use super::super::verdict::Findings;
 use super::Bounds;
-use super::listener::Listener;
+use super::listener::{Listener, SILENT_NS, STEP_NS, step_ns};
 use crate::history::{History, TimeSample, What};
 
 /// Between two looks at a leader that belong together.
 const APART_NS_MAX: i64 = 400_000_000;
+
+/// For so long after it knows the time first, or sounds first, a coarse estimate may be put right at once.
+const SETTLES_NS: i64 = 6_000_000_000;
 
 /// What leaders said of the time.
 pub struct Leaders<'a> {
@@ -52,6 +55,30 @@ impl<'a> Leaders<'a> {
         let of_one = |said: &TimeSample| (said.node, said.life, said.term, said.epoch);
         let fits = of_one(before.2) == of_one(after.2) && after.1 - before.1 <= APART_NS_MAX;
         fits.then_some([before, after])
+    }
+}
+
+/// Once it has settled, a listener's time goes on evenly for as long as the epoch lasts and something sounds.
+pub fn even(listener: &Listener<'_>, found: &mut Findings) {
+    let mut since_ns = i64::MAX;
+    for pair in listener.samples.windows(2) {
+        let (before, after) = (&pair[0], &pair[1]);
+        let anew = before.2.epoch != after.2.epoch || before.2.shared.is_none();
+        let stood_still = after.1 - before.1 > SILENT_NS;
+        let silent = before.2.state != "playing" || after.2.state != "playing";
+        if after.2.shared.is_none() || anew || stood_still || silent {
+            since_ns = after.1;
+            continue;
+        }
+        since_ns = since_ns.min(before.1);
+        found.judged();
+        let step_ns = step_ns(before, after);
+        if step_ns.abs() > STEP_NS && after.1 - since_ns > SETTLES_NS {
+            found.broken(
+                format!("the clock of {} steps by {}", listener.name(), millis(step_ns)),
+                [before.0, after.0],
+            );
+        }
     }
 }
 

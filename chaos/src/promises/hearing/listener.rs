@@ -8,7 +8,7 @@ use super::due::{Due, Rooms};
 use crate::history::{History, ListenerSample, Sound, What};
 
 /// A listener that is not heard of for so long stands still, or sleeps.
-const SILENT_NS: i64 = 250_000_000;
+pub const SILENT_NS: i64 = 250_000_000;
 /// To come back after it stood still: its clock has to learn by how much.
 const STOOD_STILL_NS: i64 = 4_000_000_000;
 /// To begin: a listener is in phase from its first sample, but the first look at its state may come before that.
@@ -17,6 +17,10 @@ const BEGIN_NS: i64 = 1_000_000_000;
 const CHANGE_NS: i64 = 500_000_000;
 /// Changes are announced up to so long ahead.
 const LEAD_NS: i64 = 2_500_000_000;
+/// What a listener's clock is steered by, and crystals are off, parts per million.
+const STEERED_PPM: i64 = 900;
+/// Where a clock goes on evenly, its samples do, to this.
+pub const STEP_NS: i64 = 20_000;
 /// How fine the time line is looked at.
 const GRAIN_NS: i64 = 50_000_000;
 
@@ -29,14 +33,17 @@ pub struct Piece<'a> {
     pub sound: &'a Sound,
 }
 
+/// Record, true time, what it said.
+pub type Sample<'a> = (usize, i64, &'a ListenerSample);
+
 /// One start of one listener.
 pub struct Listener<'a> {
     name: &'a str,
     life: u32,
     /// In order.
     pub pieces: Vec<Piece<'a>>,
-    /// Record, true time, what it said; in order.
-    pub samples: Vec<(usize, i64, &'a ListenerSample)>,
+    /// In order.
+    pub samples: Vec<Sample<'a>>,
 }
 
 impl<'a> Listener<'a> {
@@ -101,7 +108,9 @@ impl<'a> Listener<'a> {
             if after_ns - before_ns > SILENT_NS {
                 upsets.push((before_ns, after_ns + STOOD_STILL_NS));
             }
-            if before.epoch != after.epoch || before.shared.is_none() {
+            if before.epoch != after.epoch || before.shared.is_none() || after.shared.is_none() {
+                upsets.push((before_ns, after_ns + STOOD_STILL_NS));
+            } else if step_ns(&pair[0], &pair[1]).abs() > STEP_NS {
                 upsets.push((before_ns, after_ns + STOOD_STILL_NS));
             }
             let dues = (0..=LEAD_NS / GRAIN_NS).map(|step| step * GRAIN_NS);
@@ -122,6 +131,15 @@ impl<'a> Listener<'a> {
         upsets.push((last.saturating_sub(CHANGE_NS), i64::MAX));
         upsets
     }
+}
+
+/// By how much a listener's shared time stepped between two samples: what is more than steering, ns.
+pub fn step_ns(before: &Sample<'_>, after: &Sample<'_>) -> i64 {
+    let ((_, before_ns, before), (_, after_ns, after)) = (before, after);
+    let (Some(earlier), Some(later)) = (before.shared, after.shared) else { return 0 };
+    let ahead_ns = Flicks(later - earlier).as_nanos() - (after_ns - before_ns);
+    let steered_ns = (after_ns - before_ns) * STEERED_PPM / 1_000_000;
+    ahead_ns.signum() * (ahead_ns.abs() - steered_ns).max(0)
 }
 
 /// What is due so long after a sample.

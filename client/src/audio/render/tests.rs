@@ -69,7 +69,7 @@ impl Sim {
             songs: source,
             room,
             published: None,
-            view: ClockView { map, bound_ns: 0, leader: 1, term: 1, epoch: 1 },
+            view: ClockView { map, bound_ns: 0, leader: 1, term: 1, epoch: 1, slept_ns: 0 },
             device_ppm,
             renderer: Renderer::new(line, DEVICE_RATE, 0, library, 0),
             feed,
