@@ -13,12 +13,15 @@ use crate::history::{Stop, What};
 /// A disk that is slow: an operation takes some milliseconds, and now and then a third of a second.
 const SLOW: Pace = Pace { mean_us: 6_000, stall_one_in: 25, stall_ms_max: 350 };
 
+/// Starts the processes of a machine of clients.
+type Start = Box<dyn Fn(&mut Site) -> anyhow::Result<()>>;
+
 /// What the director has in hand.
 pub(super) struct Director {
     book: Book,
     seats: BTreeMap<u64, Seat>,
     /// How each client is started.
-    clients: BTreeMap<String, Box<dyn Fn(&mut Site) -> anyhow::Result<()>>>,
+    clients: BTreeMap<String, Start>,
     orders: Orders,
     /// By node: the faults that keep it down.
     down: BTreeMap<u64, BTreeSet<u64>>,

@@ -88,7 +88,8 @@ fn populate(
     let scene = scene(plan, book);
     for (desk, machine) in (0..).zip(desks) {
         let (scene, lives) = (scene.clone(), Cell::new(0));
-        director.start_client(site, &machine.name().to_owned(), move |site| {
+        let name = machine.name().to_owned();
+        director.start_client(site, &name, move |site| {
             lives.set(lives.get() + 1);
             let (life, scene, world) = (lives.get(), scene.clone(), machine.world());
             site.start(machine.name(), async move {

@@ -46,19 +46,19 @@ impl Open {
 
 #[cfg(test)]
 mod tests {
-    use openraft::Vote;
+    use openraft::entry::RaftEntry;
     use openraft::raft::StreamAppendError;
 
-    use super::super::types::Entry;
+    use super::super::types::{Entry, Vote};
     use super::*;
 
     fn at(index: u64) -> LogId {
-        LogId::new(Vote::new(1, 1).leader_id, index)
+        LogId::new(1.into(), index)
     }
 
     /// A request behind `prev`, with entries up to `last`.
     fn request(prev: u64, last: u64) -> AppendEntriesRequest<Types> {
-        let entry = |index| Entry { log_id: at(index), payload: openraft::EntryPayload::Blank };
+        let entry = |index| Entry::new_blank(at(index));
         AppendEntriesRequest {
             vote: Vote::new_committed(1, 1),
             prev_log_id: Some(at(prev)),

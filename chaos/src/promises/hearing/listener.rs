@@ -108,9 +108,11 @@ impl<'a> Listener<'a> {
             if after_ns - before_ns > SILENT_NS {
                 upsets.push((before_ns, after_ns + STOOD_STILL_NS));
             }
-            if before.epoch != after.epoch || before.shared.is_none() || after.shared.is_none() {
-                upsets.push((before_ns, after_ns + STOOD_STILL_NS));
-            } else if step_ns(&pair[0], &pair[1]).abs() > STEP_NS {
+            let is_other_time = before.epoch != after.epoch
+                || before.shared.is_none()
+                || after.shared.is_none()
+                || step_ns(&pair[0], &pair[1]).abs() > STEP_NS;
+            if is_other_time {
                 upsets.push((before_ns, after_ns + STOOD_STILL_NS));
             }
             let dues = (0..=LEAD_NS / GRAIN_NS).map(|step| step * GRAIN_NS);
