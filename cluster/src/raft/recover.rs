@@ -100,7 +100,10 @@ fn create(disk: &dyn Disk, folder: &Path, vote: &Path, journal_bytes: usize) -> 
     folder.parent().map_or(Ok(()), |above| disk.sync_folder(above))?;
     Journal::create(disk, folder, journal_bytes)?;
     disk.sync_folder(folder)?;
-    VoteFile::create(disk, vote)?;
+    // It has its name once it is whole: an earlier start may have got no further than half of it.
+    let unfinished = vote.with_extension("new");
+    VoteFile::create(disk, &unfinished)?;
+    disk.rename(&unfinished, vote)?;
     disk.sync_folder(folder)
 }
 
