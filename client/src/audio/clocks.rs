@@ -10,6 +10,11 @@ pub fn slept_ns(machine: &dyn Clock) -> i64 {
     machine.boottime_ns() - machine.raw_ns()
 }
 
+/// Whether the machine slept between two readings of [`slept_ns`]: no NTP makes a difference of this size.
+pub fn differ(one_ns: i64, other_ns: i64) -> bool {
+    (one_ns - other_ns).abs() > SLEPT_NS
+}
+
 /// CLOCK_MONOTONIC ↔ another clock: a line through recent readings.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockPair {
@@ -23,6 +28,8 @@ pub struct ClockPair {
 
 /// Long enough for the slope to be good to a ppm, short enough to follow NTP.
 const SLOPE_OVER_NS: i64 = 2_000_000_000;
+/// No suspend is as short.
+const SLEPT_NS: i64 = 20_000_000;
 /// Readings for the tightest bracket.
 const TRIES: usize = 5;
 

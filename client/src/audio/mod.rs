@@ -87,12 +87,9 @@ pub struct ClockView {
 impl ClockView {
     /// Whether the machine has not slept since: raw time stands still in a sleep, and then this is wrong by as much.
     pub fn holds(&self, machine: &dyn Clock) -> bool {
-        (clocks::slept_ns(machine) - self.slept_ns).abs() <= SLEPT_NS
+        !clocks::differ(clocks::slept_ns(machine), self.slept_ns)
     }
 }
-
-/// A jump of this size between the clocks that do and don't count sleep is no NTP.
-const SLEPT_NS: i64 = 20_000_000;
 
 /// Where song files are.
 pub trait SongSource: Send + Sync {

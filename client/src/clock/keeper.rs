@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::ClockConfig;
 use super::link::{Burst, Link, Orders, Sighting};
 use crate::audio::ClockView;
-use crate::audio::clocks::slept_ns;
+use crate::audio::clocks::{differ, slept_ns};
 use crate::connection::Address;
 use crate::news::News;
 
@@ -255,10 +255,8 @@ impl Keeper {
     /// The raw clock stands still while the machine sleeps, and all that was known is worth nothing afterwards: it
     /// begins anew.
     fn notice_sleep(&mut self) {
-        let awake =
-            self.config.view.load().as_ref().is_none_or(|view| view.holds(self.machine.as_ref()));
         let slept_ns = slept_ns(self.machine.as_ref());
-        if !awake {
+        if differ(slept_ns, self.slept_ns) {
             self.nodes.clear();
             self.reference = None;
             self.holdover = Holdover::default();
