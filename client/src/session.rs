@@ -99,6 +99,17 @@ impl Session {
         Ok(Some(Self { world: world.clone(), path: path.to_owned(), _lock: lock, saved }))
     }
 
+    /// The session and the number of a step that was sent and has no reply yet.
+    pub fn sent(&self) -> Result<Option<(SessionId, u64)>, Failure> {
+        let sending = self.saved.unfinished.as_ref().and_then(|wish| wish.sending.as_ref());
+        sending.map(|sending| Ok((self.id()?, sending.number))).transpose()
+    }
+
+    /// The session and the number of the step that is sent next, if the cluster has not forgotten the session by then.
+    pub fn next(&self) -> Result<(SessionId, u64), Failure> {
+        Ok((self.id()?, self.saved.number + 1))
+    }
+
     /// Settles a step that an earlier run of this command line has settled or sent; `None`: it had not come so far.
     pub async fn resume(
         &mut self,

@@ -36,8 +36,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Songs are sent in pieces of this size.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Entries that the host keeps in the queue.
-const QUEUED_MIN: usize = 4;
 
 /// What all clients of a run share.
 #[derive(Clone)]
@@ -141,7 +139,7 @@ impl Client {
             sleep(Duration::from_millis(self.draws.below(120) + 1)).await;
             let room = self.draws.below(self.scene.rooms.len() as u64 - 1) as usize;
             match self.draws.below(8) {
-                0 | 1 => self.read(room).await,
+                0 | 1 => drop(self.read(room).await),
                 2 if self.draws.one_in(3) => {
                     let songs = self.scene.songs.clone();
                     let song = self.draws.below(songs.len() as u64) as usize;
@@ -155,43 +153,8 @@ impl Client {
         }
     }
 
-    /// Hosts the room where listeners are: keeps its queue filled, and does something with it now and then.
-    pub async fn host(mut self) {
-        let room = self.scene.rooms.len() - 1;
-        let songs = self.scene.concert.clone();
-        for song in songs.iter() {
-            while !self.upload(song).await && !self.rests() {
-                sleep(Duration::from_millis(300)).await;
-            }
-        }
-        let create = wire::CreateRoom { name: "concert".into() };
-        self.edit(room, Kind::Create(create)).await;
-        while !self.rests() {
-            self.read(room).await;
-            let known = self.seen[room].len();
-            let kind = match (self.seen[room].first().copied(), self.draws.below(12)) {
-                (Some(entry), 0) if known >= QUEUED_MIN => Kind::Skip(wire::Skip { entry }),
-                (Some(entry), 1) => Kind::Pause(wire::Pause { entry }),
-                (Some(entry), 2) => {
-                    let position = Flicks::from_nanos(self.draws.within(0..=2_500_000_000)).0;
-                    Kind::Seek(wire::Seek { entry, position })
-                }
-                (Some(entry), 3) => Kind::Back(wire::Back { entry }),
-                (Some(entry), 4..=7) if known >= QUEUED_MIN => Kind::Play(wire::Play { entry }),
-                _ => {
-                    let song = self.draws.below(songs.len() as u64) as usize;
-                    let track = songs[song].track.to_vec();
-                    Kind::Enqueue(wire::Enqueue { track, next: false })
-                }
-            };
-            self.edit(room, kind).await;
-            if known >= QUEUED_MIN {
-                sleep(Duration::from_millis(self.draws.below(5_000) + 500)).await;
-            }
-        }
-    }
-
-    fn rests(&self) -> bool {
+    /// Whether it is time to rest.
+    pub(super) fn rests(&self) -> bool {
         self.scene.book.now_ns() >= self.scene.until_ns
     }
 
@@ -315,7 +278,8 @@ impl Client {
         ended
     }
 
-    async fn read(&mut self, room: usize) {
+    /// Looks at a room; the entries that it has now, the current one first, if the answer came.
+    pub(super) async fn read(&mut self, room: usize) -> Vec<u64> {
         let code = self.scene.rooms[room].as_str().to_owned();
         let op = self.scene.book.invoked(&self.name, Request::Read { room: code.clone() });
         let mut rooms = RoomsClient::new(self.nodes.current());
@@ -336,11 +300,13 @@ impl Client {
         self.scene.book.answered(op, answer);
         if failed {
             self.nodes.go_on();
+            return Vec::new();
         }
+        self.seen[room].clone()
     }
 
     /// Whether the cluster says that it is kept.
-    async fn upload(&mut self, song: &Song) -> bool {
+    pub(super) async fn upload(&mut self, song: &Song) -> bool {
         let request = Request::Upload { track: Hex(song.track.to_vec()) };
         let op = self.scene.book.invoked(&self.name, request);
         let start = wire::UploadStart {

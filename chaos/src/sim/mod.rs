@@ -31,6 +31,7 @@ pub mod disk;
 mod ear;
 pub mod entropy;
 mod guest;
+mod host;
 mod links;
 mod log;
 pub mod machine;

@@ -10,6 +10,7 @@ use super::book::Book;
 use super::crowd::{Client, Scene, Song};
 use super::director::Director;
 use super::guest::Guest;
+use super::host::Host;
 use super::machine::Machine;
 use super::node::Seat;
 use super::operator::{self, Orders};
@@ -119,8 +120,7 @@ fn populate(
     }
     let world = office.world();
     site.start(OFFICE, async move {
-        let host = Client::new("host", 1, &world, scene).host();
-        join(host, operator::run(&world, orders)).await;
+        join(Host::new(&world, scene).run(), operator::run(&world, orders)).await;
     })?;
     Ok(director)
 }
