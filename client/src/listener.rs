@@ -245,7 +245,7 @@ impl Listener {
             user: self.user.clone(),
             device: status.device.clone(),
             state: status.state.as_str().to_owned(),
-            offset_error_ns: clock.map_or(0, |view| view.bound_ns),
+            offset_error_ns: clock.map(|view| view.bound_ns),
             buffer_ms: status.buffer_ms,
             underruns: status.underruns,
         }

@@ -44,6 +44,11 @@ pub fn error_bound(bound_ns: i64) -> String {
     }
 }
 
+/// What a listener says of its error; it may not know the time yet.
+pub fn error(bound_ns: Option<i64>) -> String {
+    bound_ns.map_or_else(|| "not in sync".to_owned(), error_bound)
+}
+
 /// Bytes as people read them.
 pub fn bytes(count: u64) -> String {
     match count {

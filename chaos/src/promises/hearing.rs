@@ -3,12 +3,14 @@
 //!
 //! A listener is held to what it knows: the room at its revision, and its own shared time. What it can't know yet is no
 //! fault of its own, and what had to move its sound gives it a moment to come back: see [`listener::Listener::upsets`].
+//! Once all is healed it has to get what it needs: see [`waits`].
 
 mod clocks;
 mod due;
 mod listener;
+mod waits;
 
-use crate::history::{History, Sound};
+use crate::history::{History, Phase, Sound};
 
 use super::replay::Replay;
 use super::sound::millis;
@@ -25,11 +27,13 @@ pub struct Bounds {
     pub seam_ns: i64,
     /// What a look at a clock may be off, ns.
     pub slack_ns: i64,
+    /// How long a listener may lack something once all is healed, ns.
+    pub waits_ns: i64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { phase_ns: 1_000_000, seam_ns: 300_000, slack_ns: 20_000 }
+        Self { phase_ns: 1_000_000, seam_ns: 300_000, slack_ns: 20_000, waits_ns: 10_000_000_000 }
     }
 }
 
@@ -49,6 +53,9 @@ pub fn judge(history: &History, replay: &Replay<'_>, bounds: &Bounds) -> Verdict
         in_place(&listener, &upsets, &mut rooms, bounds, &mut found);
         clocks::even(&listener, &mut found);
         clocks::judge(&listener, &leaders, bounds, &mut found);
+        if let Some((_, healed_ns)) = history.phase(Phase::Healed) {
+            waits::judge(&listener, healed_ns, &mut rooms, bounds, &mut found);
+        }
     }
     if let Some(why) = replay.open() {
         found.open(why);
@@ -115,8 +122,7 @@ fn whole(
                     && (blur_ns - left_ns - begun_at_ns).abs() <= bounds.seam_ns
             }
             // The queue is dry, or somebody announced that it pauses here.
-            Sound::Silence => !next.playing && (left_ns <= EDGE_NS || is_over),
-            Sound::Other => true,
+            Sound::Silence | Sound::Other => !next.playing && (left_ns <= EDGE_NS || is_over),
         };
         if !fits {
             let what = match &after.sound {

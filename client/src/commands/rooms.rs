@@ -219,7 +219,7 @@ fn listener_row(listener: &wire::Listener) -> Vec<String> {
     vec![
         format!("  {}", text::clean(&listener.user)),
         text::clean(&listener.state),
-        text::error_bound(listener.offset_error_ns),
+        text::error(listener.offset_error_ns),
         format!("rtt {:.1} ms", listener.rtt_ns as f64 / 1e6),
         text::count(listener.underruns as usize, "underrun"),
         text::clean(&listener.device),

@@ -87,11 +87,7 @@ impl LineView<'_> {
             .iter()
             .take(NAMES)
             .map(|listener| {
-                format!(
-                    "{} {}",
-                    text::clean(&listener.user),
-                    text::error_bound(listener.offset_error_ns)
-                )
+                format!("{} {}", text::clean(&listener.user), text::error(listener.offset_error_ns))
             })
             .collect();
         if !names.is_empty() {
@@ -175,7 +171,7 @@ mod tests {
     ) -> Vec<String> {
         let here = [wire::Listener {
             user: "ann".into(),
-            offset_error_ns: 80_000,
+            offset_error_ns: Some(80_000),
             ..wire::Listener::default()
         }];
         let now = Some(SharedTime(Flicks::from_secs(now_secs).0));

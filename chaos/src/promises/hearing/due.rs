@@ -63,6 +63,9 @@ impl<'a> Rooms<'a> {
 
     /// From the nearest revision before it that is known.
     fn make(&self, name: &str, revision: u64) -> Option<Room> {
+        if revision == 0 {
+            return None;
+        }
         let events = &self.replay.room(name)?.events;
         let earlier = self.known.range((name.to_owned(), 0)..(name.to_owned(), revision));
         let mut room = earlier.rev().find_map(|(_, room)| room.clone());
