@@ -4,6 +4,8 @@ pub mod bench;
 pub mod cluster;
 pub mod ear;
 pub mod history;
+pub mod live;
+pub mod page;
 pub mod promises;
 pub mod sim;
 pub mod tellsong;

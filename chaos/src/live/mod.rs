@@ -1,0 +1,1 @@
+//! Real clusters: processes, sockets and disks that are broken on purpose, under load.
