@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
+use jam_world::Detours;
 
 use crate::raft::handle::Timing;
 
@@ -28,6 +29,15 @@ pub struct Args {
     /// All the nodes of the cluster, this one included
     #[arg(long, env = "JAM_PEERS", value_name = "1=HOST:PORT,2=…")]
     pub peers: Peers,
+    /// Addresses and where to connect instead, for peers behind tunnels or forwarded ports
+    #[arg(
+        long,
+        env = "JAM_CONNECT_TO",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "HOST:PORT=HOST:PORT,…"
+    )]
+    pub connect_to: Detours,
     /// A file with the token that peers and clients must present
     #[arg(long, env = "JAM_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -54,6 +64,9 @@ pub struct Args {
     /// Threads that serve requests; the disk and decoding have their own [default: half the cores, 1 to 4]
     #[arg(long, env = "JAM_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
+    /// Where to write down all that this node applies and what it says of the time, for `jam-chaos`
+    #[arg(long, env = "JAM_RECORD", value_name = "FILE", hide = true)]
+    pub record: Option<PathBuf>,
     /// After how long without a listener a playing room is paused
     #[arg(long, env = "JAM_UNHEARD_MS", hide = true, default_value_t = 60_000)]
     pub unheard_ms: u64,

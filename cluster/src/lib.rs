@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod node;
 pub mod presence;
 pub mod raft;
+pub mod record;
 pub mod refusal;
 pub mod server;
 pub mod shard;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use clap::Parser;
 use clap::error::ErrorKind;
 use jam_cluster::config::{Args, ConfigError, LogFormat};
-use jam_cluster::witness::Nobody;
+use jam_cluster::record::Recorder;
+use jam_cluster::witness::{Nobody, Witness};
 use jam_cluster::{node, server};
 use jam_world::World;
 use tokio::runtime::{Builder, Runtime};
@@ -31,6 +32,14 @@ fn main() -> ExitCode {
     if let Err(error) = start_logging(args.log_format, &args.log) {
         return fail(WRONG_USAGE, &error);
     }
+    let world = World::real().by(args.connect_to.clone());
+    let witness: Arc<dyn Witness> = match &args.record {
+        None => Arc::new(Nobody),
+        Some(path) => match Recorder::open(&world, path) {
+            Ok(recorder) => Arc::new(recorder),
+            Err(error) => return fail(FAILURE, &format!("--record {}: {error}", path.display())),
+        },
+    };
     let config = match args.check() {
         Ok(config) => config,
         Err(error @ ConfigError::Usage(_)) => return fail(WRONG_USAGE, &error.to_string()),
@@ -41,8 +50,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(FAILURE, &format!("can't start: {error}")),
     };
     server::raise_descriptor_limit();
-    let ended =
-        runtime.block_on(node::run(config, World::real(), Arc::new(Nobody), node::terminated()));
+    let ended = runtime.block_on(node::run(config, world, witness, node::terminated()));
     // What still runs (a song being decoded, a peer that does not answer) must not hold the exit up.
     runtime.shutdown_background();
     match ended {

@@ -7,8 +7,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::seed::Stream;
 use super::time::Time;
+use crate::crowd::TrueClock;
+use crate::seed::Stream;
 
 /// What the worst crystal that a promise has to bear is off, in parts in 10^9.
 const CRYSTAL_PPB_MAX: i64 = 100_000;
@@ -131,23 +132,6 @@ impl Clocks {
         self.hands().mono_at(true_ns)
     }
 
-    /// The true time, ns, at which the monotonic clock shows this, since the last boot and the last suspend; for judges.
-    pub fn true_at_mono(&self, mono_ns: i64) -> f64 {
-        let hands = self.hands();
-        hands.true_at(mono_ns, hands.mono_ppb)
-    }
-
-    /// The true time, ns, at which the raw clock shows this, since the last boot and the last suspend; for judges.
-    pub fn true_at_raw(&self, raw_ns: i64) -> f64 {
-        let hands = self.hands();
-        hands.true_at(raw_ns, hands.raw_ppb)
-    }
-
-    /// How fast the monotonic clock runs, by true time.
-    pub fn mono_rate(&self) -> f64 {
-        1.0 + self.hands().mono_ppb as f64 * 1e-9
-    }
-
     fn read<T>(&self, read: impl FnOnce(&Hands, i64) -> T) -> T {
         let mut hands = self.hands();
         let true_ns = hands.look(self.time.now_ns());
@@ -156,6 +140,23 @@ impl Clocks {
 
     fn hands(&self) -> MutexGuard<'_, Hands> {
         self.hands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Since the last boot and the last suspend.
+impl TrueClock for Clocks {
+    fn true_at_raw(&self, raw_ns: i64) -> f64 {
+        let hands = self.hands();
+        hands.true_at(raw_ns, hands.raw_ppb)
+    }
+
+    fn true_at_mono(&self, mono_ns: i64) -> f64 {
+        let hands = self.hands();
+        hands.true_at(mono_ns, hands.mono_ppb)
+    }
+
+    fn mono_rate(&self) -> f64 {
+        1.0 + self.hands().mono_ppb as f64 * 1e-9
     }
 }
 

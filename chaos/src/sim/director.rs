@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Pace;
-use super::book::Book;
 use super::node::{PACE, Seat};
-use super::operator::Orders;
 use super::plan::{Fault, Kind, node_name};
 use super::site::Site;
+use crate::book::Book;
+use crate::crowd::Orders;
 use crate::history::{Stop, What};
 
 /// A disk that is slow: an operation takes some milliseconds, and now and then a third of a second.

@@ -90,7 +90,7 @@ impl Machine {
     }
 
     /// Its clocks, to judge by them.
-    pub fn clocks(&self) -> &Clocks {
+    pub fn clocks(&self) -> &Arc<Clocks> {
         &self.clocks
     }
 }

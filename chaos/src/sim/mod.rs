@@ -17,40 +17,31 @@
 //! | messages are lost or wait | [`Site::cut`], [`Site::hold`] |
 //! | a disk fails, is full, is slow | [`Machine::disk`] |
 //!
-//! Every draw comes from a [`Stream`] of its own purpose, so that one draw more in one place leaves all other places as they
+//! Every draw comes from a [`Stream`](crate::seed::Stream) of its own purpose, so that one draw more in one place leaves all other places as they
 //! were. What the process draws from the operating system is taken over by [`entropy`], and time goes on by [`Site::step`]
 //! only.
 
-pub mod book;
 mod card;
 pub mod clock;
 pub mod command;
-pub mod crowd;
 mod director;
 pub mod disk;
-mod ear;
 pub mod entropy;
-mod guest;
-mod host;
 mod links;
 mod log;
 pub mod machine;
 mod net;
 pub mod node;
 pub mod one;
-pub mod operator;
 pub mod plan;
 mod process;
-pub mod seed;
 pub mod site;
 pub mod stage;
 pub mod time;
-pub mod watcher;
 mod work;
 
 pub use clock::Clocks;
 pub use disk::{Disk, Event, Pace, Tally};
 pub use machine::Machine;
-pub use seed::Stream;
 pub use site::Site;
 pub use time::Time;

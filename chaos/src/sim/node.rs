@@ -14,9 +14,9 @@ use jam_cluster::witness::Witness;
 use jam_proto::shard::Shard;
 
 use super::Pace;
-use super::book::Book;
 use super::machine::Machine;
 use super::plan::{NODES, Plan, node_name};
+use crate::book::Book;
 use crate::history::{Digest, Entry, Hex, Stop, TimeSample, What};
 
 /// What an operator has made on the disk of each node.

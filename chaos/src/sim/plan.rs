@@ -7,7 +7,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::seed::Stream;
+use crate::seed::Stream;
 
 /// Nodes of the cluster.
 pub const NODES: u64 = 3;

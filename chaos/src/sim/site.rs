@@ -10,8 +10,8 @@ use anyhow::Context;
 use super::links::Links;
 use super::machine::Machine;
 use super::process::Process;
-use super::seed::Stream;
 use super::time::{STEP, Time};
+use crate::seed::Stream;
 
 /// Segments that wait at a card.
 const TCP_SEGMENTS: usize = 4096;

@@ -1,31 +1,31 @@
 //! A run: nodes, clients and watchers in one process, and a director who breaks them as planned.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 use jam_proto::ids::RoomCode;
 
-use super::book::Book;
-use super::crowd::{Client, Scene, Song};
 use super::director::Director;
-use super::guest::Guest;
-use super::host::Host;
 use super::machine::Machine;
-use super::node::Seat;
-use super::operator::{self, Orders};
+use super::node::{Seat, address};
 use super::plan::{
     CLIENTS, DESKS, LISTENERS, NODES, OFFICE, Plan, WATCH, WATCHERS, desk_name, listener_name,
     node_name,
 };
-use super::seed::Stream;
 use super::site::Site;
 use super::time::Time;
-use super::watcher::Watcher;
+use crate::book::Book;
+use crate::crowd::{Client, Guest, Host, Orders, Scene, Song, Watcher, operate};
 use crate::history::{History, Phase, What};
+use crate::seed::Stream;
 use crate::tellsong;
 use crate::testsong::position_coded;
 
+const HOST: &str = "host";
+/// Where clients keep what is theirs, each on its own machine.
+const HOME: &str = "/home";
 /// Two that everybody edits, and the one of the host.
 const ROOMS: usize = 3;
 /// Clients rest for so long at the end: what they asked for last is answered.
@@ -112,15 +112,17 @@ fn populate(
         })
     })?;
     for machine in guests {
-        let guest = Guest::new(&machine, &scene);
-        director.start_client(site, machine.name(), move |site| {
-            let guest = guest.clone();
-            site.start(&guest.name(), async move { guest.listen().await })
+        let guest = Guest::new(machine.name(), machine.clocks().clone(), &scene);
+        let name = machine.name().to_owned();
+        director.start_client(site, &name, move |site| {
+            let (guest, world) = (guest.clone(), machine.world());
+            site.start(machine.name(), async move { guest.listen(world).await })
         })?;
     }
     let world = office.world();
     site.start(OFFICE, async move {
-        join(Host::new(&world, scene).run(), operator::run(&world, orders)).await;
+        let addresses = scene.addresses.clone();
+        join(Host::new(HOST, &world, scene).run(), operate(&world, &addresses, orders)).await;
     })?;
     Ok(director)
 }
@@ -139,7 +141,9 @@ fn scene(plan: &Plan, book: &Book) -> Scene {
     let healed_ns = plan.healed_ms as i64 * 1_000_000;
     let until_ns = plan.for_ms as i64 * 1_000_000 - REST_NS;
     let (book, seed, concert) = (book.clone(), plan.seed, concert.collect());
-    Scene { rooms, songs: songs.into(), concert, book, seed, healed_ns, until_ns }
+    let addresses = (1..=NODES).map(address).collect();
+    let home = PathBuf::from(HOME);
+    Scene { rooms, songs: songs.into(), concert, addresses, home, book, seed, healed_ns, until_ns }
 }
 
 fn song(bytes: Vec<u8>, secs: f64) -> Song {

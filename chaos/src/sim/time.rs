@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::entropy;
+use crate::book::TrueTime;
 
 /// A step of the simulation. tokio's timers count whole milliseconds, and messages arrive between steps only, so a shorter
 /// one would not tell more.
@@ -14,6 +15,12 @@ pub const STEP: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 pub struct Time {
     now_ns: AtomicI64,
+}
+
+impl TrueTime for Time {
+    fn now_ns(&self) -> i64 {
+        Time::now_ns(self)
+    }
 }
 
 impl Time {

@@ -246,6 +246,7 @@ impl Playing {
         if let Some(trace) = &mut self.trace {
             let context = Context {
                 room: self.renderer.room.as_ref().map(|room| room.code().as_str()),
+                revision: self.renderer.room.as_ref().map(|room| room.revision().0),
                 view: self.renderer.view.as_deref(),
                 buffer_ms,
                 underruns: self.renderer.underruns,

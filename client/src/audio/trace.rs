@@ -26,6 +26,7 @@ struct Line {
     mono_ns: i64,
     shared_ns: Option<i64>,
     room: Option<String>,
+    revision: Option<u64>,
     entry: Option<u64>,
     track: Option<String>,
     frame: u64,
@@ -46,6 +47,8 @@ struct Line {
 pub struct Context<'a> {
     /// The room's code.
     pub room: Option<&'a str>,
+    /// Up to where the room is known.
+    pub revision: Option<u64>,
     /// The clock in use.
     pub view: Option<&'a ClockView>,
     /// Playable sound ahead.
@@ -75,6 +78,7 @@ impl Trace {
             mono_ns: report.mono_ns,
             shared_ns: report.shared_ns,
             room: context.room.map(str::to_owned),
+            revision: context.revision,
             entry: report.song.map(|song| song.entry.0),
             track: report.song.map(|song| song.track.to_string()),
             frame: report.frame,

@@ -11,7 +11,7 @@ use clap::{ArgAction, Args, Parser};
 use jam_proto::ids::check_user_name;
 pub use verbs::{AddArgs, ClusterVerb, JoinArgs, MoveArgs, Verb};
 
-use jam_world::World;
+use jam_world::{Detours, World};
 
 use crate::connection::{Address, Bearer, Cluster, Dialer};
 use crate::error::Failure;
@@ -46,6 +46,16 @@ pub struct Options {
     /// The cluster's token, if its operator set one
     #[arg(long, global = true, env = "JAM_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Addresses and where to connect instead, for nodes behind tunnels or forwarded ports
+    #[arg(
+        long,
+        global = true,
+        env = "JAM_CONNECT_TO",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "HOST:PORT=HOST:PORT,…"
+    )]
+    pub connect_to: Detours,
     /// One JSON object per line on standard output instead of text
     #[arg(long, global = true, env = "JAM_JSON", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub json: bool,
@@ -86,7 +96,10 @@ impl Options {
 
     /// How to open connections.
     pub fn dialer(&self) -> Result<Dialer, Failure> {
-        Ok(Dialer::new(World::real(), Bearer::new(self.token.as_deref())?))
+        Ok(Dialer::new(
+            World::real().by(self.connect_to.clone()),
+            Bearer::new(self.token.as_deref())?,
+        ))
     }
 
     /// Finds a node to talk to.

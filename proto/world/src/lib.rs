@@ -22,7 +22,7 @@ use tonic::transport::{Channel, Endpoint, Error};
 
 pub use clock::Clock;
 pub use disk::{Cursor, Database, Disk, Entries, File, Meta, Open, exists, write_and_sync};
-pub use net::{Duplex, Listener, Net, Stream};
+pub use net::{Detours, Duplex, Listener, Net, Stream};
 pub use work::{Pacer, Turn, Work};
 
 /// A machine. Cheap to clone.
@@ -47,6 +47,15 @@ impl World {
             disk: Arc::new(disk::FileSystem),
             work: Arc::new(work::Threads),
         }
+    }
+
+    /// The same machine, which reaches some addresses by other ones.
+    #[must_use]
+    pub fn by(self, detours: Detours) -> Self {
+        if detours == Detours::default() {
+            return self;
+        }
+        Self { net: Arc::new(net::Detoured { net: self.net, detours }), ..self }
     }
 
     /// A channel that connects when it is first used, and again whenever it has to.

@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use super::super::seed::Stream;
+use crate::seed::Stream;
 
 /// What a disk writes in one go. A write that the power cut short is torn at these.
 pub(super) const SECTOR_BYTES: usize = 512;

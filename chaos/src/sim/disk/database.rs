@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, RangeInclusive};
 
-use super::super::seed::Stream;
+use crate::seed::Stream;
 
 /// As many durable batches can be taken back by a database that lost its end.
 const HISTORY_BATCHES: usize = 512;

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use jam_world::Meta;
 
-use super::super::seed::Stream;
 use super::content::{Content, Fate};
 use super::database::Store;
 use super::faults::{Event, Faults, Tally};
 use super::names::{Entry, Names};
+use crate::seed::Stream;
 
 /// One run of a process on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

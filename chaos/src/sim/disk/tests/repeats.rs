@@ -1,7 +1,7 @@
 //! One seed, one history.
 
 use super::*;
-use crate::sim::Stream;
+use crate::seed::Stream;
 
 /// Does all kinds of things by a seed, and says all that came of it.
 fn history(seed: u64) -> String {

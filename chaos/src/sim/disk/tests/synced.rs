@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
-use crate::sim::Stream;
+use crate::seed::Stream;
 
 const FOLDERS: [&str; 3] = ["/data", "/data/one", "/data/two"];
 

@@ -9,7 +9,7 @@ use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_world::World;
 use tokio::time::{sleep, timeout};
 
-use super::crowd::Nodes;
+use super::Nodes;
 
 const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -30,8 +30,8 @@ impl Orders {
 }
 
 /// Does what there is to do, for ever.
-pub async fn run(world: &World, orders: Orders) {
-    let mut nodes = Nodes::new(world, 0);
+pub async fn run(world: &World, addresses: &[String], orders: Orders) {
+    let mut nodes = Nodes::new(world, addresses, 0);
     loop {
         let Some(node) = orders.next() else {
             sleep(LOOK_EVERY).await;

@@ -49,14 +49,14 @@ impl Stream {
 }
 
 /// SplitMix64's output function.
-pub(super) fn mix(z: u64) -> u64 {
+pub fn mix(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
 /// The `count`th number of the plain sequence from `seed`, from 1.
-pub(super) fn nth(seed: u64, count: u64) -> u64 {
+pub fn nth(seed: u64, count: u64) -> u64 {
     mix(seed.wrapping_add(count.wrapping_mul(GAMMA)))
 }
 

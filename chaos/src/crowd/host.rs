@@ -4,7 +4,6 @@
 //! an unknown outcome by another claim of the same intent, as if the command line had been typed once more.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use jam_client::connection::{Address, Bearer, Cluster, Dialer};
@@ -18,15 +17,10 @@ use jam_world::World;
 use prost::Message;
 use tokio::time::sleep;
 
-use super::crowd::{Client, Scene};
-use super::node::address;
-use super::plan::NODES;
-use super::seed::Stream;
+use super::{Client, Scene};
 use crate::history::{Answer, Hex, Request};
+use crate::seed::Stream;
 
-const NAME: &str = "host";
-/// Where its sessions are kept.
-const HOME: &str = "/home";
 /// A command line has one step here.
 const STEP: &str = "edit";
 /// Entries that it keeps in the queue.
@@ -36,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// The host.
-pub(super) struct Host {
+pub struct Host {
+    name: String,
     world: World,
     scene: Scene,
     /// Reads and uploads.
@@ -47,15 +42,16 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(world: &World, scene: Scene) -> Self {
-        let client = Client::new(NAME, 1, world, scene.clone());
-        let draws = Stream::new(scene.seed, NAME);
-        let world = world.clone();
-        Self { world, scene, client, draws, intents: 0, opened: BTreeSet::new() }
+    /// Of the scene's last room.
+    pub fn new(name: &str, world: &World, scene: Scene) -> Self {
+        let client = Client::new(name, 1, world, scene.clone());
+        let draws = Stream::new(scene.seed, name);
+        let (name, world) = (name.to_owned(), world.clone());
+        Self { name, world, scene, client, draws, intents: 0, opened: BTreeSet::new() }
     }
 
     /// Hosts until it is time to rest.
-    pub(super) async fn run(mut self) {
+    pub async fn run(mut self) {
         let songs = self.scene.concert.clone();
         for song in songs.iter() {
             while !self.client.upload(song).await && !self.client.rests() {
@@ -101,12 +97,12 @@ impl Host {
     async fn attempt(&mut self, command: &wire::Command) -> Result<(), Failure> {
         let dialer = Dialer::new(self.world.clone(), Bearer::default());
         let servers: Result<Vec<Address>, _> =
-            (1..=NODES).map(|place| Address::parse(&address(place))).collect();
+            self.scene.addresses.iter().map(|address| Address::parse(address)).collect();
         let servers = servers.map_err(|error| Failure::Usage(error.to_string()))?;
         let mut cluster = Cluster::find(dialer, servers, PATIENCE).await?;
         let intent = format!("intent {}", self.intents);
-        let folder = Path::new(HOME);
-        let mut session = Session::claim(&self.world, folder, cluster.id(), NAME, &intent)?;
+        let mut session =
+            Session::claim(&self.world, &self.scene.home, cluster.id(), &self.name, &intent)?;
         let room = self.scene.rooms.last().expect("there is the host's").clone();
         let sent = session.sent()?;
         let (id, number) = sent.map_or_else(|| session.next(), Ok)?;
@@ -156,8 +152,8 @@ impl Host {
         let session = Hex(id.to_wire());
         if self.opened.insert(id.0) {
             // The session opens it by itself.
-            let request = Request::Open { session: session.clone(), user: NAME.to_owned() };
-            let opening = self.scene.book.invoked(NAME, request);
+            let request = Request::Open { session: session.clone(), user: self.name.clone() };
+            let opening = self.scene.book.invoked(&self.name, request);
             self.scene.book.answered(opening, Answer::Unknown);
         }
         let request = Request::Command {
@@ -166,6 +162,6 @@ impl Host {
             room: room.as_str().to_owned(),
             command: Hex(command.encode_to_vec()),
         };
-        self.scene.book.invoked(NAME, request)
+        self.scene.book.invoked(&self.name, request)
     }
 }

@@ -2,11 +2,9 @@
 //!
 //! They speak the public API themselves, so that every request and every answer is known.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jam_cluster::refusal::code_of;
-use jam_proto::ids::RoomCode;
 use jam_proto::time::Flicks;
 use jam_proto::wire::v1 as wire;
 use jam_proto::wire::v1::command::Kind;
@@ -16,93 +14,17 @@ use jam_world::World;
 use prost::Message;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
 
-use super::book::Book;
-use super::node::address;
-use super::plan::NODES;
-use super::seed::Stream;
+use super::{Nodes, Scene, Song};
 use crate::history::{Answer, Digest, Hex, Request};
+use crate::seed::Stream;
 
 /// A request that takes longer is given up by its client.
 const PATIENCE: Duration = Duration::from_millis(2500);
 /// What a node is given less, so that its own word comes first.
 const DEADLINE_MS: u32 = 2000;
-/// Before a connection counts as refused.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
-/// A silent connection is given up within the sum of these.
-const PING_EVERY: Duration = Duration::from_secs(1);
-const PING_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Songs are sent in pieces of this size.
 const CHUNK_BYTES: usize = 64 << 10;
-
-/// What all clients of a run share.
-#[derive(Clone)]
-pub struct Scene {
-    /// The rooms: those that everybody edits all the time, and last the one where listeners are, which has a host.
-    pub rooms: Arc<[RoomCode]>,
-    /// The songs that everybody queues.
-    pub songs: Arc<[Song]>,
-    /// The songs that the host queues: each frame tells its place ([`crate::tellsong`]).
-    pub concert: Arc<[Song]>,
-    /// Where all is written down.
-    pub book: Book,
-    /// Of all draws.
-    pub seed: u64,
-    /// True time from which on nothing is broken, and watchers stay where they are, ns.
-    pub healed_ns: i64,
-    /// True time from which on clients rest, ns.
-    pub until_ns: i64,
-}
-
-/// A song: a short file of PCM.
-pub struct Song {
-    /// Its hash.
-    pub track: [u8; 32],
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Its length, ns.
-    pub length_ns: f64,
-}
-
-/// Connections to all the nodes.
-pub struct Nodes {
-    channels: Vec<Channel>,
-    at: usize,
-}
-
-impl Nodes {
-    /// From a process, beginning at a node.
-    pub fn new(world: &World, at: usize) -> Self {
-        let channels = (1..=NODES).map(|place| {
-            let uri = format!("http://{}", address(place));
-            let endpoint = Endpoint::from_shared(uri).expect("our own names are good");
-            let endpoint = endpoint
-                .connect_timeout(CONNECT_TIMEOUT)
-                .http2_keep_alive_interval(PING_EVERY)
-                .keep_alive_timeout(PING_TIMEOUT)
-                .keep_alive_while_idle(true);
-            world.channel(endpoint)
-        });
-        Self { channels: channels.collect(), at }
-    }
-
-    /// The one in use.
-    pub fn current(&self) -> Channel {
-        self.channels[self.at % self.channels.len()].clone()
-    }
-
-    /// Its place.
-    pub fn place(&self) -> u64 {
-        (self.at % self.channels.len()) as u64 + 1
-    }
-
-    /// Another one from now on.
-    pub fn go_on(&mut self) {
-        self.at += 1;
-    }
-}
 
 /// One client.
 pub struct Client {
@@ -127,7 +49,7 @@ impl Client {
     /// The `life`th client of that name.
     pub fn new(name: &str, life: u32, world: &World, scene: Scene) -> Self {
         let mut draws = Stream::new(scene.seed, &format!("client {name}, life {life}"));
-        let nodes = Nodes::new(world, draws.below(NODES) as usize);
+        let nodes = Nodes::of(world, &scene, &mut draws);
         let seen = vec![Vec::new(); scene.rooms.len()];
         let session = fresh(&mut draws);
         Self { name: name.to_owned(), scene, nodes, draws, session, opened: false, number: 0, seen }

@@ -3,20 +3,25 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::time::Time;
 use crate::history::{Answer, History, Request, What};
+
+/// True time.
+pub trait TrueTime: std::fmt::Debug + Send + Sync {
+    /// Since the run began, ns.
+    fn now_ns(&self) -> i64;
+}
 
 /// A history that is being written. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Book {
-    time: Arc<Time>,
+    time: Arc<dyn TrueTime>,
     history: Arc<Mutex<History>>,
     ops: Arc<AtomicU64>,
 }
 
 impl Book {
     /// An empty one.
-    pub fn new(time: Arc<Time>) -> Self {
+    pub fn new(time: Arc<dyn TrueTime>) -> Self {
         Self { time, history: Arc::default(), ops: Arc::default() }
     }
 
@@ -27,7 +32,9 @@ impl Book {
 
     /// Writes down what happens now.
     pub fn note(&self, what: What) {
-        self.lock().push(self.now_ns(), what);
+        // Stamped under the lock: a history is in order.
+        let mut history = self.lock();
+        history.push(self.now_ns(), what);
     }
 
     /// A client asks; the number of the request.

@@ -10,10 +10,9 @@ use prost::Message;
 use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
-use super::crowd::{Nodes, Scene};
-use super::plan::NODES;
-use super::seed::Stream;
+use super::{Nodes, Scene};
 use crate::history::{Got, Hex, What};
+use crate::seed::Stream;
 
 /// A node says something about each second.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
@@ -34,7 +33,7 @@ impl Watcher {
     /// The `id`th watcher, in its `life`th life.
     pub fn new(id: u64, life: u32, world: &World, scene: Scene) -> Self {
         let mut draws = Stream::new(scene.seed, &format!("watcher {id}, life {life}"));
-        let nodes = Nodes::new(world, draws.below(NODES) as usize);
+        let nodes = Nodes::of(world, &scene, &mut draws);
         let resumes = !draws.one_in(4);
         Self { id, scene, nodes, draws, resumes, revision: 0 }
     }

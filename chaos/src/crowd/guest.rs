@@ -1,6 +1,5 @@
 //! A listener: the real one, all of it but the terminal, with an ear on its device.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,16 +13,13 @@ use jam_proto::ids::RoomCode;
 use jam_world::World;
 use tokio::time::{Instant, sleep};
 
-use super::crowd::Scene;
 use super::ear::{Ear, Known};
-use super::machine::Machine;
-use super::node::address;
-use super::plan::NODES;
-use super::seed::Stream;
+use super::{Scene, Song};
 use crate::history::{ListenerSample, What};
+use crate::seed::Stream;
 
-/// Where a listener keeps its songs.
-const CACHE: &str = "/songs";
+/// Where a listener keeps its songs, in its home.
+const CACHE: &str = "songs";
 const CACHE_BYTES: u64 = 64 << 20;
 /// Between two looks at how it goes.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -33,10 +29,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What devices are off, parts per million.
 const DRIFT_PPM_MAX: i64 = 120;
 
-/// Somebody who listens.
+/// True time by the clocks of one machine.
+pub trait TrueClock: Send + Sync {
+    /// When its CLOCK_MONOTONIC_RAW read so much, ns.
+    fn true_at_raw(&self, raw_ns: i64) -> f64;
+    /// When its CLOCK_MONOTONIC read so much, ns.
+    fn true_at_mono(&self, mono_ns: i64) -> f64;
+    /// How fast its CLOCK_MONOTONIC runs; true time: 1.
+    fn mono_rate(&self) -> f64;
+}
+
+/// Somebody who listens to the scene's last room.
 #[derive(Clone)]
-pub(super) struct Guest {
-    machine: Machine,
+pub struct Guest {
+    name: String,
+    clock: Arc<dyn TrueClock>,
     scene: Scene,
     room: RoomCode,
     drift_ppm: f64,
@@ -44,26 +51,21 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(machine: &Machine, scene: &Scene) -> Self {
-        let mut draws = Stream::new(scene.seed, &format!("device of {}", machine.name()));
+    /// On a machine with these clocks.
+    pub fn new(name: &str, clock: Arc<dyn TrueClock>, scene: &Scene) -> Self {
+        let mut draws = Stream::new(scene.seed, &format!("device of {name}"));
         let drift_ppm = draws.within(-DRIFT_PPM_MAX..=DRIFT_PPM_MAX) as f64;
         let room = scene.rooms.last().expect("there is the host's").clone();
-        let (machine, scene) = (machine.clone(), scene.clone());
-        Self { machine, scene, room, drift_ppm, lives: Arc::default() }
-    }
-
-    /// The name of its machine.
-    pub(super) fn name(&self) -> String {
-        self.machine.name().to_owned()
+        let (name, scene) = (name.to_owned(), scene.clone());
+        Self { name, clock, scene, room, drift_ppm, lives: Arc::default() }
     }
 
     /// Listens for as long as the process lives; joins again when it was refused.
-    pub(super) async fn listen(self) {
-        let world = self.machine.world();
+    pub async fn listen(self, world: World) {
         loop {
             let life = self.lives.fetch_add(1, Ordering::Relaxed) + 1;
             if let Err(failure) = self.join(&world, life).await {
-                tracing::info!(listener = self.machine.name(), %failure, "can't listen");
+                tracing::info!(listener = self.name, %failure, "can't listen");
             }
             sleep(AGAIN_AFTER).await;
         }
@@ -72,17 +74,17 @@ impl Guest {
     async fn join(&self, world: &World, life: u32) -> Result<(), Failure> {
         let dialer = Dialer::new(world.clone(), Bearer::default());
         let servers: Result<Vec<Address>, _> =
-            (1..=NODES).map(|place| Address::parse(&address(place))).collect();
+            self.scene.addresses.iter().map(|address| Address::parse(address)).collect();
         let servers = servers.map_err(|error| Failure::Usage(error.to_string()))?;
         let cluster = Cluster::find(dialer, servers, PATIENCE).await?;
-        let cache = DiskCache::open(world, PathBuf::from(CACHE), CACHE_BYTES);
+        let cache = DiskCache::open(world, self.scene.home.join(CACHE), CACHE_BYTES);
         let ear = self.ear(life);
         let mut listener = Listener::start(ListenerConfig {
             dialer: cluster.dialer().clone(),
             cluster: cluster.id().to_vec(),
             addresses: cluster.addresses(),
             room: self.room.clone(),
-            user: self.name(),
+            user: self.name.clone(),
             cache: cache.map_err(|error| Failure::local("no cache", error))?,
             player: PlayerConfig {
                 output: OutputSpec::Virtual(VirtualSpec { drift_ppm: self.drift_ppm, wav: None }),
@@ -120,11 +122,11 @@ impl Guest {
     fn note(&self, world: &World, life: u32, look: &Look, ear: &Device) {
         let clock = look.clock.as_deref();
         // Readings take some of the step.
-        let (raw_ns, clocks) = (world.clock.raw_ns(), self.machine.clocks());
+        let raw_ns = world.clock.raw_ns();
         self.scene.book.note(What::Listens(ListenerSample {
-            listener: self.name(),
+            listener: self.name.clone(),
             life,
-            at_ns: clocks.true_at_raw(raw_ns).round() as i64,
+            at_ns: self.clock.true_at_raw(raw_ns).round() as i64,
             room: self.room.as_str().to_owned(),
             revision: look.room.as_ref().map_or(0, |room| room.revision().0),
             epoch: clock.map_or(0, |clock| clock.epoch),
@@ -143,13 +145,12 @@ impl Guest {
     }
 
     fn ear(&self, life: u32) -> Device {
-        let known =
-            |song: &super::crowd::Song| Known { track: song.track, length_ns: song.length_ns };
+        let known = |song: &Song| Known { track: song.track, length_ns: song.length_ns };
         let songs = self.scene.concert.iter().map(known).collect();
         Device {
-            machine: self.machine.clone(),
+            clock: self.clock.clone(),
             mono_frame_ns: 1e9 / (f64::from(VIRTUAL_RATE) * (1.0 + self.drift_ppm * 1e-6)),
-            ear: Arc::new(Mutex::new(Ear::new(self.machine.name(), life, songs))),
+            ear: Arc::new(Mutex::new(Ear::new(&self.name, life, songs))),
             begun: None,
         }
     }
@@ -158,7 +159,7 @@ impl Guest {
 /// What the device hands its sound to.
 #[derive(Clone)]
 struct Device {
-    machine: Machine,
+    clock: Arc<dyn TrueClock>,
     mono_frame_ns: f64,
     ear: Arc<Mutex<Ear>>,
     /// A frame, and CLOCK_MONOTONIC when it began to sound, ns.
@@ -171,9 +172,8 @@ impl Device {
     }
 
     fn hear(&self, at_mono_ns: i64, sound: &[f32]) {
-        let clocks = self.machine.clocks();
-        let frame_ns = self.mono_frame_ns / clocks.mono_rate();
-        self.ear().hear(clocks.true_at_mono(at_mono_ns), frame_ns, sound);
+        let frame_ns = self.mono_frame_ns / self.clock.mono_rate();
+        self.ear().hear(self.clock.true_at_mono(at_mono_ns), frame_ns, sound);
     }
 }
 
