@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use jam_proto::ids::{RoomCode, SessionId};
 use jam_proto::wire::v1 as wire;
-use jam_world::{Disk, World, exists};
+use jam_world::{Disk, World, exists, make_lasting_folder};
 use prost::Message;
 use saved::{Done, Saved, Sending, Unfinished, hex, unhex, unix_now};
 
@@ -57,7 +57,7 @@ impl Session {
         let trouble = |error| {
             Failure::local(format!("can't keep the session in {}", folder.display()), error)
         };
-        world.disk.make_folder(&folder).map_err(trouble)?;
+        make_lasting_folder(world.disk.as_ref(), &folder).map_err(trouble)?;
         let now = unix_now(world.clock.as_ref());
         let mut free: Option<Self> = None;
         for number in 0..SLOTS_MAX {

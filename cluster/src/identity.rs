@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jam_world::{Disk, World, exists};
+use jam_world::{Disk, World, exists, make_lasting_folder};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -151,7 +151,7 @@ impl Folder {
     pub fn open(world: &World, path: &Path, place: u64) -> Result<Self, FolderError> {
         let disk = world.disk.as_ref();
         let io = |source| FolderError::Io { folder: path.to_owned(), source };
-        disk.make_folder(path).map_err(io)?;
+        make_lasting_folder(disk, path).map_err(io)?;
         let lock = disk.lock(&path.join(LOCK)).map_err(io)?;
         let lock = lock.ok_or_else(|| FolderError::InUse(path.to_owned()))?;
         let lost = |why: String| FolderError::Lost { folder: path.to_owned(), place, why };
@@ -181,7 +181,6 @@ impl Folder {
                     node: None,
                 };
                 save(disk, path, &fresh).map_err(io)?;
-                path.parent().map_or(Ok(()), |above| disk.sync_folder(above)).map_err(io)?;
                 fresh
             }
             Err(error) => return Err(io(error)),

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use jam_proto::ids::TrackId;
-use jam_world::{Cursor, Disk, Meta, Open, World, exists};
+use jam_world::{Cursor, Disk, Meta, Open, World};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -240,10 +240,9 @@ impl Pen {
         file.sync_all()?;
         let place = self.store.place(&self.id);
         let folder = place.parent().unwrap_or(&self.store.songs);
-        if !exists(disk, folder)? {
-            disk.make_folder(folder)?;
-            disk.sync_folder(&self.store.songs)?;
-        }
+        disk.make_folder(folder)?;
+        // Also if it was there: whoever made it may have failed to make its name durable.
+        disk.sync_folder(&self.store.songs)?;
         disk.rename(&self.path(), &place)?;
         disk.sync_folder(folder)?;
         lock(&self.store.held).insert(self.id, length);

@@ -135,6 +135,27 @@ pub fn exists(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Makes a folder whose name survives a power cut, with all folders above it. Also if it is there already: whoever made it
+/// may have failed to make its name durable.
+///
+/// # Errors
+/// If it can't be made, or its name can't be kept.
+pub fn make_lasting_folder(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+    disk.make_folder(folder)?;
+    for above in folder.ancestors().skip(1) {
+        match disk.sync_folder(above) {
+            // Folders that we may not open, or can't be synced as such, are none that we made.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
+                ) => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file and makes its bytes durable. Its name is for [`Disk::sync_folder`].
 ///
 /// # Errors
