@@ -54,6 +54,11 @@ impl Book {
         self.note(What::Sometimes { name: name.to_owned() });
     }
 
+    /// Looks at what there is so far.
+    pub fn look<T>(&self, look: impl FnOnce(&History) -> T) -> T {
+        look(&self.lock())
+    }
+
     /// All of it; the book is empty afterwards.
     pub fn take(&self) -> History {
         std::mem::take(&mut *self.lock())

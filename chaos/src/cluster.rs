@@ -311,7 +311,7 @@ pub fn monotonic_ns() -> i64 {
 }
 
 /// The folder of `jamd` and `jam`: the one of this very executable, or, in tests, the one above.
-fn binaries() -> anyhow::Result<PathBuf> {
+pub fn binaries() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let here = own.parent().context("an executable lies in a folder")?;
     [Some(here), here.parent()]

@@ -151,6 +151,36 @@ pub enum What {
     Heard(Stretch),
     /// What a listener says of itself.
     Listens(ListenerSample),
+    /// Somebody fetched a song from a node, all of it, once nothing was broken any more.
+    Fetched {
+        /// The node's id.
+        node: u64,
+        /// BLAKE3 of the song's bytes, 32 bytes.
+        track: Hex,
+        /// What was wrong, for people; `None`: the bytes are those.
+        wrong: Option<String>,
+    },
+    /// A process said that it has a bug: a panic.
+    Panicked {
+        /// Which one.
+        process: String,
+        /// What it said.
+        said: String,
+    },
+    /// Files of a node were damaged while it was down.
+    Damaged {
+        /// The node's place, which is that of a node that takes over from it, too.
+        place: u64,
+        /// What was done.
+        what: String,
+    },
+    /// The machine that all ran on had no time to give, so that nobody could have played.
+    Stalled {
+        /// True time, ns.
+        from_ns: i64,
+        /// True time, ns.
+        until_ns: i64,
+    },
     /// A fault is in effect.
     FaultBegun {
         /// A number of its own.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use jam_chaos::bench::Bench;
 use jam_chaos::ear::{Recording, Reference, Song, listen, read_song};
+use jam_chaos::live::command::{self, Check, Doctor, Replay, Run, Shrink, Soak};
 use jam_chaos::promises::report::{Listener, report};
 use jam_chaos::promises::trace::agreement;
 use jam_chaos::sim::command::Sim;
@@ -30,6 +31,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Name the scenarios.
+    List,
+    /// Break a real cluster as a scenario says, and judge it.
+    #[command(after_help = "Example: jam-chaos run leader-loss --seed 7")]
+    Run(Run),
+    /// Run the very schedule of an earlier run.
+    Replay(Replay),
+    /// Judge an earlier run anew, from what it left.
+    Check(Check),
+    /// Run seed after seed for hours.
+    Soak(Soak),
+    /// Find a smaller schedule that still breaks a promise.
+    Shrink(Shrink),
+    /// Say which faults this machine allows, and clean up after runs that were killed.
+    Doctor(Doctor),
     /// Judge what listeners heard.
     #[command(
         after_help = "Example: jam-chaos sound --song docs/tunes/*.opus --heard ann.wav --heard bob.wav"
@@ -73,6 +89,16 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::List => {
+            command::list();
+            Ok(0)
+        }
+        Command::Run(run) => run.run(),
+        Command::Replay(replay) => replay.run(),
+        Command::Check(check) => check.run(),
+        Command::Soak(soak) => soak.run(),
+        Command::Shrink(shrink) => shrink.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Sound(sound) => judge(&sound),
         Command::Sim(sim) => sim.run(),
         Command::Bench(bench) => bench.run().map(|()| 0),

@@ -23,6 +23,25 @@ pub fn position_coded(seed: u64, sample_rate: u32, secs: f64) -> Vec<f32> {
         .collect()
 }
 
+/// A WAV file of floats.
+pub fn wav(samples: &[f32], channels: u16, sample_rate: u32) -> Vec<u8> {
+    let spec = hound::WavSpec {
+        channels,
+        sample_rate,
+        bits_per_sample: 32,
+        sample_format: hound::SampleFormat::Float,
+    };
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let written = hound::WavWriter::new(&mut bytes, spec).and_then(|mut writer| {
+        for sample in samples {
+            writer.write_sample(*sample)?;
+        }
+        writer.finalize()
+    });
+    written.expect("memory takes everything");
+    bytes.into_inner()
+}
+
 /// Xorshift (Marsaglia 2003, "Xorshift RNGs"): any seed but 0 never repeats within a song.
 pub struct Noise(pub u64);
 

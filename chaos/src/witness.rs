@@ -52,6 +52,11 @@ impl Stalls {
         self.0.iter().any(|(from, to)| *from <= at_ns && at_ns <= to + AFTERMATH_NS)
     }
 
+    /// All of them: CLOCK_MONOTONIC nanoseconds, from and to.
+    pub fn spans(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.0.iter().copied()
+    }
+
     /// How many there were.
     pub fn count(&self) -> usize {
         self.0.len()

@@ -64,6 +64,13 @@ pub struct Song {
     pub length_ns: f64,
 }
 
+impl Song {
+    /// Of a file of so many seconds.
+    pub fn new(bytes: Vec<u8>, secs: f64) -> Self {
+        Self { track: *blake3::hash(&bytes).as_bytes(), bytes, length_ns: secs * 1e9 }
+    }
+}
+
 /// Connections to all the nodes.
 pub struct Nodes {
     channels: Vec<Channel>,

@@ -78,6 +78,9 @@ pub struct Heard {
     sample_rate: u32,
     song_frames: Vec<f64>,
     runs: Vec<Run>,
+    /// Plain silence, and the recording's length, in output frames.
+    holes: Vec<(usize, usize)>,
+    frames: usize,
     index: Index,
 }
 
@@ -111,11 +114,14 @@ pub fn listen(reference: &Reference, recording: Recording) -> Heard {
         sample_rate,
         song_frames: reference.tracks.iter().map(|track| track.frames).collect(),
         runs,
+        frames: sound.len(),
+        holes: Vec::new(),
         index,
     };
     heard.join_runs(reference, &sound);
     heard.find_gaps(reference, &holes);
     heard.find_damage(reference, &sound, &stretches);
+    heard.holes = holes;
     heard
 }
 
@@ -154,7 +160,28 @@ impl Heard {
         self.runs.iter().map(|run| self.place(run, run.from)).collect()
     }
 
-    fn instant(&self, frame: usize) -> i64 {
+    /// The output frames that each run covers, in order.
+    pub(super) fn run_spans(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.runs.iter().map(|run| (run.from, run.to))
+    }
+
+    /// Plain silence, in order: output frames.
+    pub(super) fn holes(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.holes.iter().copied()
+    }
+
+    /// The length of the recording, in output frames.
+    pub(super) fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Song, and the position in it in frames of the recording's rate, at an output frame of a run.
+    pub(super) fn position(&self, run: usize, frame: usize) -> (usize, f64) {
+        let run = &self.runs[run];
+        (run.track, run.position(frame as f64))
+    }
+
+    pub(super) fn instant(&self, frame: usize) -> i64 {
         self.index.instant_ns(frame as f64).round() as i64
     }
 

@@ -9,6 +9,7 @@ mod recording;
 mod reference;
 mod resample;
 mod songs;
+mod stretches;
 mod walk;
 
 pub use heard::{Damage, Gap, Heard, Jump, Place, listen};

@@ -115,6 +115,16 @@ impl fmt::Display for What {
                     None => out.write_str("no time"),
                 }
             }
+            Self::Fetched { node, track, wrong } => {
+                let wrong = wrong.as_deref().unwrap_or("whole");
+                write!(out, "song {} from node {node}: {wrong}", track.short())
+            }
+            Self::Panicked { process, said } => write!(out, "{process} panicked: {said}"),
+            Self::Damaged { place, what } => write!(out, "disk of n{place} damaged: {what}"),
+            Self::Stalled { from_ns, until_ns } => {
+                let lasted_ms = (until_ns - from_ns) as f64 * 1e-6;
+                write!(out, "the machine stalled for {lasted_ms:.1} ms")
+            }
             Self::FaultBegun { fault, text, affects } => {
                 write!(out, "fault {fault} begins: {text} ({})", affects.join(", "))
             }

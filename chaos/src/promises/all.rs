@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::replay::Replay;
 use super::sometimes::Counters;
 use super::verdict::Verdict;
-use super::{acknowledged, agreement, hearing, order, progress, shared_time, standing, streams};
+use super::{
+    acknowledged, agreement, hearing, order, progress, shared_time, songs, standing, streams,
+};
 use crate::history::History;
 
 /// What the judges need to be told.
@@ -45,7 +47,7 @@ const AROUND: usize = 4;
 /// Asks all judges.
 pub fn judge(history: &History, bounds: &Bounds) -> Judged {
     let replay = Replay::of(history);
-    let promises = vec![
+    let mut promises = vec![
         Judgement { promise: "agreement", verdict: agreement::judge(history, &replay) },
         Judgement { promise: "acknowledged", verdict: acknowledged::judge(history, &replay) },
         Judgement { promise: "order", verdict: order::judge(history, &replay) },
@@ -64,6 +66,9 @@ pub fn judge(history: &History, bounds: &Bounds) -> Judged {
             verdict: progress::judge(history, &replay, &bounds.progress),
         },
     ];
+    if songs::is_told(history) {
+        promises.push(Judgement { promise: "songs", verdict: songs::judge(history) });
+    }
     Judged { promises, counters: Counters::of(history, &replay) }
 }
 

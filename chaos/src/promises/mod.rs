@@ -21,6 +21,7 @@
 //! | listeners hear what their room plays, whole and in place | [`mod@hearing`] |
 //! | a healthy majority gets on, and in the end all are equal | [`mod@progress`] |
 //! | nodes come back | [`mod@standing`] |
+//! | songs that are kept can be fetched | [`mod@songs`] |
 //! | a batch of runs reached what it is for | [`mod@sometimes`] |
 //!
 //! They rest on [`mod@replay`], the committed log and what it makes of the rooms, and answer with a
@@ -39,6 +40,7 @@ pub mod report;
 pub mod shared_time;
 pub mod skew;
 pub mod sometimes;
+pub mod songs;
 pub mod sound;
 pub mod standing;
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Nodes come back: no crash and no power cut costs a node its disk, and when nothing is broken any more each one runs.
+//! Nodes come back: no crash and no power cut costs a node its disk, none panics, and when nothing is broken any more each
+//! one runs. A node whose files were damaged may give its disk up, which is then replaced.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +9,18 @@ use crate::history::{History, Phase, Stop, What};
 /// What a node says that will not use its disk again.
 const GIVEN_UP: &str = "Move the data folder away";
 
-/// Judges a history in which no disk was damaged.
+/// Judges a history.
 pub fn judge(history: &History) -> Verdict {
     let mut found = Findings::default();
     // By node: the record of its last stop, if it is down.
     let mut down: BTreeMap<u64, Option<usize>> = BTreeMap::new();
+    let mut damaged = false;
     for (place, record) in history.records.iter().enumerate() {
         match &record.what {
+            What::Damaged { .. } => damaged = true,
+            What::Panicked { process, said } => {
+                found.broken(format!("{process} panicked: {said}"), [place]);
+            }
             What::Started { node, .. } => {
                 found.judged();
                 down.insert(*node, None);
@@ -24,6 +30,7 @@ pub fn judge(history: &History) -> Verdict {
             What::Stopped { node, how, .. } => {
                 if let Stop::Failed { why } = how
                     && why.contains(GIVEN_UP)
+                    && !damaged
                 {
                     found.broken(format!("node {node} gave its disk up: {why}"), [place]);
                 }

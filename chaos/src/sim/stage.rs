@@ -21,7 +21,7 @@ use crate::crowd::{Client, Guest, Host, Orders, Scene, Song, Watcher, operate};
 use crate::history::{History, Phase, What};
 use crate::seed::Stream;
 use crate::tellsong;
-use crate::testsong::position_coded;
+use crate::testsong::{position_coded, wav};
 
 const HOST: &str = "host";
 /// Where clients keep what is theirs, each on its own machine.
@@ -132,11 +132,11 @@ fn scene(plan: &Plan, book: &Book) -> Scene {
     let rooms = (0..ROOMS).map(|_| RoomCode::from_random(draws.draw())).collect();
     let songs = [2.0, 3.5].map(|secs| {
         let samples = position_coded(draws.draw(), SONG_RATE, secs);
-        song(wav(&samples, 1, SONG_RATE), secs)
+        Song::new(wav(&samples, 1, SONG_RATE), secs)
     });
     let concert = (0..).zip([3.0, 4.3, 5.9]).map(|(number, secs): (usize, f64)| {
         let frames = (secs * f64::from(CONCERT_RATE)) as usize;
-        song(wav(&tellsong::song(number, frames), 2, CONCERT_RATE), secs)
+        Song::new(wav(&tellsong::song(number, frames), 2, CONCERT_RATE), secs)
     });
     let healed_ns = plan.healed_ms as i64 * 1_000_000;
     let until_ns = plan.for_ms as i64 * 1_000_000 - REST_NS;
@@ -144,27 +144,4 @@ fn scene(plan: &Plan, book: &Book) -> Scene {
     let addresses = (1..=NODES).map(address).collect();
     let home = PathBuf::from(HOME);
     Scene { rooms, songs: songs.into(), concert, addresses, home, book, seed, healed_ns, until_ns }
-}
-
-fn song(bytes: Vec<u8>, secs: f64) -> Song {
-    Song { track: *blake3::hash(&bytes).as_bytes(), bytes, length_ns: secs * 1e9 }
-}
-
-/// A WAV file of floats.
-fn wav(samples: &[f32], channels: u16, sample_rate: u32) -> Vec<u8> {
-    let spec = hound::WavSpec {
-        channels,
-        sample_rate,
-        bits_per_sample: 32,
-        sample_format: hound::SampleFormat::Float,
-    };
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    let written = hound::WavWriter::new(&mut bytes, spec).and_then(|mut writer| {
-        for sample in samples {
-            writer.write_sample(*sample)?;
-        }
-        writer.finalize()
-    });
-    written.expect("memory takes everything");
-    bytes.into_inner()
 }

@@ -21,7 +21,9 @@ use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint, Error};
 
 pub use clock::Clock;
-pub use disk::{Cursor, Database, Disk, Entries, File, Meta, Open, exists, make_lasting_folder, write_and_sync};
+pub use disk::{
+    Cursor, Database, Disk, Entries, File, Meta, Open, exists, make_lasting_folder, write_and_sync,
+};
 pub use net::{Detours, Duplex, Listener, Net, Stream};
 pub use work::{Pacer, Turn, Work};
 

@@ -15,6 +15,8 @@ const STOOD_STILL_NS: i64 = 4_000_000_000;
 const BEGIN_NS: i64 = 1_000_000_000;
 /// To follow a change of the room, or of the clock: what is rendered ahead, and a turn of the player.
 const CHANGE_NS: i64 = 500_000_000;
+/// What a stall upsets may be heard this much later: sound that was ready has run out, and is caught up with.
+const STALL_NS: i64 = 1_000_000_000;
 /// Changes are announced up to so long ahead.
 const LEAD_NS: i64 = 2_500_000_000;
 /// What a listener's clock is steered by, and crystals are off, parts per million.
@@ -44,12 +46,19 @@ pub struct Listener<'a> {
     pub pieces: Vec<Piece<'a>>,
     /// In order.
     pub samples: Vec<Sample<'a>>,
+    /// When nobody on its machine could have played: true time, ns.
+    stalls: Vec<(i64, i64)>,
 }
 
 impl<'a> Listener<'a> {
     /// All that are in a history.
     pub fn all(history: &'a History) -> Vec<Self> {
         let mut all: BTreeMap<(&str, u32), Self> = BTreeMap::new();
+        let stalls = history.records.iter().filter_map(|record| match record.what {
+            What::Stalled { from_ns, until_ns } => Some((from_ns, until_ns)),
+            _ => None,
+        });
+        let stalls: Vec<_> = stalls.collect();
         for (record, one) in history.records.iter().enumerate() {
             let (name, life) = match &one.what {
                 What::Heard(stretch) => (stretch.listener.as_str(), stretch.life),
@@ -61,6 +70,7 @@ impl<'a> Listener<'a> {
                 life,
                 pieces: Vec::new(),
                 samples: Vec::new(),
+                stalls: stalls.clone(),
             });
             match &one.what {
                 What::Heard(stretch) => listener.pieces.push(Piece {
@@ -97,7 +107,7 @@ impl<'a> Listener<'a> {
     }
 
     /// Spans of true time in which the sound had to move, or could not be as it should: the listener began or stood
-    /// still, learned of a change of its room, of another epoch, or had no file to play.
+    /// still, learned of a change of its room, of another epoch, had no file to play, or its machine stalled.
     pub fn upsets(&self, rooms: &mut Rooms<'_>) -> Vec<(i64, i64)> {
         let mut upsets = Vec::new();
         let plays = |sample: &ListenerSample| sample.state != "joining";
@@ -128,6 +138,7 @@ impl<'a> Listener<'a> {
                 upsets.push((before_ns - CHANGE_NS, after_ns + CHANGE_NS));
             }
         }
+        upsets.extend(self.stalls.iter().map(|(from_ns, until_ns)| (*from_ns, until_ns + STALL_NS)));
         // It may have been killed in the middle of a turn.
         let last = self.samples.last().map_or(i64::MIN, |(_, at_ns, _)| *at_ns);
         upsets.push((last.saturating_sub(CHANGE_NS), i64::MAX));

@@ -1,0 +1,48 @@
+//! What was measured in a run, beside what was judged.
+
+use crate::history::{Answer, History, What};
+use crate::page::Figure;
+use crate::promises::report::Report;
+use crate::promises::skew;
+
+/// All that there is to tell.
+pub fn figures(history: &History, heard: Option<&Report>, stalls: usize) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    let mut tell = |name: &str, value: f64, unit: &str| {
+        figures.push(Figure {
+            name: name.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            budget: None,
+            held: None,
+        });
+    };
+    let answered: Vec<i64> = history
+        .records
+        .iter()
+        .filter_map(|record| match &record.what {
+            What::Answered { answer: Answer::Reply(_) | Answer::Stored | Answer::Opened, .. } => {
+                Some(record.at_ns)
+            }
+            _ => None,
+        })
+        .collect();
+    tell("requests acknowledged", answered.len() as f64, "");
+    let longest = answered.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+    tell("longest time without an acknowledgement", longest as f64 / 1e6, "ms");
+    tell("times that the machine stalled", stalls as f64, "");
+    for pair in heard.map(|report| report.skews.as_slice()).unwrap_or_default() {
+        if let Some(skew) = &pair.all {
+            let name = format!("skew of {} and {} at p99", pair.names.0, pair.names.1);
+            let held = (stalls == 0).then_some(skew.p99_ns <= skew::P99_MAX_NS);
+            figures.push(Figure {
+                name,
+                value: skew.p99_ns as f64 / 1e3,
+                unit: "µs".to_owned(),
+                budget: Some(format!("{} µs", skew::P99_MAX_NS / 1000)),
+                held,
+            });
+        }
+    }
+    figures
+}

@@ -1,0 +1,81 @@
+//! How a run stands: the judges' verdicts by the scenario's own budgets, and what it had to reach.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::schedule::Schedule;
+use crate::history::History;
+use crate::page::{self, Facts, Outcome};
+use crate::promises::all::{Bounds, Judged, judge as judge_all};
+use crate::promises::verdict::Verdict;
+
+/// What a run came to.
+pub struct Judgement {
+    /// What is told beside the history.
+    pub facts: Facts,
+    /// Promise by promise.
+    pub judged: Judged,
+    /// In one word.
+    pub outcome: Outcome,
+    /// For people.
+    pub explained: String,
+}
+
+/// Judges a run.
+pub fn judge(schedule: &Schedule, facts: Facts, history: &History) -> Judgement {
+    let budget = &schedule.scenario.budget;
+    let mut bounds = Bounds::default();
+    bounds.progress.acknowledged_ns = budget.acknowledged_ms as i64 * 1_000_000;
+    bounds.progress.together_ns = budget.together_ms as i64 * 1_000_000;
+    let mut judged = judge_all(history, &bounds);
+    let wants: Vec<&str> = schedule.scenario.wants.iter().map(String::as_str).collect();
+    judged.promises.push(crate::promises::all::Judgement {
+        promise: "sometimes",
+        verdict: judged.counters.judge(&wants),
+    });
+    let mut explained = judged.explain(history);
+    for (name, count) in judged.counters.iter() {
+        explained += &format!("reached: {name} {count}\n");
+    }
+    let outcome = Outcome::of(&facts, &judged);
+    Judgement { facts, judged, outcome, explained }
+}
+
+impl Judgement {
+    /// For people, in a few words.
+    pub fn word(&self) -> String {
+        let named = |is: fn(&Verdict) -> bool| {
+            let named = self.judged.promises.iter().filter(|one| is(&one.verdict));
+            named.map(|one| one.promise).collect::<Vec<_>>().join(", ")
+        };
+        match self.outcome {
+            Outcome::Held => "every promise held".to_owned(),
+            Outcome::Broken => {
+                format!("BROKEN: {}", named(|verdict| matches!(verdict, Verdict::Violated(_))))
+            }
+            Outcome::Inconclusive => {
+                format!("it can't be told: {}", named(|verdict| *verdict != Verdict::Held))
+            }
+        }
+    }
+
+    /// Writes the page, the JSON and the JUnit file.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn write(&self, dir: &Path, history: &History) -> anyhow::Result<()> {
+        let Self { facts, judged, .. } = self;
+        let result = serde_json::to_string_pretty(&page::result(facts, history, judged))?;
+        for (name, text) in [
+            ("report.html", page::html(facts, history, judged)),
+            ("result.json", result + "\n"),
+            ("junit.xml", page::junit(facts, history, judged)?),
+        ] {
+            let path = dir.join(name);
+            fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
