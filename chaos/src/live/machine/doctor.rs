@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroU16;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::freeze::Frozen;
 use super::journal::{self, Journal, MARK};
-use super::process::Process;
+use super::process::{Process, Victim};
 use super::rot;
 use super::tool::Needs;
 use super::tracer::{Injection, SYNCS, Tampering, Tracer};
@@ -45,7 +45,15 @@ pub struct Finding {
 
 /// Tries every fault on processes and disks made for that.
 pub fn examine() -> Vec<Finding> {
-    let bench = match Bench::new() {
+    match journal::folder() {
+        Ok(folder) => examine_with(&folder),
+        Err(error) => vec![finding("all", Err(error))],
+    }
+}
+
+/// The same, with the journal in such a folder.
+fn examine_with(journals: &Path) -> Vec<Finding> {
+    let bench = match Bench::new(journals) {
         Ok(bench) => bench,
         Err(error) => return vec![finding("all", Err(error))],
     };
@@ -117,9 +125,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> anyhow::Result<Self> {
+    fn new(journals: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("can't make a temporary folder")?;
-        Ok(Self { folder, journal: Journal::begin(&journal::folder()?)? })
+        Ok(Self { folder, journal: Journal::begin(journals)? })
     }
 
     fn volume(&self) -> anyhow::Result<Volume> {
@@ -163,8 +171,8 @@ impl Bench {
 
     fn rot(&self) -> anyhow::Result<String> {
         let data = self.folder.path().join("node");
-        fs::create_dir(&data)?;
-        fs::write(data.join("vote"), [1; 64])?;
+        fs::create_dir_all(data.join("raft"))?;
+        fs::write(data.join("raft/vote"), [1; 64])?;
         let mut draws = Stream::new(0, "doctor");
         rot::rot(&data, rot::Kind::Vote, rot::How::Flip, &mut draws)?.context("nothing rotted")?;
         Ok("bits flipped in files of nodes that are down".to_owned())
@@ -181,17 +189,6 @@ impl Bench {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
         ensure!(told - now > HOUR_S as i64 / 2, "libfaketime is there, but `date` was not fooled");
         Ok("libfaketime".to_owned())
-    }
-}
-
-/// Is killed when it is dropped.
-struct Victim(Child);
-
-impl Drop for Victim {
-    fn drop(&mut self) {
-        // It may have ended by itself; either way it is gone.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -245,8 +242,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_is_tried_and_explained() {
-        let findings = examine();
+    fn every_fault_is_tried_and_explained() -> anyhow::Result<()> {
+        let journals = tempfile::tempdir()?;
+        let findings = examine_with(journals.path());
         println!("{}", table(&findings));
         let names: Vec<_> = findings.iter().map(|finding| finding.fault).collect();
         let faults =
@@ -258,6 +256,8 @@ mod tests {
             assert!(findings.iter().any(|finding| finding.fault == fault && finding.works));
         }
         assert!(findings.iter().all(|finding| !finding.says.is_empty()));
+        assert_eq!(fs::read_dir(journals.path())?.count(), 0, "all was undone");
+        Ok(())
     }
 
     #[test]

@@ -61,22 +61,23 @@ impl Drop for Frozen {
 mod tests {
     use std::process::Command;
 
+    use super::super::process::Victim;
     use super::*;
 
     #[test]
     fn a_process_stands_still_until_it_is_let_go_on() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let journal = Journal::begin(folder.path())?;
-        let mut child = Command::new("sleep").arg("600").spawn()?;
-        let process = Process::of(child.id())?;
+        let mut victim = Victim(Command::new("sleep").arg("600").spawn()?);
+        let process = Process::of(victim.0.id())?;
         let frozen = Frozen::freeze(&process, &journal)?;
         assert_eq!(process.states(), ['T']);
         frozen.thaw()?;
         assert_ne!(process.states(), ['T']);
 
         let frozen = Frozen::freeze(&process, &journal)?;
-        child.kill()?;
-        child.wait()?;
+        victim.0.kill()?;
+        victim.0.wait()?;
         assert!(frozen.thaw().is_err());
         assert!(Frozen::freeze(&process, &journal).is_err());
         Ok(())
@@ -86,14 +87,12 @@ mod tests {
     fn a_process_goes_on_after_a_run_that_ended_early() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let journal = Journal::begin(folder.path())?;
-        let mut child = Command::new("sleep").arg("600").spawn()?;
-        let process = Process::of(child.id())?;
+        let victim = Victim(Command::new("sleep").arg("600").spawn()?);
+        let process = Process::of(victim.0.id())?;
         std::mem::forget(Frozen::freeze(&process, &journal)?);
         let said = super::super::tidy::tidy(journal.path());
         assert_eq!(said, [format!("continued process {}", process.pid)]);
         assert_ne!(process.states(), ['T']);
-        child.kill()?;
-        child.wait()?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
@@ -17,6 +18,9 @@ use super::undo::undo;
 
 /// Processes that a run starts carry this, with [`Journal::mark`] as its value.
 pub const MARK: &str = "JAM_CHAOS_RUN";
+
+/// How many this process began.
+static JOURNALS: AtomicU32 = AtomicU32::new(0);
 
 /// Something that stays until it is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,17 +105,18 @@ impl Journal {
         let place = || format!("can't keep a journal of faults in {}", folder.display());
         fs::create_dir_all(folder).with_context(place)?;
         let own = Process::own()?;
-        let (path, mark, file) = (0..)
-            .find_map(|number: u32| {
-                let mark = format!("{}-{}-{number}", own.pid, own.started_ticks);
-                let path = folder.join(format!("{mark}.jsonl"));
-                match File::options().append(true).create_new(true).open(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
-                    opened => Some(opened.map(|file| (path, mark, file))),
-                }
-            })
-            .context("every name is taken")?
-            .with_context(place)?;
+        // Unique in this process, whatever the folder: what carries the mark of one is killed for it.
+        let (path, mark, file) = loop {
+            let number = JOURNALS.fetch_add(1, Relaxed);
+            let mark = format!("{}-{}-{number}", own.pid, own.started_ticks);
+            let path = folder.join(format!("{mark}.jsonl"));
+            match File::options().append(true).create_new(true).open(&path) {
+                Ok(file) => break (path, mark, file),
+                // Of an earlier start of the machine.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).with_context(place),
+            }
+        };
         File::open(folder).and_then(|folder| folder.sync_all()).with_context(place)?;
         let book = Book { file, last: 0, open: BTreeSet::new() };
         Ok(Arc::new(Self { path, mark, book: Mutex::new(book) }))

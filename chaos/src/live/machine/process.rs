@@ -1,6 +1,7 @@
 //! Which process is meant: ids are used again, a start time is not.
 
 use std::fs;
+use std::process::Child;
 
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -66,6 +67,17 @@ impl Process {
     }
 }
 
+/// A process to try things on. It is killed when this is dropped.
+pub(super) struct Victim(pub(super) Child);
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// State and start time. The name before them may hold anything, brackets and blanks too.
 fn stat(path: &str) -> Option<(char, u64)> {
     let text = fs::read_to_string(path).ok()?;
@@ -112,12 +124,11 @@ mod tests {
 
     #[test]
     fn a_process_that_ended_and_was_not_waited_for_is_gone() -> anyhow::Result<()> {
-        let mut child = Command::new("sleep").arg("600").spawn()?;
-        let process = Process::of(child.id())?;
+        let mut victim = Victim(Command::new("sleep").arg("600").spawn()?);
+        let process = Process::of(victim.0.id())?;
         assert!(process.is_there());
-        child.kill()?;
+        victim.0.kill()?;
         crate::cluster::wait_until("it to end", || Ok((!process.is_there()).then_some(())))?;
-        child.wait()?;
         Ok(())
     }
 }

@@ -92,10 +92,10 @@ impl Kind {
     fn of(file: &Path) -> Option<Self> {
         let parts: Vec<&str> = file.iter().filter_map(|part| part.to_str()).collect();
         match parts.as_slice() {
-            [name] if name.starts_with("journal.") => Some(Self::Journal),
-            ["vote"] => Some(Self::Vote),
-            ["sled", "db"] | ["sled", "blobs", _] => Some(Self::Database),
-            ["sled", name] if name.starts_with("snap.") => Some(Self::DatabaseSnapshot),
+            ["raft", name] if name.starts_with("journal.") => Some(Self::Journal),
+            ["raft", "vote"] => Some(Self::Vote),
+            ["raft", "sled", "db"] | ["raft", "sled", "blobs", _] => Some(Self::Database),
+            ["raft", "sled", name] if name.starts_with("snap.") => Some(Self::DatabaseSnapshot),
             ["songs", _, _] => Some(Self::Song),
             _ => None,
         }
@@ -154,14 +154,20 @@ mod tests {
     fn folder() -> anyhow::Result<tempfile::TempDir> {
         let folder = tempfile::tempdir()?;
         let data = folder.path();
-        fs::create_dir_all(data.join("sled/blobs"))?;
+        fs::create_dir_all(data.join("raft/sled/blobs"))?;
         fs::create_dir_all(data.join("songs/ab"))?;
         let mut journal = vec![7; 100];
         journal.resize(4096, 0);
-        fs::write(data.join("journal.0"), &journal)?;
-        fs::write(data.join("journal.1"), vec![0; 4096])?;
-        for name in ["vote", "sled/db", "sled/conf", "sled/snap.00", "songs/ab/abcd", "clock.json"]
-        {
+        fs::write(data.join("raft/journal.0"), &journal)?;
+        fs::write(data.join("raft/journal.1"), vec![0; 4096])?;
+        for name in [
+            "raft/vote",
+            "raft/sled/db",
+            "raft/sled/conf",
+            "raft/sled/snap.00",
+            "songs/ab/abcd",
+            "clock.json",
+        ] {
             fs::write(data.join(name), vec![9; 50])?;
         }
         Ok(folder)
@@ -205,7 +211,7 @@ mod tests {
             let mut draws = Stream::new(seed, "rot");
             let damage =
                 rot(folder.path(), Kind::Journal, How::Flip, &mut draws)?.context("one")?;
-            assert_eq!(damage.file, Path::new("journal.0"));
+            assert_eq!(damage.file, Path::new("raft/journal.0"));
             assert!(damage.offset < 100, "{damage}");
         }
         Ok(())

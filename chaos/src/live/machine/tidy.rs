@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use rustix::process::geteuid;
 
 use super::journal::{Leftover, Line};
 use super::process::Process;
@@ -34,7 +37,7 @@ pub fn tidy(journal: &Path) -> Vec<String> {
     said
 }
 
-/// Tidies up after all runs with a journal in this folder whose process is gone.
+/// Tidies up after all runs of this user with a journal in this folder whose process is gone.
 pub fn tidy_orphans(folder: &Path) -> Vec<String> {
     let mut journals: Vec<_> = fs::read_dir(folder)
         .into_iter()
@@ -60,13 +63,17 @@ fn still_left(text: &str) -> BTreeMap<u64, Leftover> {
     left
 }
 
-/// Whether the process that a journal is named after is gone.
+/// Whether it is a journal of this user, and the process that it is named after is gone.
 fn is_orphan(journal: &Path) -> bool {
     let name = journal.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let mut parts = name.split('-').map(str::parse::<u64>);
     let (Some(Ok(pid)), Some(Ok(started_ticks))) = (parts.next(), parts.next()) else {
         return false;
     };
+    // What somebody else wrote there may name anything.
+    if !fs::metadata(journal).is_ok_and(|meta| meta.uid() == geteuid().as_raw()) {
+        return false;
+    }
     let process = u32::try_from(pid).ok().and_then(|pid| Process::of(pid).ok());
     !process.is_some_and(|process| process.started_ticks == started_ticks && process.is_there())
 }
@@ -76,6 +83,7 @@ mod tests {
     use std::process::Command;
 
     use super::super::journal::{Journal, MARK};
+    use super::super::process::Victim;
     use super::*;
 
     #[test]
@@ -139,18 +147,17 @@ mod tests {
     fn processes_of_a_run_are_found_by_their_mark() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let journal = Journal::begin(folder.path())?;
-        let sleep = |mark: &str| Command::new("sleep").arg("600").env(MARK, mark).spawn();
-        let (mut ours, mut other) = (sleep(journal.mark())?, sleep("of another run")?);
+        let sleep = |mark: &str| -> anyhow::Result<Victim> {
+            Ok(Victim(Command::new("sleep").arg("600").env(MARK, mark).spawn()?))
+        };
+        let (ours, mut other) = (sleep(journal.mark())?, sleep("of another run")?);
         // The mark is there once the new program is.
-        let program = format!("/proc/{}/comm", ours.id());
+        let program = format!("/proc/{}/comm", ours.0.id());
         crate::cluster::wait_until("sleep to run", || {
             Ok((fs::read_to_string(&program)?.trim() == "sleep").then_some(()))
         })?;
-        assert_eq!(tidy(journal.path()), [format!("killed process {}", ours.id())]);
-        ours.wait()?;
-        assert!(other.try_wait()?.is_none());
-        other.kill()?;
-        other.wait()?;
+        assert_eq!(tidy(journal.path()), [format!("killed process {}", ours.0.id())]);
+        assert!(other.0.try_wait()?.is_none());
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rustix::process::geteuid;
+use rustix::process::{Signal, geteuid};
 
 use super::journal::{Journal, Leftover, MARK, Note};
 use super::process::Process;
@@ -142,6 +142,11 @@ impl Tracer {
             self.journal.undo(note)?;
         }
         self.note = None;
+        // It may not have got as far as to attach.
+        if self.strace.try_wait()?.is_none() {
+            // An error: it ended just now.
+            let _ = Process::of(self.strace.id())?.signal(Signal::INT);
+        }
         wait_until("strace to end", || Ok(self.strace.try_wait()?.map(drop)))
     }
 }
@@ -165,6 +170,7 @@ fn settle(journal: &Journal, note: &Option<Note>) {
 mod tests {
     use std::process::{Command, Stdio};
 
+    use super::super::process::Victim;
     use super::*;
 
     fn injection(tampering: Tampering, one_in: u16) -> Injection {
@@ -181,12 +187,12 @@ mod tests {
     }
 
     /// A process that syncs a file again and again, and says in another one when it could not.
-    fn syncing(dir: &Path) -> anyhow::Result<Child> {
+    fn syncing(dir: &Path) -> anyhow::Result<Victim> {
         let script = "while :; do sync -d file && echo ok >>said || echo failed >>said; done";
         let mut shell = Command::new("sh");
         shell.args(["-c", script]).current_dir(dir).stderr(Stdio::null());
         fs::write(dir.join("file"), "")?;
-        Ok(shell.spawn()?)
+        Ok(Victim(shell.spawn()?))
     }
 
     fn has_strace() -> bool {
@@ -215,9 +221,9 @@ mod tests {
         }
         let dir = tempfile::tempdir()?;
         let journal = Journal::begin(&dir.path().join("active"))?;
-        let mut shell = syncing(dir.path())?;
+        let shell = syncing(dir.path())?;
         wait_for(dir.path(), "ok")?;
-        let process = Process::of(shell.id())?;
+        let process = Process::of(shell.0.id())?;
         let log = dir.path().join("strace.log");
         let failing = injection(Tampering::Error("EIO"), 1);
         let tracer = Tracer::attach(&process, &failing, &log, &journal)?;
@@ -236,8 +242,6 @@ mod tests {
         let said = super::super::tidy::tidy(journal.path());
         assert!(!said.is_empty() && process.is_there(), "{said:?}");
         wait_for(dir.path(), "ok")?;
-        shell.kill()?;
-        shell.wait()?;
         Ok(())
     }
 
@@ -248,14 +252,12 @@ mod tests {
         }
         let dir = tempfile::tempdir()?;
         let journal = Journal::begin(&dir.path().join("active"))?;
-        let mut child = Command::new("sleep").arg("600").spawn()?;
-        let process = Process::of(child.id())?;
+        let victim = Victim(Command::new("sleep").arg("600").spawn()?);
+        let process = Process::of(victim.0.id())?;
         let nonsense = injection(Tampering::Error("ENONSENSE"), 1);
         let log = dir.path().join("strace.log");
         let error = Tracer::attach(&process, &nonsense, &log, &journal).expect_err("no such error");
         assert!(error.to_string().contains("ENONSENSE"), "{error:#}");
-        child.kill()?;
-        child.wait()?;
         Ok(())
     }
 }

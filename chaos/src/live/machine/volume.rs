@@ -20,8 +20,6 @@ use super::tool::{LOSETUP, MKFS, MOUNT, Needs, UMOUNT};
 use super::undo::is_mounted;
 use shutdown::{How, shut_down};
 
-/// Limits of writes a second, by device; that of cgroup v1 holds for what the root group writes, too.
-const THROTTLE: &str = "/sys/fs/cgroup/blkio/blkio.throttle.write_iops_device";
 const RETRY: Duration = Duration::from_millis(5);
 
 /// The disk. All that it left on the machine goes when it is dropped.
@@ -111,19 +109,18 @@ impl Volume {
         fs::read_dir(&data).map(drop).with_context(|| format!("{} is gone", data.display()))
     }
 
-    /// Lets through so many writes a second; a sync takes about two. As slow as a busy network disk: 20.
+    /// Lets through so many writes a second of this process' control group, in which its children are; a sync takes
+    /// about two. As slow as a busy network disk: 20.
     pub fn slow(&mut self, writes_per_s: u64) -> anyhow::Result<()> {
         self.full_speed()?;
-        ensure!(Path::new(THROTTLE).exists(), Needs::Blkio);
+        let file = throttle().ok_or(Needs::Blkio)?;
         let number = fs::metadata(&self.device)?.rdev();
         let device = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
         let told = format!("{device} {writes_per_s}");
-        let file = PathBuf::from(THROTTLE);
-        let left = Leftover::Throttle { file, device, limit: writes_per_s };
+        let left = Leftover::Throttle { file: file.clone(), device, limit: writes_per_s };
         self.throttle = Some(self.journal.note(left)?);
-        fs::write(THROTTLE, &told)
-            .with_context(|| format!("can't slow {}", self.device.display()))?;
-        let limits = fs::read_to_string(THROTTLE)?;
+        fs::write(&file, &told).with_context(|| format!("can't slow {}", self.device.display()))?;
+        let limits = fs::read_to_string(&file)?;
         ensure!(
             limits.lines().any(|limit| limit == told),
             "the kernel did not take the limit {told}"
@@ -183,6 +180,17 @@ impl Drop for Volume {
             tracing::warn!("{name} was not cleaned up; its journal still has it: {error:#}");
         }
     }
+}
+
+/// Where cgroup v1 is told how many writes a second each device lets through for the group of this process.
+fn throttle() -> Option<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| {
+        let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|name| name == "blkio").then_some(group)
+    })?;
+    let folder = Path::new("/sys/fs/cgroup/blkio").join(group.trim_start_matches('/'));
+    Some(folder.join("blkio.throttle.write_iops_device")).filter(|file| file.exists())
 }
 
 /// The processes that have something open below a folder, as far as that can be seen.

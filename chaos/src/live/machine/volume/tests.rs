@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use super::super::process::Victim;
 use super::super::tidy::tidy;
 use super::super::undo::loop_devices;
 use super::*;
@@ -77,13 +78,16 @@ fn a_full_disk_takes_nothing_until_it_is_drained() -> anyhow::Result<()> {
 #[test]
 fn a_process_in_the_way_of_a_remount_is_named() -> anyhow::Result<()> {
     let Some((volume, _dir)) = volume()? else { return Ok(()) };
-    let mut holder =
-        Command::new("sleep").arg("600").current_dir(volume.path()).stdin(Stdio::null()).spawn()?;
+    let holder = Command::new("sleep")
+        .arg("600")
+        .current_dir(volume.path())
+        .stdin(Stdio::null())
+        .spawn()
+        .map(Victim)?;
     volume.cut_power()?;
     let refused = volume.remount(Duration::ZERO).expect_err("it is held");
-    assert!(refused.to_string().contains(&format!("[{}]", holder.id())), "{refused:#}");
-    holder.kill()?;
-    holder.wait()?;
+    assert!(refused.to_string().contains(&format!("[{}]", holder.0.id())), "{refused:#}");
+    drop(holder);
     volume.remount(PATIENCE)?;
     volume.remove()
 }
@@ -91,13 +95,13 @@ fn a_process_in_the_way_of_a_remount_is_named() -> anyhow::Result<()> {
 #[test]
 fn a_slow_disk_is_slow_until_it_is_not() -> anyhow::Result<()> {
     let Some((mut volume, _dir)) = volume()? else { return Ok(()) };
-    if !Path::new(THROTTLE).exists() {
+    let Some(throttle) = throttle() else {
         println!("skipped: {}", Needs::Blkio);
         return Ok(());
-    }
+    };
     volume.slow(50)?;
     volume.slow(20)?;
-    let limits = || fs::read_to_string(THROTTLE);
+    let limits = || fs::read_to_string(&throttle);
     assert!(limits()?.lines().any(|limit| limit.ends_with(" 20")), "{}", limits()?);
     volume.full_speed()?;
     assert!(!limits()?.lines().any(|limit| limit.ends_with(" 20")), "{}", limits()?);
@@ -109,7 +113,7 @@ fn nothing_stays_of_a_volume_whose_run_ended_early() -> anyhow::Result<()> {
     let Some((mut volume, dir)) = volume()? else { return Ok(()) };
     let (journal, mount) = (volume.journal.path().to_owned(), volume.mount.clone());
     let image = mount.with_extension("img");
-    if Path::new(THROTTLE).exists() {
+    if throttle().is_some() {
         volume.slow(1000)?;
     }
     // As if the runner had been killed.
