@@ -46,7 +46,7 @@ pub struct Sim {
     /// Runs this plan and no other. `--keep` writes plans.
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     plan: Option<PathBuf>,
-    /// Keeps the plan and the history of each seed that breaks a promise in this folder, and with `--plan` of any.
+    /// Keeps the plan, the history and a report page of each seed that breaks a promise in this folder, and with `--plan` of any.
     #[arg(long, value_name = "FOLDER", default_value = "target/sim")]
     keep: PathBuf,
     /// Plants a bug that the judges must find, if this was built with the feature `planted`.
@@ -134,7 +134,13 @@ impl Sim {
             outcome.real_secs,
             &outcome.digest[..12.min(outcome.digest.len())],
         );
-        if matches!(outcome.ending, Ending::Held) {
+        let is_held = matches!(outcome.ending, Ending::Held);
+        if (self.plan.is_some() || !is_held)
+            && let Some(page) = outcome.report()?
+        {
+            println!("  report: {}", page.display());
+        }
+        if is_held {
             return Ok(());
         }
         print!("{}", outcome.explained);

@@ -9,10 +9,11 @@ use std::time::Instant;
 use anyhow::Context;
 
 use super::entropy;
-use super::plan::Plan;
+use super::plan::{CLIENTS, DESKS, LISTENERS, NODES, Plan};
 use super::stage;
 use super::time::Time;
 use crate::history::{History, What};
+use crate::page::{self, Facts, Link};
 use crate::promises::all::{Bounds, Judged, judge};
 use crate::promises::sometimes::Counters;
 use crate::promises::verdict::Verdict;
@@ -53,6 +54,8 @@ pub struct Outcome {
     pub real_secs: f64,
     /// Where the history is.
     pub history: PathBuf,
+    /// What the history holds, and how it was judged, if there is one.
+    judged: Option<(History, Judged)>,
 }
 
 /// A run in a process of its own.
@@ -97,6 +100,7 @@ impl Run {
             commands: 0,
             real_secs,
             history: self.history,
+            judged: None,
         };
         if !status.success() {
             let log = std::fs::read_to_string(outcome.history.with_extension("log"))?;
@@ -115,7 +119,8 @@ impl Run {
             .count();
         outcome.ending = ending(&judged);
         outcome.explained = judged.explain(&history);
-        outcome.counters = judged.counters;
+        outcome.counters = judged.counters.clone();
+        outcome.judged = Some((history, judged));
         Ok(outcome)
     }
 }
@@ -131,11 +136,44 @@ impl Outcome {
         }
     }
 
+    /// Writes a page about it beside the history, and says where. None: it left no history.
+    pub fn report(&self) -> anyhow::Result<Option<PathBuf>> {
+        let Some((history, judged)) = &self.judged else { return Ok(None) };
+        let path = self.history.with_extension("html");
+        std::fs::write(&path, page::html(&self.facts(), history, judged))
+            .with_context(|| format!("can't write {}", path.display()))?;
+        Ok(Some(path))
+    }
+
+    fn facts(&self) -> Facts {
+        let plan = &self.plan;
+        let beside = |text: &str, extension: &str| Link {
+            text: text.to_owned(),
+            path: (self.history.with_extension(extension).file_name())
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        };
+        Facts {
+            scenario: format!("simulation, {:?}", plan.profile).to_lowercase(),
+            purpose: "The whole cluster and its clients in one process, broken as drawn from the seed."
+                .to_owned(),
+            seed: plan.seed,
+            seconds: plan.for_ms as f64 * 1e-3,
+            again: format!("jam-chaos sim --plan {}", self.history.with_extension("json").display()),
+            nodes: NODES,
+            clients: CLIENTS * DESKS,
+            listeners: LISTENERS,
+            versions: vec![("jam-chaos".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
+            links: vec![beside("history", "history"), beside("plan", "json"), beside("log", "log")],
+            ..Facts::default()
+        }
+    }
+
     /// Removes what it wrote.
     pub fn forget(&self, folder: &Path) {
         for suffix in ["", "-again"] {
             let plan = plan_path(folder, self.plan.seed, suffix);
-            for path in [plan.with_extension("history"), plan.with_extension("log"), plan] {
+            let beside = ["history", "html", "log"].map(|extension| plan.with_extension(extension));
+            for path in beside.into_iter().chain([plan]) {
                 // It may never have been written.
                 let _ = std::fs::remove_file(path);
             }

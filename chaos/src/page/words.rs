@@ -1,0 +1,42 @@
+//! The promises in plain words.
+
+/// What a promise is called on the page, and what it means, a sentence. A promise that has no words here is shown by
+/// its name.
+pub(super) fn promise(name: &str) -> (String, &'static str) {
+    let (title, means) = match name {
+        "agreement" => (
+            "The nodes agree",
+            "All nodes have the same log, make the same rooms of it, lose nothing of it, and never have two leaders in one term.",
+        ),
+        "acknowledged" => (
+            "Acknowledged means kept",
+            "What a client was told is done is there, once; what was refused never is.",
+        ),
+        "order" => (
+            "Each room has one order",
+            "Every command and every read of a room seems to happen at one instant between its request and its answer.",
+        ),
+        "standing" => (
+            "Nodes come back",
+            "No crash and no power cut costs a node its disk, and in the end every node runs.",
+        ),
+        "streams" => (
+            "Watchers miss nothing",
+            "A watcher gets each event of its room once and in order, whichever nodes it asks.",
+        ),
+        "shared_time" => (
+            "Shared time is one clock",
+            "The cluster's time runs evenly whoever leads, never goes back, and nodes tell the truth of how far off they are.",
+        ),
+        "hearing" => (
+            "The music plays on",
+            "Listeners hear what their room plays, without gap or jump, at the place where it is due.",
+        ),
+        "progress" => (
+            "Things go on",
+            "With a healthy majority commands are acknowledged, and once all is healed everyone comes to the same.",
+        ),
+        _ => return (name.replace('_', " "), ""),
+    };
+    (title.to_owned(), means)
+}
