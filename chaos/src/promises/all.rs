@@ -8,7 +8,7 @@ use super::replay::Replay;
 use super::sometimes::Counters;
 use super::verdict::Verdict;
 use super::{
-    acknowledged, agreement, hearing, order, progress, shared_time, songs, standing, streams,
+    acknowledged, agreement, hearing, linearizable, order, progress, shared_time, songs, standing, streams,
 };
 use crate::history::History;
 
@@ -51,6 +51,7 @@ pub fn judge(history: &History, bounds: &Bounds) -> Judged {
         Judgement { promise: "agreement", verdict: agreement::judge(history, &replay) },
         Judgement { promise: "acknowledged", verdict: acknowledged::judge(history, &replay) },
         Judgement { promise: "order", verdict: order::judge(history, &replay) },
+        Judgement { promise: "linearizable", verdict: linearizable::judge(history, &replay) },
         Judgement { promise: "standing", verdict: standing::judge(history) },
         Judgement { promise: "streams", verdict: streams::judge(history, &replay) },
         Judgement {

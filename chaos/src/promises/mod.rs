@@ -15,7 +15,8 @@
 //! | --- | --- |
 //! | the nodes agree on log, rooms and leaders, and lose nothing | [`mod@agreement`] |
 //! | acknowledged means kept, once; refused means never | [`mod@acknowledged`] |
-//! | each room is linearizable | [`mod@order`] |
+//! | each room is linearizable, in the order of its log | [`mod@order`] |
+//! | … and by a search that does not know the log's order | [`mod@linearizable`] |
 //! | watchers get each event once and in order | [`mod@streams`] |
 //! | shared time is one clock | [`mod@shared_time`] |
 //! | listeners hear what their room plays, whole and in place | [`mod@hearing`] |
@@ -31,6 +32,7 @@ pub mod acknowledged;
 pub mod agreement;
 pub mod all;
 pub mod hearing;
+pub mod linearizable;
 mod operations;
 pub mod order;
 pub mod phase;

@@ -272,11 +272,15 @@ impl Step {
 
     /// The room judged the command. False: the session kept it from that, so nothing can have changed.
     pub fn reached_the_room(&self) -> bool {
-        const KEPT_FROM_IT: [&str; 3] = ["session_expired", "stale", "number_reused"];
-        self.reply().is_some_and(|reply| {
-            reply.rejection.is_none_or(|rejection| !KEPT_FROM_IT.contains(&rejection.code.as_str()))
-        })
+        self.reply().is_some_and(|reply| reached_the_room(&reply))
     }
+}
+
+/// The room judged the command that got this reply, not only its session.
+pub(super) fn reached_the_room(reply: &SubmitReply) -> bool {
+    const KEPT_FROM_IT: [&str; 3] = ["session_expired", "stale", "number_reused"];
+    let rejection = reply.rejection.as_ref();
+    rejection.is_none_or(|rejection| !KEPT_FROM_IT.contains(&rejection.code.as_str()))
 }
 
 impl RoomReplay {

@@ -1,7 +1,9 @@
 //! The judge against a search through all orders: small random histories, most of them not linearizable.
+//! And porcupine's search ([`linearizable`]) against the same.
 
 use jam_proto::command::Command;
 
+use super::super::linearizable;
 use super::super::replay::Replay;
 use super::super::story::{ROOM, Story, said};
 use super::super::verdict::Verdict;
@@ -66,7 +68,8 @@ impl Small {
         false
     }
 
-    fn judge(&self) -> Verdict {
+    /// What both judges say.
+    fn judge(&self) -> [Verdict; 2] {
         let mut story = Story::begin();
         let mut later = story.clone();
         let mut rooms = vec![later.room()];
@@ -100,7 +103,8 @@ impl Small {
         for (command, _) in &commands {
             story.take(command);
         }
-        judge(&story.history, &Replay::of(&story.history))
+        let replay = Replay::of(&story.history);
+        [judge(&story.history, &replay), linearizable::judge(&story.history, &replay)]
     }
 }
 
@@ -120,8 +124,10 @@ fn judges_as_a_search_would() {
     let mut linearizable = 0;
     for seed in 0..HISTORIES {
         let small = Small::random(seed);
-        let (verdict, expected) = (small.judge(), small.is_linearizable());
-        assert_eq!(verdict == Verdict::Held, expected, "seed {seed}: {verdict}");
+        let expected = small.is_linearizable();
+        for verdict in small.judge() {
+            assert_eq!(verdict == Verdict::Held, expected, "seed {seed}: {verdict}");
+        }
         linearizable += u64::from(expected);
     }
     assert!((30..HISTORIES - 30).contains(&linearizable), "{linearizable}");
