@@ -172,7 +172,8 @@ impl Check {
     pub fn run(&self) -> anyhow::Result<u8> {
         let schedule = Schedule::read(&self.dir.join("schedule.json"))?;
         let path = self.dir.join("history.jsonl");
-        let file = fs::File::open(&path).with_context(|| format!("can't read {}", path.display()))?;
+        let file =
+            fs::File::open(&path).with_context(|| format!("can't read {}", path.display()))?;
         let history = History::read(std::io::BufReader::new(file))
             .with_context(|| format!("{} is no history", path.display()))?;
         let path = self.dir.join("facts.json");
@@ -285,7 +286,7 @@ fn perform(
     for line in tidy_orphans(&folder()?) {
         eprintln!("cleaned up after an earlier run: {line}");
     }
-    let could_not = missing(schedule)?;
+    check_machine(schedule)?;
     let scenario = &schedule.scenario;
     let dir = fresh_folder(keep, &format!("{}-{}", scenario.name, schedule.seed))?;
     schedule.write(&dir.join("schedule.json"))?;
@@ -319,7 +320,7 @@ fn perform(
         listeners: scenario.load.listeners + scenario.load.gallery,
         versions: vec![("jam".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
         links: links(&dir),
-        could_not,
+        could_not: Vec::new(),
         figures: super::figures::figures(&history, heard.as_ref(), stalls),
     };
     facts.figures.retain(|figure| figure.value.is_finite());
@@ -329,22 +330,27 @@ fn perform(
     Ok((judgement, dir))
 }
 
-/// What this machine lacks for a schedule: an error where it can't be run at all.
-fn missing(schedule: &Schedule) -> anyhow::Result<Vec<String>> {
-    let needs = |is: fn(&super::fault::Kind) -> bool| {
-        schedule.faults.iter().any(|fault| is(&fault.what))
-    };
+/// Whether this machine can do all that a schedule takes; the error says what it can't.
+fn check_machine(schedule: &Schedule) -> anyhow::Result<()> {
+    let needs =
+        |is: fn(&super::fault::Kind) -> bool| schedule.faults.iter().any(|fault| is(&fault.what));
     let wanted = [
         ("power", schedule.scenario.needs_volumes()),
         ("disk-error", needs(super::fault::Kind::needs_strace)),
         ("wall-clock", needs(super::fault::Kind::needs_faketime)),
     ];
-    for (name, wanted) in wanted {
-        if wanted && let Some(why) = doctor::why_not(name) {
-            bail!("this machine can't do '{name}': {why}");
+    let wanted: Vec<&str> =
+        wanted.into_iter().filter_map(|(name, wanted)| wanted.then_some(name)).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for finding in doctor::examine() {
+        if wanted.contains(&finding.fault) && !finding.works {
+            let hint = finding.hint.map_or_else(String::new, |hint| format!("; {hint}"));
+            bail!("this machine can't do '{}': {}{hint}", finding.fault, finding.says);
         }
     }
-    Ok(Vec::new())
+    Ok(())
 }
 
 fn fresh_folder(keep: &Path, name: &str) -> anyhow::Result<PathBuf> {
@@ -378,10 +384,10 @@ fn links(dir: &Path) -> Vec<page::Link> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     logs.sort();
-    links.extend(logs.into_iter().map(|name| page::Link {
-        path: format!("{name}/log"),
-        text: format!("log of {name}"),
-    }));
+    links.extend(
+        logs.into_iter()
+            .map(|name| page::Link { path: format!("{name}/log"), text: format!("log of {name}") }),
+    );
     links
 }
 

@@ -157,7 +157,14 @@ impl Director {
                     volume.fill()?;
                 }
             }
-            Kind::DiskError { .. } => trace(seat, number, Tampering::Error("EIO"), &self.journal)?,
+            Kind::DiskError { .. } => match &seat.volume {
+                Some(volume) if !seat.is_dark => {
+                    volume.fail()?;
+                    seat.is_dark = true;
+                }
+                Some(_) => {}
+                None => trace(seat, number, Tampering::Error("EIO"), &self.journal)?,
+            },
             Kind::SlowDisk { by_ms, .. } => {
                 let by = Duration::from_millis(*by_ms);
                 trace(seat, number, Tampering::Delay(by), &self.journal)?;
@@ -206,10 +213,10 @@ impl Director {
                     let is_ours = seat.tracer.as_ref().is_some_and(|(_, fault)| *fault == number);
                     if is_ours && let Some((tracer, _)) = seat.tracer.take() {
                         tracer.detach()?;
-                        // A disk that failed is believed again by a new process only.
-                        if matches!(fault.what, Kind::DiskError { .. }) {
-                            seat.kill(Stop::Crash)?;
-                        }
+                    }
+                    // A disk that failed is believed again by a new process only.
+                    if matches!(fault.what, Kind::DiskError { .. }) {
+                        seat.kill(Stop::Crash)?;
                     }
                 }
                 Kind::WallClock { by_s, .. } => {
@@ -337,7 +344,8 @@ fn trace(
     let injection =
         Injection { calls: SYNCS, tampering, one_in: NonZeroU16::MIN, paths: Vec::new() };
     let log = seat.log().with_file_name(format!("strace{number}.log"));
-    let tracer = tokio::task::block_in_place(|| Tracer::attach(&process, &injection, &log, journal))?;
+    let tracer =
+        tokio::task::block_in_place(|| Tracer::attach(&process, &injection, &log, journal))?;
     seat.tracer = Some((tracer, number));
     Ok(())
 }

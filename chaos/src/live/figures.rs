@@ -21,9 +21,9 @@ pub fn figures(history: &History, heard: Option<&Report>, stalls: usize) -> Vec<
         .records
         .iter()
         .filter_map(|record| match &record.what {
-            What::Answered { answer: Answer::Reply(_) | Answer::Stored | Answer::Opened, .. } => {
-                Some(record.at_ns)
-            }
+            What::Answered {
+                answer: Answer::Reply(_) | Answer::Stored | Answer::Opened, ..
+            } => Some(record.at_ns),
             _ => None,
         })
         .collect();

@@ -12,9 +12,7 @@ use serde::Deserialize;
 use super::joiner::{Joiner, Take};
 use super::seat::Seat;
 use crate::ear::{Heard, Recording, Reference, Song, listen};
-use crate::history::{
-    Digest, Entry, Hex, History, ListenerSample, Record, TimeSample, What,
-};
+use crate::history::{Digest, Entry, Hex, History, ListenerSample, Record, TimeSample, What};
 use crate::promises::report::Listener;
 use crate::promises::trace::agreement;
 

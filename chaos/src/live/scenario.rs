@@ -140,11 +140,14 @@ impl Scenario {
         }
         let path = Path::new(name);
         if path.extension().is_some_and(|extension| extension == "toml") {
-            let text = std::fs::read_to_string(path).with_context(|| format!("can't read {name}"))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("can't read {name}"))?;
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             return Self::parse(&stem, &text).with_context(|| format!("{name} is no scenario"));
         }
-        bail!("there is no scenario '{name}'; `jam-chaos list` names them, FILE.toml is one of your own")
+        bail!(
+            "there is no scenario '{name}'; `jam-chaos list` names them, FILE.toml is one of your own"
+        )
     }
 
     /// All that come with the program.
@@ -166,7 +169,10 @@ impl Scenario {
     /// What is wrong with it, and where.
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!((3..=7).contains(&self.cluster.nodes), "[cluster] nodes must be 3 to 7");
-        ensure!(self.load.clients > 0, "[load] clients must be 1 or more: nothing is judged without");
+        ensure!(
+            self.load.clients > 0,
+            "[load] clients must be 1 or more: nothing is judged without"
+        );
         ensure!((1..=3600).contains(&self.secs), "secs must be 1 to 3600");
         ensure!(self.every_ms >= 100, "every_ms must be 100 or more");
         for entry in &self.faults {
@@ -205,8 +211,14 @@ mod tests {
         let good = "about = 'x'\nsecs = 5\n";
         for (more, said) in [
             ("secs = 0", "secs must be"),
-            ("[[fault]]\nwhat = { kind = 'kill', who = 'nobody' }\nweight = 1\nlasts_ms = [1, 2]", "names no nodes"),
-            ("[[fault]]\nwhat = { kind = 'kill', who = 'leader' }\nlasts_ms = [1, 2]", "either at_ms or weight"),
+            (
+                "[[fault]]\nwhat = { kind = 'kill', who = 'nobody' }\nweight = 1\nlasts_ms = [1, 2]",
+                "names no nodes",
+            ),
+            (
+                "[[fault]]\nwhat = { kind = 'kill', who = 'leader' }\nlasts_ms = [1, 2]",
+                "either at_ms or weight",
+            ),
             ("[[fault]]\nwhat = { kind = 'explode' }\nweight = 1\nlasts_ms = [1, 2]", "explode"),
             ("[load]\nclients = 0", "clients must be"),
             ("colour = 'red'", "colour"),

@@ -186,7 +186,8 @@ impl Seat {
 
     /// No power: what was not synced is lost.
     pub fn cut_power(&mut self) -> anyhow::Result<()> {
-        let volume = self.volume.as_ref().context("power is lost by nodes with disks of their own")?;
+        let volume =
+            self.volume.as_ref().context("power is lost by nodes with disks of their own")?;
         if !self.is_dark {
             volume.cut_power()?;
             self.is_dark = true;

@@ -124,11 +124,13 @@ pub async fn populate(
     crowd.spawn(async move { operate(&world, &addresses, told).await });
     if load.listeners > 0 {
         let world = here(wiring.connect_here("host").await?);
-        crowd.spawn(Host::new("host", &world, scene.clone()).run());
+        let host = Host::new("host", &world, scene.clone());
+        on_a_thread("host", move || host.run())?;
     }
     if load.gallery > 0 {
         let world = here(wiring.connect_here("gallery").await?);
-        crowd.spawn(Host::new("curator", &world, gallery.clone()).run());
+        let host = Host::new("curator", &world, gallery.clone());
+        on_a_thread("curator", move || host.run())?;
         for number in 1..=load.gallery {
             let name = format!("g{number}");
             let guest = Guest::new(&name, Arc::new(since), &gallery);
@@ -170,6 +172,17 @@ pub async fn populate(
     };
     let songs = files.iter().map(|file| ear::read_song(file)).collect::<Result<_, _>>()?;
     Ok(Stage { director, songs, crowd, scene })
+}
+
+/// Whoever can't change threads gets one; it ends with its future, when it is time to rest.
+fn on_a_thread<F: Future<Output = ()>>(
+    name: &str,
+    begin: impl FnOnce() -> F + Send + 'static,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || runtime.block_on(async { begin().await })).map(drop)?;
+    Ok(())
 }
 
 fn here(detours: Detours) -> World {

@@ -204,9 +204,8 @@ mod tests {
         }
         let detours = wiring.connect_here("ann").await.expect("ports");
         assert_ne!(detours, Detours::default());
-        let ways = |wiring: &Wiring, from: u64, to| {
-            wiring.links[&(Dialler::Node(from), to)].link.ways()
-        };
+        let ways =
+            |wiring: &Wiring, from: u64, to| wiring.links[&(Dialler::Node(from), to)].link.ways();
         wiring.cut(1, 2, Direction::In, Others::Nodes);
         wiring.worsen(2, 2, &Way::delay(5, 0));
         let (there, back) = ways(&wiring, 1, 2);

@@ -30,12 +30,13 @@ pub(super) struct First<'a> {
 
 /// Of each broken promise.
 pub(super) fn firsts<'a>(history: &History, judged: &'a Judged) -> Vec<First<'a>> {
-    let broken = judged.promises.iter().filter_map(|Judgement { promise, verdict }| match verdict {
-        Verdict::Violated(findings) => {
-            findings.split_first().map(|(finding, more)| (*promise, finding, more))
-        }
-        _ => None,
-    });
+    let broken =
+        judged.promises.iter().filter_map(|Judgement { promise, verdict }| match verdict {
+            Verdict::Violated(findings) => {
+                findings.split_first().map(|(finding, more)| (*promise, finding, more))
+            }
+            _ => None,
+        });
     (1..)
         .zip(broken)
         .map(|(number, (promise, finding, more))| {
@@ -71,7 +72,9 @@ pub(super) fn sections(history: &History, firsts: &[First<'_>]) -> String {
             );
         }
         if !first.more.is_empty() {
-            html.push_str("<details><summary>All that was found against this promise</summary><ul>");
+            html.push_str(
+                "<details><summary>All that was found against this promise</summary><ul>",
+            );
             for finding in first.more {
                 let _ = write!(html, "<li>{}</li>", escape(&finding.to_string()));
             }
@@ -176,7 +179,10 @@ impl<'a> Then<'a> {
             match self.healed_ns {
                 Some(healed_ns) => {
                     let since = span(self.at_ns - healed_ns);
-                    let _ = write!(text, "No fault was in effect; the last one was healed {since} before.");
+                    let _ = write!(
+                        text,
+                        "No fault was in effect; the last one was healed {since} before."
+                    );
                 }
                 None => text.push_str("No fault had been in effect yet."),
             }

@@ -8,7 +8,8 @@ use super::replay::Replay;
 use super::sometimes::Counters;
 use super::verdict::Verdict;
 use super::{
-    acknowledged, agreement, hearing, linearizable, order, progress, shared_time, songs, standing, streams,
+    acknowledged, agreement, hearing, linearizable, order, progress, shared_time, songs, standing,
+    streams,
 };
 use crate::history::History;
 

@@ -102,8 +102,14 @@ pub(super) fn watchers(history: &History, replay: &Replay<'_>, axis: Axis) -> Op
                 let own = watchers.entry(*watcher).or_insert_with(|| Watcher::new(axis));
                 own.go_on(record.at_ns, &committed);
                 (own.room, own.has) = (room.clone(), *after);
-                let title = format!("watcher {watcher} asks node {node} at {}", moment(record.at_ns));
-                own.marks.push_str(&axis.tick(record.at_ns, (HEIGHT - 7.0, HEIGHT), "asks", &title));
+                let title =
+                    format!("watcher {watcher} asks node {node} at {}", moment(record.at_ns));
+                own.marks.push_str(&axis.tick(
+                    record.at_ns,
+                    (HEIGHT - 7.0, HEIGHT),
+                    "asks",
+                    &title,
+                ));
             }
             What::Watched { watcher, got } => {
                 let Some(own) = watchers.get_mut(watcher) else { continue };
@@ -112,8 +118,14 @@ pub(super) fn watchers(history: &History, replay: &Replay<'_>, axis: Axis) -> Op
             }
             What::WatchEnded { watcher, why } => {
                 let Some(own) = watchers.get_mut(watcher) else { continue };
-                let title = format!("watcher {watcher}'s stream ends at {}: {why}", moment(record.at_ns));
-                own.marks.push_str(&axis.tick(record.at_ns, (HEIGHT - 7.0, HEIGHT), "ends", &title));
+                let title =
+                    format!("watcher {watcher}'s stream ends at {}: {why}", moment(record.at_ns));
+                own.marks.push_str(&axis.tick(
+                    record.at_ns,
+                    (HEIGHT - 7.0, HEIGHT),
+                    "ends",
+                    &title,
+                ));
             }
             _ => {}
         }
@@ -135,7 +147,10 @@ pub(super) fn watchers(history: &History, replay: &Replay<'_>, axis: Axis) -> Op
         ..Row::default()
     });
     let rows: Vec<Row> = rows.collect();
-    let legend = vec![("ends".to_owned(), "its stream ends".to_owned()), ("asks".to_owned(), "it asks a node".to_owned())];
+    let legend = vec![
+        ("ends".to_owned(), "its stream ends".to_owned()),
+        ("asks".to_owned(), "it asks a node".to_owned()),
+    ];
     let note = "how long the newest committed revision has not reached it";
     (!rows.is_empty()).then_some(Lane { title: "Watchers behind", legend, note, rows })
 }

@@ -96,10 +96,9 @@ fn stretches(history: &History) -> BTreeMap<&str, Vec<Stretch>> {
 fn goes_on(before: &Stretch, next: &Stretch) -> bool {
     let near = (next.from_ns - before.until_ns).abs() < EVEN_NS && before.life == next.life;
     near && match (&before.sound, &next.sound) {
-        (
-            Sound::Song { track, until_ns, .. },
-            Sound::Song { track: next_track, from_ns, .. },
-        ) => track == next_track && (from_ns - until_ns).abs() < EVEN_NS,
+        (Sound::Song { track, until_ns, .. }, Sound::Song { track: next_track, from_ns, .. }) => {
+            track == next_track && (from_ns - until_ns).abs() < EVEN_NS
+        }
         (one, other) => one == other,
     }
 }

@@ -170,13 +170,20 @@ impl Picture {
             let fits = self.axis.px(until_ns - from_ns) > words.len() as f64 * LETTER + 8.0;
             let text = if fits { words } else { class }.to_owned();
             let until_ns = Some(until_ns);
-            self.label(&Label { from_ns, until_ns, before: false, y: 15.0, text, class: "phase" }, 0.0);
+            self.label(
+                &Label { from_ns, until_ns, before: false, y: 15.0, text, class: "phase" },
+                0.0,
+            );
         }
     }
 
     fn lane(&mut self, lane: &Lane) {
         let baseline = self.y + 21.0;
-        let _ = write!(self.over, "<text class=\"title\" x=\"0\" y=\"{baseline}\">{}</text>", lane.title);
+        let _ = write!(
+            self.over,
+            "<text class=\"title\" x=\"0\" y=\"{baseline}\">{}</text>",
+            lane.title
+        );
         let mut x = (lane.title.chars().count() as f64 * 7.6 + 18.0).max(GUTTER);
         for (class, words) in &lane.legend {
             let _ = write!(
@@ -188,7 +195,11 @@ impl Picture {
             );
             x += 14.0 + words.chars().count() as f64 * LETTER + 16.0;
         }
-        let _ = write!(self.over, "<text class=\"soft\" x=\"{x}\" y=\"{baseline}\">{}</text>", lane.note);
+        let _ = write!(
+            self.over,
+            "<text class=\"soft\" x=\"{x}\" y=\"{baseline}\">{}</text>",
+            lane.note
+        );
         self.y += TITLE;
         for row in &lane.rows {
             self.row(row);
@@ -264,7 +275,13 @@ impl Picture {
         let _ = write!(html, "{layer}>");
         for &(from_ns, until_ns, phase) in phases {
             let (class, words) = phase_words(phase);
-            html.push_str(&axis.bar(from_ns, until_ns, (0.0, bottom), &format!("ph-{class}"), words));
+            html.push_str(&axis.bar(
+                from_ns,
+                until_ns,
+                (0.0, bottom),
+                &format!("ph-{class}"),
+                words,
+            ));
         }
         html.push_str("</svg>");
         html.push_str(&self.rows);
@@ -292,9 +309,9 @@ impl Picture {
             let x = number(GUTTER + axis.px(at_ns));
             // Several may be evident at once: their flags stand beside each other.
             let before = firsts.iter().take_while(|other| other.number != first.number);
-            let near = before.filter_map(|other| other.at_ns).filter(|other_ns| {
-                (axis.px(*other_ns) - axis.px(at_ns)).abs() < 16.0
-            });
+            let near = before
+                .filter_map(|other| other.at_ns)
+                .filter(|other_ns| (axis.px(*other_ns) - axis.px(at_ns)).abs() < 16.0);
             let shift = 17.0 * near.count() as f64;
             let _ = write!(
                 html,

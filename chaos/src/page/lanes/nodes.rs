@@ -40,7 +40,8 @@ pub(super) fn lane(history: &History, axis: Axis) -> Option<Lane> {
     }
     for led in led(history, axis) {
         let row = rows.entry(led.node).or_insert_with(|| row(led.node));
-        let title = format!("node {} leads in term {} from {}", led.node, led.term, moment(led.from_ns));
+        let title =
+            format!("node {} leads in term {} from {}", led.node, led.term, moment(led.from_ns));
         row.shapes.push_str(&axis.bar(led.from_ns, led.until_ns, (3.0, 21.0), "elected", &title));
         for (from_ns, until_ns) in &led.lease {
             let title = format!("{title}, with a live lease");
@@ -55,7 +56,12 @@ pub(super) fn lane(history: &History, axis: Axis) -> Option<Lane> {
             class: "on",
         });
     }
-    let legend = [("leads", "leads"), ("elected", "elected, no live lease seen"), ("up", "runs"), ("down", "does not run")];
+    let legend = [
+        ("leads", "leads"),
+        ("elected", "elected, no live lease seen"),
+        ("up", "runs"),
+        ("down", "does not run"),
+    ];
     let legend = legend.map(|(class, words)| (class.to_owned(), words.to_owned())).into();
     let rows: Vec<Row> = rows.into_values().collect();
     (!rows.is_empty()).then_some(Lane { title: "Nodes", legend, note: "", rows })

@@ -57,14 +57,17 @@ pub(super) fn points(asked: &[Asked<'_>], axis: Axis) -> Option<Lane> {
         });
         shapes.push_str("</g>");
     }
-    let mut ticks: Vec<(f64, String)> = log
-        .ticks()
-        .map(|(y, ms)| (NO_ANSWER + y, span((ms * 1e6).round() as i64)))
-        .collect();
+    let mut ticks: Vec<(f64, String)> =
+        log.ticks().map(|(y, ms)| (NO_ANSWER + y, span((ms * 1e6).round() as i64))).collect();
     ticks.push((NO_ANSWER / 2.0 - 1.0, "no answer".to_owned()));
-    let rows = vec![Row { name: "latency".to_owned(), height: HEIGHT, shapes, ticks, ..Row::default() }];
+    let rows =
+        vec![Row { name: "latency".to_owned(), height: HEIGHT, shapes, ticks, ..Row::default() }];
     let legend = Came::ALL.map(|came| (came.name().to_owned(), came.name().to_owned())).into();
-    let note = if dense { "the fuller the colour, the more; unknown and refused one by one" } else { "a point each" };
+    let note = if dense {
+        "the fuller the colour, the more; unknown and refused one by one"
+    } else {
+        "a point each"
+    };
     Some(Lane { title: "Operations", legend, note, rows })
 }
 
@@ -120,7 +123,10 @@ pub(super) fn served(asked: &[Asked<'_>], axis: Axis) -> Option<Lane> {
     for (at, [acknowledged, rejected]) in counts.into_iter().enumerate() {
         let from_ns = at as i64 * step_ns;
         let until_ns = (from_ns + step_ns).min(axis.end_ns);
-        let title = format!("{acknowledged} acknowledged and {rejected} rejected in {secs} s from {}", moment(from_ns));
+        let title = format!(
+            "{acknowledged} acknowledged and {rejected} rejected in {secs} s from {}",
+            moment(from_ns)
+        );
         let middle = SERVED_HEIGHT - up(acknowledged);
         let top = middle - up(rejected);
         for (y, class) in [((middle, SERVED_HEIGHT), "acknowledged"), ((top, middle), "rejected")] {
@@ -129,8 +135,15 @@ pub(super) fn served(asked: &[Asked<'_>], axis: Axis) -> Option<Lane> {
             }
         }
     }
-    let ticks = vec![(SERVED_HEIGHT, "0".to_owned()), (2.0, format!("{}/s", number(most as f64 / secs)))];
-    let rows = vec![Row { name: "served".to_owned(), height: SERVED_HEIGHT, shapes, ticks, ..Row::default() }];
+    let ticks =
+        vec![(SERVED_HEIGHT, "0".to_owned()), (2.0, format!("{}/s", number(most as f64 / secs)))];
+    let rows = vec![Row {
+        name: "served".to_owned(),
+        height: SERVED_HEIGHT,
+        shapes,
+        ticks,
+        ..Row::default()
+    }];
     let legend = [Came::Acknowledged, Came::Rejected];
     let legend = legend.map(|came| (came.name().to_owned(), came.name().to_owned())).into();
     Some(Lane { title: "Answers", legend, note: "by the time of the answer", rows })

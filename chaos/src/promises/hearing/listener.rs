@@ -138,7 +138,8 @@ impl<'a> Listener<'a> {
                 upsets.push((before_ns - CHANGE_NS, after_ns + CHANGE_NS));
             }
         }
-        upsets.extend(self.stalls.iter().map(|(from_ns, until_ns)| (*from_ns, until_ns + STALL_NS)));
+        upsets
+            .extend(self.stalls.iter().map(|(from_ns, until_ns)| (*from_ns, until_ns + STALL_NS)));
         // It may have been killed in the middle of a turn.
         let last = self.samples.last().map_or(i64::MIN, |(_, at_ns, _)| *at_ns);
         upsets.push((last.saturating_sub(CHANGE_NS), i64::MAX));
