@@ -18,7 +18,7 @@
 //!
 //! - The dialler's kernel finds the link's listener, always: a connection is made at once, and then refused, silent or
 //!   served. The target's kernel is asked once both directions pass.
-//! - A blackhole swallows bytes that a network would lose and TCP repeat. A connection that has lost some (or its end) is
+//! - A blackhole swallows bytes that a network would lose and TCP repeat. A connection that lost some (or its end) is
 //!   dead until both directions are no blackholes, and is then reset. One that has lost none goes on.
 //! - Acknowledgements are no bytes: one direction works for ever while the other is a blackhole.
 //! - RST passes in the direction of bytes, late, held and swallowed like them.

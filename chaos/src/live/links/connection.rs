@@ -1,6 +1,8 @@
 //! One connection over a link, from when it was taken to its end.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -15,7 +17,7 @@ use super::tally::{Count, One, add};
 use super::transit::{READ_BYTES, Transit};
 use super::way::Gate;
 use super::{End, Orders};
-use crate::seed::Stream;
+use crate::sim::Stream;
 
 /// How long the listener rests if it can take no connection: there are no more file descriptors.
 const REST: Duration = Duration::from_millis(20);
@@ -114,28 +116,29 @@ async fn connect(
     orders: &mut watch::Receiver<Orders>,
 ) -> Option<(TcpStream, TcpStream)> {
     let swallowed = AtomicU64::new(0);
+    // Once begun it goes on, whatever becomes of the ways: the target may have taken it already.
+    let mut dial = pin!(async {
+        let target = TcpStream::connect(road.to).await?;
+        target.set_nodelay(true)?;
+        io::Result::Ok(target)
+    });
+    let mut dialled = false;
     loop {
         let order = orders.borrow_and_update().clone();
+        let refused = order.refuse && !dialled;
         let lost = swallowed.load(Relaxed) > 0 && order.passes();
-        if is_over(orders) || order.refuse || order.resets != born.resets || lost {
+        if is_over(orders) || order.resets != born.resets || refused || lost {
             reset(road, [dialler]);
+            if dialled && let Ok(target) = dial.await {
+                abort([target]);
+            }
             return None;
         }
         let gates = [order.there.gate, order.back.gate];
+        dialled |= gates == [Gate::Open; 2];
         tokio::select! {
-            _ = orders.changed() => {}
-            () = swallow(&mut dialler, [&swallowed, &road.count.there.swallowed]),
-                if gates.contains(&Gate::Blackhole) =>
-            {
-                // The dialler gave up, and nobody else knows of it.
-                return None;
-            }
-            target = TcpStream::connect(road.to), if gates == [Gate::Open; 2] => {
-                match target.and_then(|target| {
-                    target.set_nodelay(true)?;
-                    dialler.set_nodelay(true)?;
-                    Ok(target)
-                }) {
+            target = &mut dial, if dialled => {
+                match target.and_then(|target| dialler.set_nodelay(true).map(|()| target)) {
                     Ok(target) => return Some((dialler, target)),
                     Err(error) => {
                         tracing::debug!(link = road.name, %error, "the target can't be reached");
@@ -144,6 +147,13 @@ async fn connect(
                     }
                 }
             }
+            () = swallow(&mut dialler, [&swallowed, &road.count.there.swallowed]),
+                if !dialled && gates.contains(&Gate::Blackhole) =>
+            {
+                // The dialler gave up, and nobody else knows of it.
+                return None;
+            }
+            _ = orders.changed() => {}
         }
     }
 }

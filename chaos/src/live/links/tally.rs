@@ -23,7 +23,7 @@ pub struct Tally {
     pub accepted: u64,
     /// Diallers' connections that are open now.
     pub open: u64,
-    /// Those of them that no end has any more but one.
+    /// Those of them of which one end has vanished.
     pub half_open: u64,
     /// Connections that the link itself reset: on purpose, as refused, because the target did not take them, or because
     /// they had lost bytes. Resets by the ends do not count.
