@@ -23,7 +23,7 @@ use super::tool::Needs;
 use super::tracer::{Injection, SYNCS, Tampering, Tracer};
 use super::volume::Volume;
 use super::wall_clock::WallClock;
-use crate::seed::Stream;
+use crate::sim::seed::Stream;
 
 const VOLUME_BYTES: u64 = 16 << 20;
 /// How long a disk that nobody uses may take to be unmounted.
@@ -75,7 +75,7 @@ fn examine_with(journals: &Path) -> Vec<Finding> {
         finding(
             "slow-disk",
             any([
-                volume().and_then(|volume| slow_disk(volume)),
+                volume().and_then(slow_disk),
                 by_strace(Tampering::Delay(Duration::from_millis(1))),
             ]),
         ),

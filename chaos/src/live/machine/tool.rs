@@ -69,7 +69,8 @@ impl Tool {
 
     /// Why it could not be started.
     pub fn unstarted(self, error: io::Error) -> anyhow::Error {
-        if error.kind() == io::ErrorKind::NotFound {
+        // The latter if a folder of PATH is closed to this user.
+        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) {
             return Needs::Package { what: self.name, package: self.package }.into();
         }
         anyhow::Error::new(error).context(format!("can't start {}", self.name))

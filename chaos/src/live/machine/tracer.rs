@@ -168,10 +168,14 @@ fn settle(journal: &Journal, note: &Option<Note>) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::process::{Command, Stdio};
 
     use super::super::process::Victim;
     use super::*;
+
+    /// Tells the process that a test started where to sync.
+    const SYNCS_IN: &str = "JAM_TEST_SYNCS_IN";
 
     fn injection(tampering: Tampering, one_in: u16) -> Injection {
         let one_in = NonZeroU16::new(one_in).unwrap_or(NonZeroU16::MIN);
@@ -186,13 +190,23 @@ mod tests {
         assert_eq!(slow.to_string(), "fsync,fdatasync:delay_enter=3000:when=4+4");
     }
 
-    /// A process that syncs a file again and again, and says in another one when it could not.
+    /// A process with threads, as a node is: this very test, started anew. It syncs a file again and again, and says
+    /// in another one whether it could.
     fn syncing(dir: &Path) -> anyhow::Result<Victim> {
-        let script = "while :; do sync -d file && echo ok >>said || echo failed >>said; done";
-        let mut shell = Command::new("sh");
-        shell.args(["-c", script]).current_dir(dir).stderr(Stdio::null());
-        fs::write(dir.join("file"), "")?;
-        Ok(Victim(shell.spawn()?))
+        let mut program = Command::new(std::env::current_exe()?);
+        program
+            .args(["--exact", "live::machine::tracer::tests::syncs_fail_while_strace_is_attached"]);
+        program.env(SYNCS_IN, dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Victim(program.spawn()?))
+    }
+
+    fn sync_for_ever(dir: &Path) -> anyhow::Result<()> {
+        let file = File::create(dir.join("file"))?;
+        let mut said = File::create(dir.join("said"))?;
+        loop {
+            let outcome = if file.sync_data().is_ok() { "ok" } else { "failed" };
+            writeln!(said, "{outcome}")?;
+        }
     }
 
     fn has_strace() -> bool {
@@ -216,14 +230,17 @@ mod tests {
 
     #[test]
     fn syncs_fail_while_strace_is_attached() -> anyhow::Result<()> {
+        if let Some(dir) = std::env::var_os(SYNCS_IN) {
+            return sync_for_ever(Path::new(&dir));
+        }
         if !has_strace() {
             return Ok(());
         }
         let dir = tempfile::tempdir()?;
         let journal = Journal::begin(&dir.path().join("active"))?;
-        let shell = syncing(dir.path())?;
+        let victim = syncing(dir.path())?;
         wait_for(dir.path(), "ok")?;
-        let process = Process::of(shell.0.id())?;
+        let process = Process::of(victim.0.id())?;
         let log = dir.path().join("strace.log");
         let failing = injection(Tampering::Error("EIO"), 1);
         let tracer = Tracer::attach(&process, &failing, &log, &journal)?;
@@ -258,6 +275,24 @@ mod tests {
         let log = dir.path().join("strace.log");
         let error = Tracer::attach(&process, &nonsense, &log, &journal).expect_err("no such error");
         assert!(error.to_string().contains("ENONSENSE"), "{error:#}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_process_that_starts_others_is_let_go_of_too() -> anyhow::Result<()> {
+        if !has_strace() {
+            return Ok(());
+        }
+        let dir = tempfile::tempdir()?;
+        let journal = Journal::begin(&dir.path().join("active"))?;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "while :; do ls . ; done"]).stdout(Stdio::null());
+        let victim = Victim(shell.current_dir(dir.path()).spawn()?);
+        let process = Process::of(victim.0.id())?;
+        let failing = injection(Tampering::Error("EIO"), 1);
+        let tracer = Tracer::attach(&process, &failing, &dir.path().join("log"), &journal)?;
+        tracer.detach()?;
+        assert!(process.is_there() && process.tracers() == [0]);
         Ok(())
     }
 }

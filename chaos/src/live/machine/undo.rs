@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rustix::process::{Signal, geteuid};
@@ -12,6 +13,9 @@ use super::journal::{Leftover, MARK};
 use super::process::{Process, all};
 use super::tool::{LOSETUP, UMOUNT};
 use crate::cluster::wait_until;
+
+/// How long strace may take to let go. It takes some milliseconds.
+const STRACE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Undoes it; says what was done, if anything was. `mark` is that of the run that left it.
 pub(super) fn undo(left: &Leftover, mark: &str) -> anyhow::Result<Option<String>> {
@@ -113,10 +117,21 @@ fn untrace(process: &Process, mark: &str) -> anyhow::Result<Option<String>> {
     };
     let Some(tracer) = ours(process).filter(|_| process.is_there()) else { return Ok(None) };
     let tracer = Process::of(tracer)?;
+    let begun = Instant::now();
     // That is how strace is told to let go of what it traces.
-    tracer.signal(Signal::INT)?;
+    let mut signal = Signal::INT;
+    tracer.signal(signal)?;
     wait_until(&format!("strace to let go of process {}", process.pid), || {
-        Ok((!process.is_there() || ours(process).is_none()).then_some(()))
+        if !process.is_there() || ours(process).is_none() {
+            return Ok(Some(()));
+        }
+        // It waits for ever for a process that is between vfork and exec: that waits for its child, which
+        // strace has stopped. The kernel lets go of all that a tracer which is killed has traced.
+        if begun.elapsed() > STRACE_PATIENCE && signal != Signal::KILL && tracer.is_there() {
+            signal = Signal::KILL;
+            tracer.signal(signal)?;
+        }
+        Ok(None)
     })?;
     Ok(Some(format!("detached strace from process {}", process.pid)))
 }
