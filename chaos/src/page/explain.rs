@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::text::{escape, moment, span};
 use super::words;
-use crate::history::{History, Phase, What};
+use crate::history::{History, Phase, Stop, What};
 use crate::promises::all::{Judged, Judgement};
 use crate::promises::verdict::{Finding, Verdict};
 
@@ -30,12 +30,13 @@ pub(super) struct First<'a> {
 
 /// Of each broken promise.
 pub(super) fn firsts<'a>(history: &History, judged: &'a Judged) -> Vec<First<'a>> {
-    let broken = judged.promises.iter().filter_map(|Judgement { promise, verdict }| match verdict {
-        Verdict::Violated(findings) => {
-            findings.split_first().map(|(finding, more)| (*promise, finding, more))
-        }
-        _ => None,
-    });
+    let broken =
+        judged.promises.iter().filter_map(|Judgement { promise, verdict }| match verdict {
+            Verdict::Violated(findings) => {
+                findings.split_first().map(|(finding, more)| (*promise, finding, more))
+            }
+            _ => None,
+        });
     (1..)
         .zip(broken)
         .map(|(number, (promise, finding, more))| {
@@ -71,7 +72,9 @@ pub(super) fn sections(history: &History, firsts: &[First<'_>]) -> String {
             );
         }
         if !first.more.is_empty() {
-            html.push_str("<details><summary>All that was found against this promise</summary><ul>");
+            html.push_str(
+                "<details><summary>All that was found against this promise</summary><ul>",
+            );
             for finding in first.more {
                 let _ = write!(html, "<li>{}</li>", escape(&finding.to_string()));
             }
@@ -134,12 +137,20 @@ impl<'a> Then<'a> {
             faults: BTreeMap::new(),
             healed_ns: None,
         };
+        // Nodes that never come back.
+        let mut gone = BTreeSet::new();
         for record in &history.records[..=place] {
             match &record.what {
                 What::Phase(phase) => then.phase = Some(*phase),
                 What::Leads { node, term, .. } => then.leader = Some((*node, *term)),
                 What::Started { node, .. } => drop(then.down.remove(node)),
-                What::Stopped { node, .. } => drop(then.down.insert(*node)),
+                What::Stopped { node, how: Stop::Wiped, .. } => {
+                    gone.insert(*node);
+                    then.down.remove(node);
+                }
+                What::Stopped { node, .. } if !gone.contains(node) => {
+                    then.down.insert(*node);
+                }
                 What::FaultBegun { fault, text, .. } => {
                     then.faults.insert(*fault, (record.at_ns, text));
                 }
@@ -176,7 +187,10 @@ impl<'a> Then<'a> {
             match self.healed_ns {
                 Some(healed_ns) => {
                     let since = span(self.at_ns - healed_ns);
-                    let _ = write!(text, "No fault was in effect; the last one was healed {since} before.");
+                    let _ = write!(
+                        text,
+                        "No fault was in effect; the last one was healed {since} before."
+                    );
                 }
                 None => text.push_str("No fault had been in effect yet."),
             }

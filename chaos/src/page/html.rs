@@ -21,7 +21,8 @@ pub fn html(facts: &Facts, history: &History, judged: &Judged) -> String {
     let firsts = explain::firsts(history, judged);
     let asked = requests(history);
     let summary = Summary::of(history, &asked);
-    let mut html = String::from("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\" />");
+    let mut html =
+        String::from("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\" />");
     // Writing into a string never fails.
     let _ = write!(
         html,
@@ -45,21 +46,24 @@ pub fn html(facts: &Facts, history: &History, judged: &Judged) -> String {
     section(&mut html, "Faults", &tables::faults(history));
     section(&mut html, "Reached", &tables::counters(judged));
     html.push_str(&about(facts));
-    let _ = write!(html, "</main><script>//<![CDATA[\n{}//]]>\n</script></body></html>\n", include_str!("page.js"));
+    let _ = write!(
+        html,
+        "</main><script>//<![CDATA[\n{}//]]>\n</script></body></html>\n",
+        include_str!("page.js")
+    );
     html
 }
 
 fn section(html: &mut String, title: &str, inside: &str) {
     let id = title.to_lowercase().replace(' ', "-");
-    let _ = write!(html, "<section id=\"{id}\"><h2>{title}</h2><div class=\"wide\">{inside}</div></section>");
+    let _ = write!(
+        html,
+        "<section id=\"{id}\"><h2>{title}</h2><div class=\"wide\">{inside}</div></section>"
+    );
 }
 
 fn head(facts: &Facts, judged: &Judged, outcome: Outcome, summary: &Summary) -> String {
-    let mark = match outcome {
-        Outcome::Held => "✓",
-        Outcome::Broken => "✗",
-        Outcome::Inconclusive => "?",
-    };
+    let mark = outcome.mark();
     let mut html = format!("<header class=\"{}\"><p class=\"scenario\">", outcome.name());
     let _ = write!(html, "<b>{}</b> {}</p>", escape(&facts.scenario), escape(&facts.purpose));
     let _ = write!(
@@ -94,13 +98,21 @@ fn verdict(facts: &Facts, judged: &Judged, outcome: Outcome) -> String {
     match outcome {
         Outcome::Held => "Every promise held.".to_owned(),
         Outcome::Inconclusive => {
-            format!("It can’t be told whether {} of {all} promises held. None was broken.", open.count())
+            format!(
+                "It can’t be told whether {} of {all} promises held. None was broken.",
+                open.count()
+            )
         }
         Outcome::Broken => match (broken, missed) {
-            (0, missed) => format!("{} over budget; every promise was looked at.", count(missed, "figure")),
+            (0, missed) => {
+                format!("{} over budget; every promise was looked at.", count(missed, "figure"))
+            }
             (broken, 0) => format!("{broken} of {all} promises broken."),
             (broken, missed) => {
-                format!("{broken} of {all} promises broken, {} over budget.", count(missed, "figure"))
+                format!(
+                    "{broken} of {all} promises broken, {} over budget.",
+                    count(missed, "figure")
+                )
             }
         },
     }
@@ -114,16 +126,20 @@ fn reasons(facts: &Facts, judged: &Judged) -> Vec<String> {
             Verdict::Held => {}
             Verdict::Violated(findings) => {
                 let first = findings.first().map_or("", |first| first.what.as_str());
-                reasons.push(format!("Broken: {title}. {}", explain::cut(first, 300)));
+                reasons.push(format!("“{title}” is broken: {}", explain::cut(first, 300)));
             }
             Verdict::Inconclusive(why) => {
-                reasons.push(format!("Can’t be told: {title}. {}", why.join("; ")));
+                reasons.push(format!("“{title}” can’t be told: {}", why.join("; ")));
             }
         }
     }
     for one in facts.figures.iter().filter(|one| one.missed()) {
         let budget = one.budget.as_deref().unwrap_or("not told");
-        reasons.push(format!("Over budget: {} is {}; the budget is {budget}", one.name, one.text()));
+        reasons.push(format!(
+            "Over budget: {} is {}; the budget is {budget}",
+            one.name,
+            one.text()
+        ));
     }
     reasons
 }
@@ -166,13 +182,15 @@ fn about(facts: &Facts) -> String {
         let _ = write!(html, "<p>Began {}.</p>", escape(begun));
     }
     if !facts.versions.is_empty() {
-        let each = facts.versions.iter().map(|(name, one)| format!("{} {}", escape(name), escape(one)));
+        let each =
+            facts.versions.iter().map(|(name, one)| format!("{} {}", escape(name), escape(one)));
         let _ = write!(html, "<p>{}</p>", each.collect::<Vec<_>>().join(" · "));
     }
     if !facts.links.is_empty() {
-        let each = facts.links.iter().map(|link| {
-            format!("<a href=\"{}\">{}</a>", href(&link.path), escape(&link.text))
-        });
+        let each = facts
+            .links
+            .iter()
+            .map(|link| format!("<a href=\"{}\">{}</a>", href(&link.path), escape(&link.text)));
         let _ = write!(html, "<p>Beside this page: {}</p>", each.collect::<Vec<_>>().join(" · "));
     }
     html.push_str("</footer>");

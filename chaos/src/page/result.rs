@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::Facts;
 use super::outcome::Outcome;
 use super::requests::{Came, requests};
 use super::summary::Summary;
-use super::Facts;
 use crate::history::History;
 use crate::promises::all::{Judged, Judgement};
 use crate::promises::verdict::Verdict;

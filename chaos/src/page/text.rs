@@ -12,7 +12,9 @@ pub(super) fn escape(text: &str) -> String {
             '\'' => safe.push_str("&#39;"),
             '\n' | '\t' => safe.push(one),
             // Neither may hold them, and overrides of the direction make a text look like another.
-            one if one.is_control() || matches!(one, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}') => {
+            one if one.is_control()
+                || matches!(one, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}') =>
+            {
                 safe.push('\u{fffd}');
             }
             one => safe.push(one),
@@ -58,7 +60,7 @@ pub(super) fn thousands(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -95,14 +97,17 @@ mod tests {
 
     #[test]
     fn nothing_gets_out_of_its_place() {
-        assert_eq!(escape("<b a='1'>\"&\u{1b}\u{202e}"), "&lt;b a=&#39;1&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}");
+        assert_eq!(
+            escape("<b a='1'>\"&\u{1b}\u{202e}"),
+            "&lt;b a=&#39;1&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}"
+        );
         assert_eq!(href("logs/n 1#.txt"), "./logs/n%201%23.txt");
         assert_eq!(href("javascript:alert(1)"), "./javascript%3Aalert%281%29");
     }
 
     #[test]
     fn numbers_are_short() {
-        assert_eq!(["12.3", "12", "0"], [number(12.3), number(12.0), number(-0.001)].map(|a| a).each_ref().map(String::as_str));
+        assert_eq!([12.3, 12.0, -0.001].map(number), ["12.3", "12", "0"]);
         assert_eq!(thousands(-1_234_567), "-1,234,567");
         assert_eq!(span(1_500), "1.50 µs");
         assert_eq!(span(61_000_000_000), "61 s");

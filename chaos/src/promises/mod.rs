@@ -42,7 +42,7 @@ pub mod sometimes;
 pub mod sound;
 pub mod standing;
 #[cfg(test)]
-mod story;
+pub(crate) mod story;
 pub mod streams;
 pub mod trace;
 pub mod verdict;

@@ -154,11 +154,15 @@ impl Outcome {
         };
         Facts {
             scenario: format!("simulation, {:?}", plan.profile).to_lowercase(),
-            purpose: "The whole cluster and its clients in one process, broken as drawn from the seed."
-                .to_owned(),
+            purpose:
+                "The whole cluster and its clients in one process, broken as drawn from the seed."
+                    .to_owned(),
             seed: plan.seed,
             seconds: plan.for_ms as f64 * 1e-3,
-            again: format!("jam-chaos sim --plan {}", self.history.with_extension("json").display()),
+            again: format!(
+                "jam-chaos sim --plan {}",
+                self.history.with_extension("json").display()
+            ),
             nodes: NODES,
             clients: CLIENTS * DESKS,
             listeners: LISTENERS,

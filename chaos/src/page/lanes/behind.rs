@@ -102,8 +102,16 @@ pub(super) fn watchers(history: &History, replay: &Replay<'_>, axis: Axis) -> Op
                 let own = watchers.entry(*watcher).or_insert_with(|| Watcher::new(axis));
                 own.go_on(record.at_ns, &committed);
                 (own.room, own.has) = (room.clone(), *after);
-                let title = format!("watcher {watcher} asks node {node} at {}", moment(record.at_ns));
-                own.marks.push_str(&axis.tick(record.at_ns, (HEIGHT - 7.0, HEIGHT), "asks", &title));
+                // Who begins anew has waited for nothing yet.
+                own.begun_ns = if *after == 0 { record.at_ns } else { own.begun_ns };
+                let title =
+                    format!("watcher {watcher} asks node {node} at {}", moment(record.at_ns));
+                own.marks.push_str(&axis.tick(
+                    record.at_ns,
+                    (HEIGHT - 7.0, HEIGHT),
+                    "asks",
+                    &title,
+                ));
             }
             What::Watched { watcher, got } => {
                 let Some(own) = watchers.get_mut(watcher) else { continue };
@@ -112,8 +120,14 @@ pub(super) fn watchers(history: &History, replay: &Replay<'_>, axis: Axis) -> Op
             }
             What::WatchEnded { watcher, why } => {
                 let Some(own) = watchers.get_mut(watcher) else { continue };
-                let title = format!("watcher {watcher}'s stream ends at {}: {why}", moment(record.at_ns));
-                own.marks.push_str(&axis.tick(record.at_ns, (HEIGHT - 7.0, HEIGHT), "ends", &title));
+                let title =
+                    format!("watcher {watcher}'s stream ends at {}: {why}", moment(record.at_ns));
+                own.marks.push_str(&axis.tick(
+                    record.at_ns,
+                    (HEIGHT - 7.0, HEIGHT),
+                    "ends",
+                    &title,
+                ));
             }
             _ => {}
         }
@@ -135,7 +149,10 @@ pub(super) fn watchers(history: &History, replay: &Replay<'_>, axis: Axis) -> Op
         ..Row::default()
     });
     let rows: Vec<Row> = rows.collect();
-    let legend = vec![("ends".to_owned(), "its stream ends".to_owned()), ("asks".to_owned(), "it asks a node".to_owned())];
+    let legend = vec![
+        ("ends".to_owned(), "its stream ends".to_owned()),
+        ("asks".to_owned(), "it asks a node".to_owned()),
+    ];
     let note = "how long the newest committed revision has not reached it";
     (!rows.is_empty()).then_some(Lane { title: "Watchers behind", legend, note, rows })
 }
@@ -207,6 +224,7 @@ struct Watcher {
     columns: Columns,
     room: String,
     has: u64,
+    begun_ns: i64,
     since_ns: i64,
     marks: String,
 }
@@ -217,6 +235,7 @@ impl Watcher {
             columns: Columns::new(axis),
             room: String::new(),
             has: 0,
+            begun_ns: 0,
             since_ns: 0,
             marks: String::new(),
         }
@@ -225,7 +244,7 @@ impl Watcher {
     /// Up to now it had what it has.
     fn go_on(&mut self, now_ns: i64, committed: &Committed) {
         let next = committed.get(&self.room).and_then(|room| room.range(self.has + 1..).next());
-        let waits_ns = next.map_or(i64::MAX, |(_, at_ns)| *at_ns);
+        let waits_ns = next.map_or(i64::MAX, |(_, at_ns)| self.begun_ns.max(*at_ns));
         if waits_ns < now_ns {
             let behind_ms = |at_ns: i64| (at_ns - waits_ns) as f64 * 1e-6;
             self.columns.hold(self.since_ns.max(waits_ns), now_ns, behind_ms);

@@ -15,6 +15,8 @@ const HEIGHT: f64 = 64.0;
 const EVEN_NS: f64 = 10_000.0;
 /// Between two looks at a leader that belong together, ns; and between two points of one line.
 const APART_NS: i64 = 400_000_000;
+/// Between two labels, pixels.
+const LABEL: f64 = 11.0;
 /// Points a row, at most: one a pixel.
 const POINTS_MAX: usize = PLOT as usize;
 
@@ -38,7 +40,8 @@ pub(super) fn lane(history: &History, axis: Axis) -> Option<Lane> {
     let both = Both::new(EVEN_NS, high, HEIGHT);
     let mut ticks: Vec<(f64, String)> = vec![(both.y(0.0), "0".to_owned())];
     for value in [high, high / 100.0] {
-        if value >= EVEN_NS {
+        // Labels want some room.
+        if both.y(0.0) - both.y(value) >= LABEL {
             ticks.push((both.y(value), format!("+{}", span(value as i64))));
             ticks.push((both.y(-value), format!("−{}", span(value as i64))));
         }
@@ -58,7 +61,10 @@ pub(super) fn lane(history: &History, axis: Axis) -> Option<Lane> {
         }
     });
     let rows = rows.collect();
-    let legend = [("off", "off the leader’s time, as it was"), ("bound", "at most this, by its own account")];
+    let legend = [
+        ("off", "off the leader’s time, as it was"),
+        ("bound", "at most this, by its own account"),
+    ];
     let legend = legend.map(|(class, words)| (class.to_owned(), words.to_owned())).into();
     let note = "even to 10 µs, then logarithmic; nothing where no leader’s time is known";
     Some(Lane { title: "Clocks of listeners", legend, note, rows })
@@ -88,7 +94,10 @@ fn points(history: &History) -> BTreeMap<String, Vec<Point>> {
         let Some(after) = looks.get(behind) else { continue };
         let of_one = |look: &TimeSample| (look.node, look.life, look.term, look.epoch);
         let apart_ns = after.0 - before.0;
-        if of_one(before.1) != of_one(after.1) || apart_ns > APART_NS || before.1.epoch != said.epoch {
+        if of_one(before.1) != of_one(after.1)
+            || apart_ns > APART_NS
+            || before.1.epoch != said.epoch
+        {
             continue;
         }
         let share = (said.at_ns - before.0) as f64 / apart_ns.max(1) as f64;
@@ -127,7 +136,10 @@ fn shapes(points: &[Point], both: Both, axis: Axis, title: &str) -> String {
             let x = number(axis.ms(point.at_ns));
             let _ = write!(below, "L{x} {}", number(both.y(-(point.bound_ns as f64))));
         }
-        let _ = write!(shapes, "<path class=\"bound\" d=\"{above}{below}Z\"/><path class=\"off\" d=\"{line}\"/>");
+        let _ = write!(
+            shapes,
+            "<path class=\"bound\" d=\"{above}{below}Z\"/><path class=\"off\" d=\"{line}\"/>"
+        );
     }
     shapes
 }

@@ -84,6 +84,9 @@ mod tests {
         assert_eq!(columns.largest[1], Some(1.0));
         assert_eq!(columns.largest.last(), Some(&None));
         let area = columns.area(10.0, "a", |value| value);
-        assert!(area.starts_with("<path class=\"a\" d=\"M0 10V3H") && area.ends_with("V10Z\"/>"), "{area}");
+        assert!(
+            area.starts_with("<path class=\"a\" d=\"M0 10V3H") && area.ends_with("V10Z\"/>"),
+            "{area}"
+        );
     }
 }

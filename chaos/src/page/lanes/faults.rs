@@ -41,7 +41,7 @@ pub(super) fn lane(history: &History, axis: Axis) -> Option<Lane> {
         let group = match fault.affects {
             [one] => (false, one.clone()),
             [] => (true, "all".to_owned()),
-            _ => (true, "several".to_owned()),
+            _ => (true, "more than one".to_owned()),
         };
         groups.entry(group).or_default().push(fault);
     }
@@ -63,7 +63,8 @@ fn rows(name: &str, faults: &[Fault<'_>], axis: Axis) -> Vec<Row> {
         let width = text.chars().count() as f64 * LETTER + 8.0;
         let (from, until) = (axis.px(fault.from_ns), axis.px(until_ns));
         let inside = until - from >= width;
-        let before = !inside && GUTTER + until + width > WIDTH - (WIDTH - GUTTER - PLOT) && from > width;
+        let before =
+            !inside && GUTTER + until + width > WIDTH - (WIDTH - GUTTER - PLOT) && from > width;
         let (begin, end) = match (inside, before) {
             (true, _) => (from, until),
             (false, true) => (from - width, until),
@@ -82,7 +83,13 @@ fn rows(name: &str, faults: &[Fault<'_>], axis: Axis) -> Vec<Row> {
             |until_ns| format!("for {}", span(until_ns - fault.from_ns)),
         );
         let title = format!("{} (from {} {lasts})", fault.text, moment(fault.from_ns));
-        row.shapes.push_str(&axis.bar(fault.from_ns, until_ns, (1.0, HEIGHT - 1.0), "fault", &title));
+        row.shapes.push_str(&axis.bar(
+            fault.from_ns,
+            until_ns,
+            (1.0, HEIGHT - 1.0),
+            "fault",
+            &title,
+        ));
         row.shapes.push_str(&axis.tick(fault.from_ns, (1.0, HEIGHT - 1.0), "begins", &title));
         let from_ns = if inside || before { fault.from_ns } else { until_ns };
         let until_ns = inside.then_some(until_ns);

@@ -8,9 +8,9 @@ use super::{Axis, Lane, PLOT, Row};
 use crate::page::requests::{Asked, Came};
 use crate::page::text::{escape, moment, number, span};
 
-const HEIGHT: f64 = 116.0;
+const HEIGHT: f64 = 120.0;
 /// At the top: those without an answer.
-const NO_ANSWER: f64 = 14.0;
+const NO_ANSWER: f64 = 20.0;
 /// With more than this, those that were served are shown as a density.
 const POINTS_MAX: usize = 3000;
 /// Of a cell of that density, pixels.
@@ -22,11 +22,14 @@ pub(super) fn points(asked: &[Asked<'_>], axis: Axis) -> Option<Lane> {
     if asked.is_empty() {
         return None;
     }
-    let took = asked.iter().filter_map(|one| one.took_ns).map(|ns| ns as f64 * 1e-6);
-    let least = took.clone().fold(1.0_f64, f64::min).max(0.01);
-    let log = Log::over(took, least, HEIGHT - NO_ANSWER);
+    let mut took: Vec<f64> =
+        asked.iter().filter_map(|one| one.took_ns).map(|ns| ns as f64 * 1e-6).collect();
+    took.sort_by(f64::total_cmp);
+    // A few that were refused at once stand at the bottom.
+    let least = took.get(took.len() / 50).copied().unwrap_or(1.0).max(0.001);
+    let log = Log::over(took.iter().copied(), least, HEIGHT - NO_ANSWER);
     let y = |one: &Asked<'_>| {
-        one.took_ns.map_or(NO_ANSWER / 2.0 - 1.0, |ns| NO_ANSWER + log.y(ns as f64 * 1e-6))
+        one.took_ns.map_or(NO_ANSWER / 2.0 - 4.0, |ns| NO_ANSWER + log.y(ns as f64 * 1e-6))
     };
     let dense = asked.len() > POINTS_MAX;
     let is_rare = |came: Came| matches!(came, Came::Refused | Came::Unknown);
@@ -57,14 +60,17 @@ pub(super) fn points(asked: &[Asked<'_>], axis: Axis) -> Option<Lane> {
         });
         shapes.push_str("</g>");
     }
-    let mut ticks: Vec<(f64, String)> = log
-        .ticks()
-        .map(|(y, ms)| (NO_ANSWER + y, span((ms * 1e6).round() as i64)))
-        .collect();
-    ticks.push((NO_ANSWER / 2.0 - 1.0, "no answer".to_owned()));
-    let rows = vec![Row { name: "latency".to_owned(), height: HEIGHT, shapes, ticks, ..Row::default() }];
+    let mut ticks: Vec<(f64, String)> =
+        log.ticks().map(|(y, ms)| (NO_ANSWER + y, span((ms * 1e6).round() as i64))).collect();
+    ticks.push((NO_ANSWER / 2.0 - 4.0, "no answer".to_owned()));
+    let rows =
+        vec![Row { name: "latency".to_owned(), height: HEIGHT, shapes, ticks, ..Row::default() }];
     let legend = Came::ALL.map(|came| (came.name().to_owned(), came.name().to_owned())).into();
-    let note = if dense { "the fuller the colour, the more; unknown and refused one by one" } else { "a point each" };
+    let note = if dense {
+        "the fuller the colour, the more; unknown and refused one by one"
+    } else {
+        "a point each"
+    };
     Some(Lane { title: "Operations", legend, note, rows })
 }
 
@@ -120,7 +126,10 @@ pub(super) fn served(asked: &[Asked<'_>], axis: Axis) -> Option<Lane> {
     for (at, [acknowledged, rejected]) in counts.into_iter().enumerate() {
         let from_ns = at as i64 * step_ns;
         let until_ns = (from_ns + step_ns).min(axis.end_ns);
-        let title = format!("{acknowledged} acknowledged and {rejected} rejected in {secs} s from {}", moment(from_ns));
+        let title = format!(
+            "{acknowledged} acknowledged and {rejected} rejected in {secs} s from {}",
+            moment(from_ns)
+        );
         let middle = SERVED_HEIGHT - up(acknowledged);
         let top = middle - up(rejected);
         for (y, class) in [((middle, SERVED_HEIGHT), "acknowledged"), ((top, middle), "rejected")] {
@@ -129,8 +138,15 @@ pub(super) fn served(asked: &[Asked<'_>], axis: Axis) -> Option<Lane> {
             }
         }
     }
-    let ticks = vec![(SERVED_HEIGHT, "0".to_owned()), (2.0, format!("{}/s", number(most as f64 / secs)))];
-    let rows = vec![Row { name: "served".to_owned(), height: SERVED_HEIGHT, shapes, ticks, ..Row::default() }];
+    let ticks =
+        vec![(SERVED_HEIGHT, "0".to_owned()), (2.0, format!("{}/s", number(most as f64 / secs)))];
+    let rows = vec![Row {
+        name: "served".to_owned(),
+        height: SERVED_HEIGHT,
+        shapes,
+        ticks,
+        ..Row::default()
+    }];
     let legend = [Came::Acknowledged, Came::Rejected];
     let legend = legend.map(|came| (came.name().to_owned(), came.name().to_owned())).into();
     Some(Lane { title: "Answers", legend, note: "by the time of the answer", rows })

@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn times_are_round() {
-        for (secs, step) in [(60, 5), (30, 2), (200, 15), (600, 60), (3600, 300), (100_000, 12_000)] {
+        for (secs, step) in [(60, 5), (30, 2), (200, 15), (600, 60), (3600, 300), (100_000, 12_000)]
+        {
             let times = times(secs * 1_000_000_000);
             assert_eq!(times[1], step * 1_000_000_000, "{secs}");
             assert!(times.len() <= TIMES_MAX as usize);
