@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::text::{escape, moment, span};
 use super::words;
-use crate::history::{History, Phase, What};
+use crate::history::{History, Phase, Stop, What};
 use crate::promises::all::{Judged, Judgement};
 use crate::promises::verdict::{Finding, Verdict};
 
@@ -137,12 +137,20 @@ impl<'a> Then<'a> {
             faults: BTreeMap::new(),
             healed_ns: None,
         };
+        // Nodes that never come back.
+        let mut gone = BTreeSet::new();
         for record in &history.records[..=place] {
             match &record.what {
                 What::Phase(phase) => then.phase = Some(*phase),
                 What::Leads { node, term, .. } => then.leader = Some((*node, *term)),
                 What::Started { node, .. } => drop(then.down.remove(node)),
-                What::Stopped { node, .. } => drop(then.down.insert(*node)),
+                What::Stopped { node, how: Stop::Wiped, .. } => {
+                    gone.insert(*node);
+                    then.down.remove(node);
+                }
+                What::Stopped { node, .. } if !gone.contains(node) => {
+                    then.down.insert(*node);
+                }
                 What::FaultBegun { fault, text, .. } => {
                     then.faults.insert(*fault, (record.at_ns, text));
                 }

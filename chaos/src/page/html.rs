@@ -63,11 +63,7 @@ fn section(html: &mut String, title: &str, inside: &str) {
 }
 
 fn head(facts: &Facts, judged: &Judged, outcome: Outcome, summary: &Summary) -> String {
-    let mark = match outcome {
-        Outcome::Held => "✓",
-        Outcome::Broken => "✗",
-        Outcome::Inconclusive => "?",
-    };
+    let mark = outcome.mark();
     let mut html = format!("<header class=\"{}\"><p class=\"scenario\">", outcome.name());
     let _ = write!(html, "<b>{}</b> {}</p>", escape(&facts.scenario), escape(&facts.purpose));
     let _ = write!(
@@ -130,10 +126,10 @@ fn reasons(facts: &Facts, judged: &Judged) -> Vec<String> {
             Verdict::Held => {}
             Verdict::Violated(findings) => {
                 let first = findings.first().map_or("", |first| first.what.as_str());
-                reasons.push(format!("Broken: {title}. {}", explain::cut(first, 300)));
+                reasons.push(format!("“{title}” is broken: {}", explain::cut(first, 300)));
             }
             Verdict::Inconclusive(why) => {
-                reasons.push(format!("Can’t be told: {title}. {}", why.join("; ")));
+                reasons.push(format!("“{title}” can’t be told: {}", why.join("; ")));
             }
         }
     }

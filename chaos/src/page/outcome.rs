@@ -36,6 +36,15 @@ impl Outcome {
         }
     }
 
+    /// For those who don't see colours.
+    pub(super) fn mark(self) -> &'static str {
+        match self {
+            Self::Held => "✓",
+            Self::Broken => "✗",
+            Self::Inconclusive => "?",
+        }
+    }
+
     /// After Jepsen's.
     pub fn exit_code(self) -> u8 {
         match self {

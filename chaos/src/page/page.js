@@ -112,6 +112,12 @@
     show(event);
   });
   all.addEventListener("dblclick", function () { zoom(0, end); });
+  // On a narrow screen the picture is wider than the page: its names stay in sight.
+  var stays = document.getElementById("stays"), box = all.parentNode;
+  box.addEventListener("scroll", function () {
+    var left = box.scrollLeft / all.getBoundingClientRect().width * all.viewBox.baseVal.width;
+    stays.setAttribute("transform", "translate(" + left + " 0)");
+  });
   var tools = document.querySelector(".tools");
   tools.hidden = false;
   tools.addEventListener("click", function (event) {

@@ -18,12 +18,19 @@ use crate::promises::verdict::Verdict;
 const SENTENCE_CHARS: usize = 220;
 
 /// A verdict as a mark with its word: never told by colour alone.
-pub(super) fn badge(outcome: Outcome) -> String {
-    let (mark, word) = match outcome {
-        Outcome::Held => ("✓", "held"),
-        Outcome::Broken => ("✗", "broken"),
-        Outcome::Inconclusive => ("?", "can’t be told"),
-    };
+fn badge(outcome: Outcome) -> String {
+    named(
+        outcome,
+        match outcome {
+            Outcome::Held => "held",
+            Outcome::Broken => "broken",
+            Outcome::Inconclusive => "can’t be told",
+        },
+    )
+}
+
+fn named(outcome: Outcome, word: &str) -> String {
+    let mark = outcome.mark();
     format!("<span class=\"badge {}\">{mark} {word}</span>", outcome.name())
 }
 
@@ -70,8 +77,8 @@ pub(super) fn figures(facts: &Facts) -> String {
     );
     for one in &facts.figures {
         let badge = match one.held {
-            Some(true) => badge(Outcome::Held),
-            Some(false) => badge(Outcome::Broken),
+            Some(true) => named(Outcome::Held, "within"),
+            Some(false) => named(Outcome::Broken, "over budget"),
             None => String::new(),
         };
         let _ = write!(

@@ -60,7 +60,7 @@ pub(super) fn thousands(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -107,10 +107,7 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        assert_eq!(
-            ["12.3", "12", "0"],
-            [number(12.3), number(12.0), number(-0.001)].map(|a| a).each_ref().map(String::as_str)
-        );
+        assert_eq!([12.3, 12.0, -0.001].map(number), ["12.3", "12", "0"]);
         assert_eq!(thousands(-1_234_567), "-1,234,567");
         assert_eq!(span(1_500), "1.50 µs");
         assert_eq!(span(61_000_000_000), "61 s");

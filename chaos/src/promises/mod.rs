@@ -46,7 +46,7 @@ pub mod songs;
 pub mod sound;
 pub mod standing;
 #[cfg(test)]
-mod story;
+pub(crate) mod story;
 pub mod streams;
 pub mod trace;
 pub mod verdict;

@@ -102,6 +102,8 @@ pub(super) fn watchers(history: &History, replay: &Replay<'_>, axis: Axis) -> Op
                 let own = watchers.entry(*watcher).or_insert_with(|| Watcher::new(axis));
                 own.go_on(record.at_ns, &committed);
                 (own.room, own.has) = (room.clone(), *after);
+                // Who begins anew has waited for nothing yet.
+                own.begun_ns = if *after == 0 { record.at_ns } else { own.begun_ns };
                 let title =
                     format!("watcher {watcher} asks node {node} at {}", moment(record.at_ns));
                 own.marks.push_str(&axis.tick(
@@ -222,6 +224,7 @@ struct Watcher {
     columns: Columns,
     room: String,
     has: u64,
+    begun_ns: i64,
     since_ns: i64,
     marks: String,
 }
@@ -232,6 +235,7 @@ impl Watcher {
             columns: Columns::new(axis),
             room: String::new(),
             has: 0,
+            begun_ns: 0,
             since_ns: 0,
             marks: String::new(),
         }
@@ -240,7 +244,7 @@ impl Watcher {
     /// Up to now it had what it has.
     fn go_on(&mut self, now_ns: i64, committed: &Committed) {
         let next = committed.get(&self.room).and_then(|room| room.range(self.has + 1..).next());
-        let waits_ns = next.map_or(i64::MAX, |(_, at_ns)| *at_ns);
+        let waits_ns = next.map_or(i64::MAX, |(_, at_ns)| self.begun_ns.max(*at_ns));
         if waits_ns < now_ns {
             let behind_ms = |at_ns: i64| (at_ns - waits_ns) as f64 * 1e-6;
             self.columns.hold(self.since_ns.max(waits_ns), now_ns, behind_ms);

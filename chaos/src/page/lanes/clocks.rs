@@ -15,6 +15,8 @@ const HEIGHT: f64 = 64.0;
 const EVEN_NS: f64 = 10_000.0;
 /// Between two looks at a leader that belong together, ns; and between two points of one line.
 const APART_NS: i64 = 400_000_000;
+/// Between two labels, pixels.
+const LABEL: f64 = 11.0;
 /// Points a row, at most: one a pixel.
 const POINTS_MAX: usize = PLOT as usize;
 
@@ -38,7 +40,8 @@ pub(super) fn lane(history: &History, axis: Axis) -> Option<Lane> {
     let both = Both::new(EVEN_NS, high, HEIGHT);
     let mut ticks: Vec<(f64, String)> = vec![(both.y(0.0), "0".to_owned())];
     for value in [high, high / 100.0] {
-        if value >= EVEN_NS {
+        // Labels want some room.
+        if both.y(0.0) - both.y(value) >= LABEL {
             ticks.push((both.y(value), format!("+{}", span(value as i64))));
             ticks.push((both.y(-value), format!("−{}", span(value as i64))));
         }

@@ -41,7 +41,7 @@ pub(super) fn lane(history: &History, axis: Axis) -> Option<Lane> {
         let group = match fault.affects {
             [one] => (false, one.clone()),
             [] => (true, "all".to_owned()),
-            _ => (true, "several".to_owned()),
+            _ => (true, "more than one".to_owned()),
         };
         groups.entry(group).or_default().push(fault);
     }

@@ -54,8 +54,14 @@ impl Songs {
     }
 
     fn name(&self, track: &[u8]) -> String {
-        let title = self.titles.get(track).filter(|title| !title.is_empty());
-        title.cloned().unwrap_or_else(|| crate::history::Hex(track.to_vec()).short())
+        let id = || crate::history::Hex(track.to_vec()).short();
+        match self.titles.get(track).map(String::as_str) {
+            None | Some("") => id(),
+            Some(title) if self.titles.values().filter(|one| *one == title).count() > 1 => {
+                format!("{title} {}", id())
+            }
+            Some(title) => title.to_owned(),
+        }
     }
 }
 
@@ -126,8 +132,12 @@ fn bar(stretch: &Stretch, songs: &mut Songs, axis: Axis, row: &mut Row) {
     };
     let is_song = matches!(stretch.sound, Sound::Song { .. });
     row.shapes.push_str(&axis.bar(from_ns, until_ns, y, &class, &title));
+    if is_song {
+        // One song may follow itself.
+        row.shapes.push_str(&axis.tick(from_ns, (1.0, 21.0), "seam", &title));
+    }
     // What is too short to be seen is seen all the same, but for what joins two songs.
     if !is_song && lasted_ns > SEAM_NS && axis.px(lasted_ns) < 2.0 {
-        row.shapes.push_str(&axis.tick(from_ns, (1.0, 21.0), "ends", &title));
+        row.shapes.push_str(&axis.tick(from_ns, (1.0, 21.0), "gap", &title));
     }
 }

@@ -33,7 +33,7 @@ const TITLE: f64 = 30.0;
 const BETWEEN_ROWS: f64 = 3.0;
 const AXIS: f64 = 26.0;
 /// About what a letter of a label takes.
-const LETTER: f64 = 6.1;
+const LETTER: f64 = 6.5;
 
 /// Rows that belong together.
 struct Lane {
@@ -129,7 +129,8 @@ pub(super) fn draw(history: &History, asked: &[Asked<'_>], firsts: &[First<'_>])
         clocks::lane(history, axis),
         heard::lane(history, &replay, axis),
     ];
-    let mut picture = Picture { axis, y: TOP, over: String::new(), rows: String::new() };
+    let mut picture =
+        Picture { axis, y: TOP, over: String::new(), stays: String::new(), rows: String::new() };
     let phases = phases(history, axis);
     picture.heading(&phases);
     lanes.iter().flatten().for_each(|lane| picture.lane(lane));
@@ -158,8 +159,10 @@ fn phase_words(phase: Phase) -> (&'static str, &'static str) {
 struct Picture {
     axis: Axis,
     y: f64,
-    /// What is not zoomed: titles, names, legends.
+    /// What moves with the time axis, over the rows.
     over: String,
+    /// What stays: titles, legends, the rows' names.
+    stays: String,
     rows: String,
 }
 
@@ -180,14 +183,14 @@ impl Picture {
     fn lane(&mut self, lane: &Lane) {
         let baseline = self.y + 21.0;
         let _ = write!(
-            self.over,
+            self.stays,
             "<text class=\"title\" x=\"0\" y=\"{baseline}\">{}</text>",
             lane.title
         );
-        let mut x = (lane.title.chars().count() as f64 * 7.6 + 18.0).max(GUTTER);
+        let mut x = (lane.title.chars().count() as f64 * 8.8 + 14.0).max(GUTTER);
         for (class, words) in &lane.legend {
             let _ = write!(
-                self.over,
+                self.stays,
                 "<rect class=\"sw {class}\" x=\"{x}\" y=\"{}\" width=\"10\" height=\"10\"/><text class=\"soft\" x=\"{}\" y=\"{baseline}\">{}</text>",
                 baseline - 9.0,
                 x + 14.0,
@@ -196,7 +199,7 @@ impl Picture {
             x += 14.0 + words.chars().count() as f64 * LETTER + 16.0;
         }
         let _ = write!(
-            self.over,
+            self.stays,
             "<text class=\"soft\" x=\"{x}\" y=\"{baseline}\">{}</text>",
             lane.note
         );
@@ -219,7 +222,7 @@ impl Picture {
         }
         let _ = write!(self.rows, "{}</svg>", row.shapes);
         let _ = write!(
-            self.over,
+            self.stays,
             "<text class=\"name\" x=\"0\" y=\"{}\">{}</text>",
             number(y + (height / 2.0).min(14.0) + 4.0),
             escape(&super::explain::cut(&row.name, 20))
@@ -324,6 +327,7 @@ impl Picture {
                 escape(&first.finding.what)
             );
         }
+        let _ = write!(html, "<g id=\"stays\">{}</g>", self.stays);
         html.push_str(
             "<g id=\"cursor\" visibility=\"hidden\"><path d=\"\"/><rect rx=\"3\" width=\"74\" height=\"16\"/><text></text></g></svg></div>",
         );

@@ -15,6 +15,8 @@ pub(super) fn lane(history: &History, axis: Axis) -> Option<Lane> {
     let mut rows: BTreeMap<u64, Row> = BTreeMap::new();
     for (node, spans) in runs(history) {
         let row = rows.entry(node).or_insert_with(|| row(node));
+        let is_gone = |run: &Run| matches!(run.ended, Some((_, Stop::Wiped)));
+        let gone = spans.iter().any(is_gone);
         for (at, run) in spans.iter().enumerate() {
             let until_ns = run.ended.as_ref().map_or(axis.end_ns, |(at_ns, _)| *at_ns);
             let lasted = span(until_ns - run.from_ns);
@@ -24,7 +26,7 @@ pub(super) fn lane(history: &History, axis: Axis) -> Option<Lane> {
             let next_ns = spans.get(at + 1).map(|next| next.from_ns);
             let (word, title) = words(how);
             let title = format!("node {node}: {title} at {}", moment(*ended_ns));
-            if let Some(until_ns) = next_ns.or((*how != Stop::Wiped).then_some(axis.end_ns)) {
+            if let Some(until_ns) = next_ns.or((!gone).then_some(axis.end_ns)) {
                 row.shapes.push_str(&axis.bar(*ended_ns, until_ns, (3.0, 21.0), "down", &title));
             }
             row.shapes.push_str(&axis.tick(*ended_ns, (2.0, 22.0), "ends", &title));
@@ -33,7 +35,7 @@ pub(super) fn lane(history: &History, axis: Axis) -> Option<Lane> {
                 until_ns: next_ns.or(Some(axis.end_ns)),
                 before: false,
                 y: 16.0,
-                text: word.to_owned(),
+                text: if gone && next_ns.is_none() { "disk lost" } else { word }.to_owned(),
                 class: "in soft",
             });
         }
@@ -121,7 +123,6 @@ struct Led {
 
 fn led(history: &History, axis: Axis) -> Vec<Led> {
     let mut all: Vec<Led> = Vec::new();
-    // Where the leader of each node is that still leads.
     for record in &history.records {
         match &record.what {
             What::Leads { node, term, .. } => {

@@ -8,9 +8,9 @@ use super::{Axis, Lane, PLOT, Row};
 use crate::page::requests::{Asked, Came};
 use crate::page::text::{escape, moment, number, span};
 
-const HEIGHT: f64 = 116.0;
+const HEIGHT: f64 = 120.0;
 /// At the top: those without an answer.
-const NO_ANSWER: f64 = 14.0;
+const NO_ANSWER: f64 = 20.0;
 /// With more than this, those that were served are shown as a density.
 const POINTS_MAX: usize = 3000;
 /// Of a cell of that density, pixels.
@@ -22,11 +22,14 @@ pub(super) fn points(asked: &[Asked<'_>], axis: Axis) -> Option<Lane> {
     if asked.is_empty() {
         return None;
     }
-    let took = asked.iter().filter_map(|one| one.took_ns).map(|ns| ns as f64 * 1e-6);
-    let least = took.clone().fold(1.0_f64, f64::min).max(0.01);
-    let log = Log::over(took, least, HEIGHT - NO_ANSWER);
+    let mut took: Vec<f64> =
+        asked.iter().filter_map(|one| one.took_ns).map(|ns| ns as f64 * 1e-6).collect();
+    took.sort_by(f64::total_cmp);
+    // A few that were refused at once stand at the bottom.
+    let least = took.get(took.len() / 50).copied().unwrap_or(1.0).max(0.001);
+    let log = Log::over(took.iter().copied(), least, HEIGHT - NO_ANSWER);
     let y = |one: &Asked<'_>| {
-        one.took_ns.map_or(NO_ANSWER / 2.0 - 1.0, |ns| NO_ANSWER + log.y(ns as f64 * 1e-6))
+        one.took_ns.map_or(NO_ANSWER / 2.0 - 4.0, |ns| NO_ANSWER + log.y(ns as f64 * 1e-6))
     };
     let dense = asked.len() > POINTS_MAX;
     let is_rare = |came: Came| matches!(came, Came::Refused | Came::Unknown);
@@ -59,7 +62,7 @@ pub(super) fn points(asked: &[Asked<'_>], axis: Axis) -> Option<Lane> {
     }
     let mut ticks: Vec<(f64, String)> =
         log.ticks().map(|(y, ms)| (NO_ANSWER + y, span((ms * 1e6).round() as i64))).collect();
-    ticks.push((NO_ANSWER / 2.0 - 1.0, "no answer".to_owned()));
+    ticks.push((NO_ANSWER / 2.0 - 4.0, "no answer".to_owned()));
     let rows =
         vec![Row { name: "latency".to_owned(), height: HEIGHT, shapes, ticks, ..Row::default() }];
     let legend = Came::ALL.map(|came| (came.name().to_owned(), came.name().to_owned())).into();
