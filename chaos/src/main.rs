@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use jam_chaos::bench::Bench;
 use jam_chaos::ear::{Recording, Reference, Song, listen, read_song};
 use jam_chaos::live::command::{self, Check, Doctor, Replay, Run, Shrink, Soak};
+use jam_chaos::live::selftest::Selftest;
 use jam_chaos::promises::report::{Listener, report};
 use jam_chaos::promises::trace::agreement;
 use jam_chaos::sim::command::Sim;
@@ -42,6 +43,8 @@ enum Command {
     Check(Check),
     /// Run seed after seed for hours.
     Soak(Soak),
+    /// Plant bugs in real processes, and see whether the judges find them.
+    Selftest(Selftest),
     /// Find a smaller schedule that still breaks a promise.
     Shrink(Shrink),
     /// Say which faults this machine allows, and clean up after runs that were killed.
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         Command::Replay(replay) => replay.run(),
         Command::Check(check) => check.run(),
         Command::Soak(soak) => soak.run(),
+        Command::Selftest(selftest) => selftest.run(),
         Command::Shrink(shrink) => shrink.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Sound(sound) => judge(&sound),

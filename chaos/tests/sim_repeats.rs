@@ -10,7 +10,8 @@ use std::process::{Command, Output, exit};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use jam_chaos::sim::{Machine, Pace, Site, Stream, Time, entropy};
+use jam_chaos::seed::Stream;
+use jam_chaos::sim::{Machine, Pace, Site, Time, entropy};
 use jam_world::{Open, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

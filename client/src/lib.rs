@@ -36,6 +36,8 @@ use output::Output;
 
 /// The `jam` command: reads the command line, does what it says, and returns the exit code.
 pub fn run() -> ExitCode {
+    #[cfg(feature = "planted")]
+    jam_proto::planted::Bug::plant_as_told();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

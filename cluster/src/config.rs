@@ -50,6 +50,9 @@ pub struct Args {
     /// Log entries between two snapshots
     #[arg(long, env = "JAM_SNAPSHOT_EVERY", value_name = "ENTRIES", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(10..))]
     pub snapshot_every: u64,
+    /// Log entries kept behind a snapshot, for followers that lag
+    #[arg(long, env = "JAM_KEEP_ENTRIES", value_name = "ENTRIES", hide = true, default_value_t = Timing::default().keep_entries)]
+    pub keep_entries: u64,
     /// How to log to standard error
     #[arg(long, env = "JAM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -177,6 +180,7 @@ impl Args {
                 election_ms_min: self.election_ms.min,
                 election_ms_max: self.election_ms.max,
                 snapshot_every: self.snapshot_every,
+                keep_entries: self.keep_entries,
                 ..Timing::default()
             },
             workers: self.workers.map_or_else(workers_by_default, usize::from),

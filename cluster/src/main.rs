@@ -19,6 +19,8 @@ const FAILURE: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "planted")]
+    jam_proto::planted::Bug::plant_as_told();
     allocator::give_back_early();
     let args = match Args::try_parse() {
         Ok(args) => args,

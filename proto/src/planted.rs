@@ -1,5 +1,5 @@
-//! Bugs on purpose, for the judges of a simulation to find. They take the feature `planted`, which no release has, and
-//! a process has one of them at most.
+//! Bugs on purpose, for the judges to find. They take the feature `planted`, which no release has, and a process has one of
+//! them at most.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,11 +25,15 @@ pub enum Bug {
     WallClockTime,
     /// A vote is acknowledged and not written down.
     ForgottenVote,
+    /// A listener plays some milliseconds late and believes it is in time.
+    WrongPhase,
+    /// A node gives a song away with a byte that is another one.
+    BadSong,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::SkippedSync,
         Self::StaleRead,
         Self::NoDeduplication,
@@ -37,7 +41,19 @@ impl Bug {
         Self::BackwardStamp,
         Self::WallClockTime,
         Self::ForgottenVote,
+        Self::WrongPhase,
+        Self::BadSong,
     ];
+
+    /// Plants the one that the environment names in `JAM_PLANTED`, if it names one.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    pub fn plant_as_told() {
+        if let Ok(name) = std::env::var("JAM_PLANTED") {
+            name.parse::<Self>().expect("JAM_PLANTED names a bug").plant();
+        }
+    }
 
     /// Plants it in this process.
     pub fn plant(self) {
@@ -59,6 +75,8 @@ impl Bug {
             Self::BackwardStamp => "backward-stamp",
             Self::WallClockTime => "wall-clock-time",
             Self::ForgottenVote => "forgotten-vote",
+            Self::WrongPhase => "wrong-phase",
+            Self::BadSong => "bad-song",
         }
     }
 }

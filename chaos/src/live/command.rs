@@ -277,7 +277,7 @@ impl Shrink {
 }
 
 /// Runs and judges a schedule; what came of it lies in the folder.
-fn perform(
+pub(super) fn perform(
     schedule: &Schedule,
     again: &str,
     keep: &Path,
@@ -321,7 +321,7 @@ fn perform(
         versions: vec![("jam".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
         links: links(&dir),
         could_not: Vec::new(),
-        figures: super::figures::figures(&history, heard.as_ref(), stalls),
+        figures: super::figures::figures(&history, heard.as_ref(), stalls, &scenario.budget),
     };
     facts.figures.retain(|figure| figure.value.is_finite());
     fs::write(dir.join("facts.json"), serde_json::to_vec_pretty(&facts)?)?;

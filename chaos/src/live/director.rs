@@ -65,6 +65,8 @@ pub struct Director {
     pub begun: BTreeMap<usize, Vec<u64>>,
     /// Watchers that take nothing.
     pub stuck: BTreeMap<usize, JoinHandle<()>>,
+    /// Listeners that ended by themselves, and when they join again.
+    pub rejoins: BTreeMap<String, Instant>,
     /// Nodes that ended by themselves, and when they are started again.
     pub restarts: BTreeMap<u64, Instant>,
 }
@@ -257,6 +259,10 @@ impl Director {
         for joiner in &mut self.joiners {
             if let Some(why) = joiner.look()? {
                 said.push(format!("{} stopped listening: {why}", joiner.name));
+                self.rejoins.insert(joiner.name.clone(), Instant::now() + RESTART_AFTER);
+            }
+            if self.rejoins.get(&joiner.name).is_some_and(|at| *at <= Instant::now()) {
+                self.rejoins.remove(&joiner.name);
                 joiner.join()?;
             }
         }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::joiner::{Joiner, Take};
 use super::seat::Seat;
 use crate::ear::{Heard, Recording, Reference, Song, listen};
-use crate::history::{Digest, Entry, Hex, History, ListenerSample, Record, TimeSample, What};
+use crate::history::{Digest, Entry, Hex, History, ListenerSample, Record, Stop, TimeSample, What};
 use crate::promises::report::Listener;
 use crate::promises::trace::agreement;
 
@@ -58,8 +58,9 @@ pub fn node(seat: &Seat, begun_ns: i64, until_ns: i64) -> anyhow::Result<History
         }
     }
     for end in seat.ends().iter().filter(|end| end.mono_ns <= until_ns) {
-        // One that never belonged to a cluster was no node.
-        if let Some(&node) = ids.get(&end.life) {
+        // One that never belonged to a cluster was no node; a disk that is gone was that of the node before it.
+        let before = ids.range(..end.life).next_back().filter(|_| end.how == Stop::Wiped);
+        if let Some((_, &node)) = ids.get_key_value(&end.life).or(before) {
             let what = What::Stopped { node, life: end.life, how: end.how.clone() };
             history.push(end.mono_ns - begun_ns, what);
         }

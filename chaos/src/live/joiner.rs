@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::machine::journal::{Journal, MARK};
 use super::machine::process::Process;
+use super::seat::PLANTED;
 use crate::cluster::wait_until;
 
 /// One who listens.
@@ -22,6 +23,7 @@ pub struct Joiner {
     drift_ppm: i64,
     room: String,
     journal: Arc<Journal>,
+    planted: Option<String>,
     child: Option<Child>,
     life: u32,
 }
@@ -45,7 +47,7 @@ impl Joiner {
         drift_ppm: i64,
         flags: Vec<String>,
         (dir, bin): (&Path, &Path),
-        journal: &Arc<Journal>,
+        (journal, planted): (&Arc<Journal>, Option<&str>),
     ) -> anyhow::Result<Self> {
         let dir = dir.join(name);
         fs::create_dir_all(&dir).with_context(|| format!("can't make {}", dir.display()))?;
@@ -57,6 +59,7 @@ impl Joiner {
             drift_ppm,
             room: room.to_owned(),
             journal: journal.clone(),
+            planted: planted.map(str::to_owned),
             child: None,
             life: 0,
         })
@@ -77,6 +80,7 @@ impl Joiner {
         let output = format!("virtual:drift={},wav={}", self.drift_ppm, wav.display());
         command.args(["join", &self.room, "--headless", "--output", &output]);
         command.arg("--trace").arg(&trace).env(MARK, self.journal.mark());
+        command.envs(self.planted.as_ref().map(|bug| (PLANTED, bug)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         // Ctrl-C at a terminal is for the runner alone.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

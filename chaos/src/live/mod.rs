@@ -10,7 +10,7 @@
 //! | who leads | [`lookout`] |
 //! | one history of it all | [`gather`], [`fetch`] |
 //! | how it stands | [`verdict`], [`figures`], and [`crate::promises`] |
-//! | the command line | [`command`] |
+//! | the command line | [`command`], [`selftest`] |
 
 pub mod command;
 pub mod director;
@@ -26,6 +26,7 @@ pub mod run;
 pub mod scenario;
 pub mod schedule;
 pub mod seat;
+pub mod selftest;
 pub mod stage;
 pub mod stuck;
 pub mod verdict;

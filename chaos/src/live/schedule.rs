@@ -30,6 +30,9 @@ pub struct Schedule {
     pub for_ms: u64,
     /// What breaks, by the time at which it does.
     pub faults: Vec<Fault>,
+    /// A bug that is there on purpose.
+    #[serde(default)]
+    pub planted: Option<String>,
 }
 
 /// Something that breaks, and heals.
@@ -72,6 +75,7 @@ impl Schedule {
             // Everything must have come together twice: right after the healing, and at the end.
             for_ms: healed_ms + scenario.budget.together_ms + 2 * MARGIN_MS,
             faults: Vec::new(),
+            planted: None,
         };
         for entry in &scenario.faults {
             if let Some(at_ms) = entry.at_ms {

@@ -23,6 +23,8 @@ use crate::history::Stop;
 const VOLUME_BYTES: u64 = 256 << 20;
 /// What a process may take to end when it is told to, before it is killed.
 const UMOUNT_PATIENCE: Duration = Duration::from_secs(10);
+/// Names a bug on purpose to processes.
+pub(super) const PLANTED: &str = "JAM_PLANTED";
 /// Lines of the log that say why a process ended.
 const LAST_LINES: usize = 3;
 
@@ -49,6 +51,7 @@ pub struct Seat {
     pub volume: Option<Volume>,
     /// A wall clock of its own, if the scenario takes one.
     pub clock: Option<WallClock>,
+    planted: Option<String>,
     child: Option<Child>,
     life: u32,
     disk: u32,
@@ -73,6 +76,8 @@ pub struct Furniture<'a> {
     pub volumes: bool,
     /// Each gets a wall clock of its own.
     pub clocks: bool,
+    /// A bug that each has on purpose.
+    pub planted: Option<&'a str>,
     /// What must be undone.
     pub journal: &'a Arc<Journal>,
 }
@@ -80,7 +85,7 @@ pub struct Furniture<'a> {
 impl Seat {
     /// An empty one. `flags` are what its jamd is started with, but for its folder.
     pub fn new(place: u64, flags: Vec<String>, furniture: &Furniture<'_>) -> anyhow::Result<Self> {
-        let Furniture { dir, bin, volumes, clocks, journal } = furniture;
+        let Furniture { dir, bin, volumes, clocks, planted, journal } = furniture;
         let dir = dir.join(format!("node{place}"));
         fs::create_dir_all(&dir).with_context(|| format!("can't make {}", dir.display()))?;
         let clock = clocks.then(|| WallClock::create(&dir.join("wall-clock"), journal)).transpose();
@@ -92,6 +97,7 @@ impl Seat {
             journal: (*journal).clone(),
             volume: None,
             clock: clock?,
+            planted: planted.map(str::to_owned),
             child: None,
             life: 0,
             disk: 0,
@@ -158,6 +164,7 @@ impl Seat {
         command.args(&self.command).arg("--data").arg(self.data());
         command.arg("--record").arg(self.record(self.life));
         command.env(MARK, self.journal.mark());
+        command.envs(self.planted.as_ref().map(|bug| (PLANTED, bug)));
         if let Some(clock) = &self.clock {
             command.envs(clock.environment());
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use jam_client::audio::clocks::ClockPair;
 use jam_proto::ids::RoomCode;
 use jam_world::{Detours, World};
 use tokio::sync::watch;
@@ -51,9 +52,8 @@ impl TrueTime for Since {
 impl TrueClock for Since {
     fn true_at_raw(&self, raw_ns: i64) -> f64 {
         // The two run apart by what NTP steers: nothing, over the moment since the stamp.
-        let clock = World::real().clock;
-        let ago_ns = clock.raw_ns() - raw_ns;
-        (clock.mono_ns() - ago_ns - self.begun_ns) as f64
+        let pair = ClockPair::new(World::real().clock.as_ref(), || World::real().clock.raw_ns());
+        (pair.mono(raw_ns) - self.begun_ns) as f64
     }
 
     fn true_at_mono(&self, mono_ns: i64) -> f64 {
@@ -92,6 +92,7 @@ pub async fn populate(
         dir,
         bin: &bin,
         volumes: scenario.needs_volumes(),
+        planted: schedule.planted.as_deref(),
         clocks: schedule.faults.iter().any(|fault| fault.what.needs_faketime()),
         journal,
     };
@@ -152,7 +153,7 @@ pub async fn populate(
             drift_ppm,
             flags.into(),
             (dir, &bin),
-            journal,
+            (journal, schedule.planted.as_deref()),
         )?);
     }
     let director = Director {
@@ -168,6 +169,7 @@ pub async fn populate(
         spoilt: None,
         begun: BTreeMap::new(),
         stuck: BTreeMap::new(),
+        rejoins: BTreeMap::new(),
         restarts: BTreeMap::new(),
     };
     let songs = files.iter().map(|file| ear::read_song(file)).collect::<Result<_, _>>()?;
@@ -208,6 +210,7 @@ fn node_flags(schedule: &Schedule, place: u64, wiring: &Wiring, detours: String)
         ("--peers", peers.join(",")),
         ("--connect-to", detours),
         ("--snapshot-every", cluster.snapshot_every.to_string()),
+        ("--keep-entries", cluster.keep_entries.to_string()),
         ("--heartbeat-ms", cluster.heartbeat_ms.to_string()),
         ("--election-ms", cluster.election_ms.clone()),
     ]

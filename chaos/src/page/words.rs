@@ -16,6 +16,18 @@ pub(super) fn promise(name: &str) -> (String, &'static str) {
             "Each room has one order",
             "Every command and every read of a room seems to happen at one instant between its request and its answer.",
         ),
+        "linearizable" => (
+            "Each room is linearizable",
+            "A search that does not trust the log's order finds one that explains all replies and reads.",
+        ),
+        "songs" => (
+            "Songs are kept",
+            "Every song that was acknowledged can be fetched whole from every node in the end.",
+        ),
+        "sometimes" => (
+            "The run reached what it is for",
+            "A run that never met what its scenario is about proves nothing.",
+        ),
         "standing" => (
             "Nodes come back",
             "No crash and no power cut costs a node its disk, and in the end every node runs.",

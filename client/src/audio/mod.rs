@@ -73,7 +73,7 @@ pub struct ClockView {
     pub map: SharedMap,
     /// Bound on the map's error, ns.
     pub bound_ns: i64,
-    /// The node that leads, for the trace.
+    /// The leader whose time this is, and that the bound is about, for the trace.
     pub leader: u64,
     /// Its term, for the trace.
     pub term: u64,

@@ -94,7 +94,10 @@ struct Keeper {
     /// The reference: the leader's filter as of its last burst. It stays when the leader is lost, whatever that node's clock
     /// says later.
     reference: Option<ClockFilter>,
+    /// Whose it is: epoch, node, term. For a moment that is not yet who leads.
     reference_epoch: u64,
+    reference_node: u64,
+    reference_term: u64,
     holdover: Holdover,
     published_epoch: u64,
     first_published_ns: Option<i64>,
@@ -117,6 +120,8 @@ impl Keeper {
             term_max: 0,
             reference: None,
             reference_epoch: 0,
+            reference_node: 0,
+            reference_term: 0,
             holdover: Holdover::default(),
             published_epoch: 0,
             first_published_ns: None,
@@ -198,6 +203,7 @@ impl Keeper {
         if bursts >= BURSTS_BEFORE_TRUST || self.reference.is_none() || epoch_bumped {
             self.reference = self.nodes.get(&node).map(|clock| clock.filter.clone());
             self.reference_epoch = epoch;
+            (self.reference_node, self.reference_term) = (node, term);
         }
     }
 
@@ -241,12 +247,12 @@ impl Keeper {
         let may_step = bumped || silent || coarse;
         let steered = self.holdover.steer(raw_now_ns, &estimate.map, may_step);
         self.published_epoch = self.reference_epoch;
-        let lead = self.lead.as_ref();
         self.config.view.store(Some(Arc::new(ClockView {
             map: steered.map,
             bound_ns: estimate.bound_ns() + steered.left_ns.abs(),
-            leader: lead.map_or(0, |lead| lead.node),
-            term: lead.map_or(0, |lead| lead.term),
+            // The bound is about this one's time, and not about that of somebody who was heard of only just now.
+            leader: self.reference_node,
+            term: self.reference_term,
             epoch: self.reference_epoch,
             slept_ns: self.slept_ns,
         })));

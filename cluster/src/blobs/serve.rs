@@ -128,8 +128,20 @@ pub(crate) fn chunks(
         length => length.min(total - offset),
     };
     let chunks = bytes(world.clone(), path, offset, left);
+    #[cfg(feature = "planted")]
+    let chunks = chunks.map_ok(spoilt);
     let chunks = chunks.map_ok(|data| FetchChunk { data });
     Ok(Box::pin(chunks.map_err(|error| SongError::Disk(error).into())))
+}
+
+#[cfg(feature = "planted")]
+fn spoilt(data: Bytes) -> Bytes {
+    if !jam_proto::planted::Bug::BadSong.is_planted() {
+        return data;
+    }
+    let mut data = data.to_vec();
+    data.iter_mut().take(1).for_each(|byte| *byte ^= 1);
+    data.into()
 }
 
 /// `left` bytes of a file from `offset` on.

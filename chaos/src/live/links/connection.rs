@@ -17,7 +17,7 @@ use super::tally::{Count, One, add};
 use super::transit::{READ_BYTES, Transit};
 use super::way::Gate;
 use super::{End, Orders};
-use crate::sim::Stream;
+use crate::seed::Stream;
 
 /// How long the listener rests if it can take no connection: there are no more file descriptors.
 const REST: Duration = Duration::from_millis(20);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::way::{Gate, Way};
-use crate::sim::Stream;
+use crate::seed::Stream;
 
 /// How much is taken from a source at once, and kept if nothing holds bytes back.
 pub(super) const READ_BYTES: usize = 64 << 10;

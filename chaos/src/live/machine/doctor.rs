@@ -23,7 +23,7 @@ use super::tool::Needs;
 use super::tracer::{Injection, SYNCS, Tampering, Tracer};
 use super::volume::Volume;
 use super::wall_clock::WallClock;
-use crate::sim::seed::Stream;
+use crate::seed::Stream;
 
 const VOLUME_BYTES: u64 = 16 << 20;
 /// How long a disk that nobody uses may take to be unmounted.

@@ -20,7 +20,7 @@ const SETTLES_NS: i64 = 6_000_000_000;
 
 /// What leaders said of the time.
 pub struct Leaders<'a> {
-    /// Record, true time, what was said; in order.
+    /// Record, true time in the middle of when it may have been true, what was said; in order.
     looks: Vec<(usize, i64, &'a TimeSample)>,
     /// By term: what its `ClockEpoch`s said of their error, ns.
     errors: BTreeMap<u64, i64>,
@@ -30,7 +30,9 @@ impl<'a> Leaders<'a> {
     pub fn of(history: &'a History, replay: &Replay<'_>) -> Self {
         let records = history.records.iter().enumerate();
         let looks = records.filter_map(|(record, one)| match &one.what {
-            What::Time(said) if said.leads => Some((record, one.at_ns, said)),
+            What::Time(said) if said.leads => {
+                Some((record, said.asked_ns + (one.at_ns - said.asked_ns) / 2, said))
+            }
             _ => None,
         });
         let mut errors = BTreeMap::new();
@@ -103,7 +105,10 @@ pub fn judge(
         // A leader that the listener has not heard of yet said itself how far off it may be.
         let unheard = leaders.errors.range(said.term + 1..=leader.term.max(said.term + 1));
         let unheard_ns: i64 = unheard.map(|(_, error_ns)| *error_ns).sum();
-        if off_ns.abs() > said.bound_ns.saturating_add(unheard_ns + bounds.slack_ns) {
+        // Each look may have been that much before or after what counts as its time.
+        let vague_ns = [before, after].map(|(_, at_ns, look)| at_ns - look.asked_ns);
+        let slack_ns = bounds.slack_ns + vague_ns[0].max(vague_ns[1]);
+        if off_ns.abs() > said.bound_ns.saturating_add(unheard_ns + slack_ns) {
             found.broken(
                 format!(
                     "{} says that it is at most {} from the leader's time, and is {} off",
