@@ -35,6 +35,9 @@ const FIRST_BURSTS_MAX: u32 = 4;
 /// half a minute of echo.
 const SETTLING_NS: i64 = 5_000_000_000;
 const SETTLING_STEP_NS: i64 = 1_000_000;
+/// Followers let an offset in over so long, and run no more than this much faster or slower meanwhile.
+const SLEWED_OVER_NS: i64 = 2_000_000_000;
+const SLEWED_PPB_MAX: i64 = 300_000;
 /// What an honest bound and an honest exchange may still disagree by.
 const DISAGREE_NS: i64 = 1_000_000;
 
@@ -71,6 +74,8 @@ pub(super) async fn run(config: ClockConfig, mut until: oneshot::Receiver<()>) {
 struct NodeClock {
     filter: ClockFilter,
     epoch: u64,
+    /// How far off the leader's time it may have been when it was heard as a follower last, ns; 0: never since it led.
+    followed_within_ns: i64,
 }
 
 /// Whose time counts.
@@ -167,7 +172,13 @@ impl Keeper {
         }
         let leads = last.leads && last.term >= self.term_max;
         if leads || last.error_bound_ns <= WARM_BOUND_NS_MAX {
-            self.nodes.entry(last.node).or_default().observe(last.epoch, &burst.probes);
+            let clock = self.nodes.entry(last.node).or_default();
+            if leads {
+                clock.leads();
+            } else {
+                clock.followed_within_ns = last.error_bound_ns;
+            }
+            clock.observe(last.epoch, &burst.probes);
         }
         if leads {
             self.lead_by(address, last);
@@ -279,9 +290,16 @@ impl Keeper {
 impl NodeClock {
     fn observe(&mut self, epoch: u64, probes: &[Probe]) {
         if epoch != self.epoch || self.is_refuted_by(probes) {
-            *self = Self { filter: ClockFilter::default(), epoch };
+            *self = Self { epoch, ..Self::default() };
         }
         self.filter.observe(probes);
+    }
+
+    /// It leads from now on, and so runs evenly: as a follower it drew near the leader's time, faster or slower than it is.
+    fn leads(&mut self) {
+        let slewed_ppb = self.followed_within_ns.saturating_mul(1_000_000_000) / SLEWED_OVER_NS;
+        self.filter.loosen(slewed_ppb.min(SLEWED_PPB_MAX));
+        self.followed_within_ns = 0;
     }
 
     /// An exchange bounds the offset strictly, by half its round trip. If what is believed lies outside of that, the
