@@ -16,10 +16,10 @@ pub struct Awake {
 
 impl Awake {
     /// NTP steers BOOTTIME by up to 500 ppm against the raw clock; twice that is allowed for.
-    const STEERED_PPM_MAX: i64 = 1000;
+    const STEERED_PPM_MAX: u64 = 1000;
     /// The two clocks are not read at one instant, and a thread may be held up in between.
     /// No suspend is as short.
-    const READING_NS_MAX: i64 = 50_000_000;
+    const READING_NS_MAX: u64 = 50_000_000;
 
     /// Looks now.
     pub fn look(machine: &dyn Clock) -> Self {
@@ -29,8 +29,9 @@ impl Awake {
 
     /// Whether the machine slept between `earlier` (of the same boot) and this look.
     pub fn slept_since(&self, earlier: &Self) -> bool {
-        let steered_ns = (self.raw_ns - earlier.raw_ns).abs() / 1_000_000 * Self::STEERED_PPM_MAX;
-        (self.ahead_ns - earlier.ahead_ns).abs() > Self::READING_NS_MAX + steered_ns
+        // `earlier` may come from a disk: it is any number.
+        let steered_ns = self.raw_ns.abs_diff(earlier.raw_ns) / 1_000_000 * Self::STEERED_PPM_MAX;
+        self.ahead_ns.abs_diff(earlier.ahead_ns) > Self::READING_NS_MAX + steered_ns
     }
 }
 
