@@ -49,6 +49,13 @@ mod tests {
     }
 
     #[test]
+    fn what_a_disk_says_of_an_earlier_look_may_be_anything() {
+        let now = Awake { raw_ns: 1, ahead_ns: 1 };
+        assert!(now.slept_since(&Awake { raw_ns: 1, ahead_ns: i64::MIN }));
+        now.slept_since(&Awake { raw_ns: i64::MIN, ahead_ns: i64::MAX });
+    }
+
+    #[test]
     fn this_machine_has_both_clocks() {
         let machine = jam_world::World::real().clock;
         let first = Awake::look(machine.as_ref());
