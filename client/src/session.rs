@@ -52,8 +52,7 @@ impl Session {
         user: &str,
         intent: &str,
     ) -> Result<Self, Failure> {
-        let user_key = blake3::hash(user.as_bytes()).to_hex();
-        let folder = folder.join("sessions").join(hex(cluster)).join(&user_key.as_str()[..16]);
+        let folder = slots(folder, cluster, user);
         let trouble = |error| {
             Failure::local(format!("can't keep the session in {}", folder.display()), error)
         };
@@ -61,7 +60,7 @@ impl Session {
         let now = unix_now(world.clock.as_ref());
         let mut free: Option<Self> = None;
         for number in 0..SLOTS_MAX {
-            let path = folder.join(format!("{number}.json"));
+            let path = slot(&folder, number);
             let exists = exists(world.disk.as_ref(), &path).map_err(trouble)?;
             let Some(slot) = Self::lock(world, &path, user).map_err(trouble)? else { continue };
             match &slot.saved.unfinished {
@@ -297,7 +296,11 @@ impl Session {
         self.save(false)
     }
 
-    fn settled_before(&self, step: &str) -> Result<Option<(wire::SubmitReply, RoomCode)>, Failure> {
+    /// The reply to a step, and its room, if an earlier run of this command line got one.
+    pub fn settled_before(
+        &self,
+        step: &str,
+    ) -> Result<Option<(wire::SubmitReply, RoomCode)>, Failure> {
         let done = self
             .saved
             .unfinished
@@ -311,7 +314,11 @@ impl Session {
         parsed.map(Some).ok_or_else(|| self.corrupt())
     }
 
-    fn sent_before(&self, step: &str) -> Result<Option<(u64, RoomCode, wire::Command)>, Failure> {
+    /// The number, the room and the command of a step that an earlier run sent and got no reply to.
+    pub fn sent_before(
+        &self,
+        step: &str,
+    ) -> Result<Option<(u64, RoomCode, wire::Command)>, Failure> {
         let sending =
             self.saved.unfinished.as_ref().and_then(|unfinished| unfinished.sending.as_ref());
         let Some(sending) = sending.filter(|sending| sending.step == step) else { return Ok(None) };
@@ -335,6 +342,20 @@ impl Session {
             Failure::local(format!("can't write the session file {}", self.path.display()), error)
         })
     }
+}
+
+/// Where the file of a slot of this user with this cluster lies below `folder`.
+pub fn slot_path(folder: &Path, cluster: &[u8], user: &str, number: u32) -> PathBuf {
+    slot(&slots(folder, cluster, user), number)
+}
+
+fn slots(folder: &Path, cluster: &[u8], user: &str) -> PathBuf {
+    let user_key = blake3::hash(user.as_bytes()).to_hex();
+    folder.join("sessions").join(hex(cluster)).join(&user_key.as_str()[..16])
+}
+
+fn slot(slots: &Path, number: u32) -> PathBuf {
+    slots.join(format!("{number}.json"))
 }
 
 /// The command in words, for "… has no known outcome".

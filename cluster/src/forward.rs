@@ -5,7 +5,7 @@
 //! (every proposal may be repeated: sessions number their commands, and the other operations say
 //! the same thing twice), and is then *unknown*, never failed.
 
-mod answer;
+pub mod answer;
 mod courier;
 
 use std::sync::Arc;

@@ -164,17 +164,22 @@ async fn audio(
 
 /// What a `Range` header asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Range {
+pub enum Range {
     /// All of it: also when the header is of a kind that we may ignore (RFC 9110, 14.2).
     Whole,
+    /// The bytes from `first` to before `end`: at least one.
     Part {
+        /// The first byte.
         first: u64,
+        /// Behind the last one.
         end: u64,
     },
+    /// None of it.
     Unsatisfiable,
 }
 
-fn parse_range(range: &str, total: u64) -> Range {
+/// Reads a `Range` header for a song of `total` bytes.
+pub fn parse_range(range: &str, total: u64) -> Range {
     let part = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let parsed = part.map(|(first, last)| (first.trim().parse::<u64>().ok(), last.trim(), first));
     let (first, end) = match parsed {
@@ -193,7 +198,8 @@ fn parse_range(range: &str, total: u64) -> Range {
     if first >= total { Range::Unsatisfiable } else { Range::Part { first, end } }
 }
 
-fn parse_track(name: &str) -> Option<TrackId> {
+/// Reads a song's name: its BLAKE3 hash, 64 hex digits.
+pub fn parse_track(name: &str) -> Option<TrackId> {
     let mut id = [0; 32];
     if name.len() != 64 || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

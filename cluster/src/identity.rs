@@ -94,6 +94,14 @@ pub struct Identity {
     pub node: Option<u64>,
 }
 
+impl Identity {
+    /// Of a new, empty folder.
+    pub fn fresh(place: u64) -> Self {
+        let incarnation = Id::random();
+        Self { format: FORMAT, place, incarnation, stage: Stage::Empty, cluster: None, node: None }
+    }
+}
+
 /// Why a data folder can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
@@ -171,15 +179,7 @@ impl Folder {
                 if exists(disk, &path.join(RAFT)).map_err(io)? {
                     return Err(lost("missing".to_owned()));
                 }
-                let incarnation = Id::random();
-                let fresh = Identity {
-                    format: FORMAT,
-                    place,
-                    incarnation,
-                    stage: Stage::Empty,
-                    cluster: None,
-                    node: None,
-                };
+                let fresh = Identity::fresh(place);
                 save(disk, path, &fresh).map_err(io)?;
                 fresh
             }

@@ -46,12 +46,17 @@ pub enum Malformed {
 /// No instant is further from the clock's origin, so that sums of instants and spans stay far from overflow: 103 years.
 pub(crate) const INSTANT_MAX: i64 = i64::MAX / 4;
 
-/// The nearest instant that there is.
+/// What is proposed lies within half of that: stamps are counted up from there, and songs end behind it, and all of
+/// it must be an instant that can be read again.
+const PROPOSED_MAX: i64 = INSTANT_MAX / 2;
+
+/// The nearest instant that may be proposed.
 pub(crate) fn within_range(flicks: i64) -> SharedTime {
-    SharedTime(flicks.clamp(-INSTANT_MAX, INSTANT_MAX))
+    SharedTime(flicks.clamp(-PROPOSED_MAX, PROPOSED_MAX))
 }
 
-pub(crate) fn instant(what: &'static str, flicks: i64) -> Result<SharedTime, Malformed> {
+/// An instant from outside.
+pub fn instant(what: &'static str, flicks: i64) -> Result<SharedTime, Malformed> {
     if flicks.unsigned_abs() > INSTANT_MAX.unsigned_abs() {
         let range = format!("within ±{INSTANT_MAX} flicks");
         return Err(Malformed::OutOfRange { what, range, got: flicks.into() });

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use jam_proto::command::{Command, Rejection, Reply, RoomCommand};
-use jam_proto::ids::{RoomCode, SessionId, TrackId};
+use jam_proto::event::Event;
+use jam_proto::ids::{EntryId, RoomCode, SessionId, TrackId};
 use jam_proto::limits;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::time::FLICKS_PER_SECOND;
@@ -117,4 +118,30 @@ fn a_full_cluster_makes_no_more_rooms() {
     let number = limits::ROOMS_MAX as u64 + 1;
     let reply = submit(&mut shard, 0, 1, number, number, create());
     assert_eq!(reply.rejection, Some(Rejection::RoomsFull { limit: limits::ROOMS_MAX }));
+}
+
+#[test]
+fn what_happens_at_the_end_of_time_can_be_read_again() {
+    let mut shard = Shard::default();
+    let end = |op| log::LogEntry { proposed_stamp: i64::MAX, proposed_effective: i64::MAX, op };
+    let epoch = log::ClockEpoch { epoch: 1, floor: i64::MAX, ..Default::default() };
+    let open = log::OpenSession { session: session_id(1).to_wire(), user: "ann".into() };
+    let id = TrackId([1; 32]).to_wire();
+    let track = wire::Track { id, frames: 10, sample_rate: 1, ..Default::default() };
+    let register = log::RegisterTrack { track: Some(track) };
+    for op in [Op::ClockEpoch(epoch), Op::OpenSession(open), Op::RegisterTrack(register)] {
+        shard.apply(&end(Some(op)));
+    }
+    let (session, room) = (session_id(1), RoomCode::from_random(1));
+    let enqueue = || Command::Enqueue { track: TrackId([1; 32]), next: false };
+    let commands = [create(), enqueue(), Command::Play { entry: Some(EntryId(1)) }, enqueue()];
+    for (number, command) in (1..).zip(commands) {
+        let command = RoomCommand { session, number, room: room.clone(), command };
+        let applied = shard.apply(&end(Some(Op::Command(command.to_wire()))));
+        for event in applied.events.iter().flat_map(|(_, events)| events) {
+            assert_eq!(Event::from_wire(&event.to_wire()).as_ref(), Ok(event));
+        }
+    }
+    assert_eq!(shard.room(&room).unwrap().revision().0, 4);
+    assert_eq!(Shard::from_wire(&shard.to_wire()), Ok(shard));
 }

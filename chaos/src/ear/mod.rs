@@ -13,6 +13,6 @@ mod stretches;
 mod walk;
 
 pub use heard::{Damage, Gap, Heard, Jump, Place, listen};
-pub use recording::{Recording, RecordingError};
+pub use recording::{Recording, RecordingError, Unreadable};
 pub use reference::{Reference, Song};
 pub use songs::{SongError, read_song};

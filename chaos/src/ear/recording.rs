@@ -41,6 +41,15 @@ pub enum RecordingError {
     },
 }
 
+/// What is wrong with the bytes of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// With the sound.
+    Wav(&'static str),
+    /// With the index.
+    Index(&'static str),
+}
+
 impl Recording {
     /// Reads `wav` and the index beside it (`wav` with `.idx` appended).
     pub fn open(wav: &Path) -> Result<Self, RecordingError> {
@@ -48,13 +57,20 @@ impl Recording {
             fs::read(path).map_err(|source| RecordingError::Read { path: path.to_owned(), source })
         };
         let bytes = read(wav)?;
-        let (sample_rate, samples) = parse_wav(&bytes)
-            .map_err(|what| RecordingError::NotWav { path: wav.to_owned(), what })?;
         let mut idx = wav.as_os_str().to_owned();
         idx.push(".idx");
         let idx = PathBuf::from(idx);
-        let index = Index::parse(&read(&idx)?)
-            .map_err(|what| RecordingError::NotIndex { path: idx.clone(), what })?;
+        let index = read(&idx)?;
+        Self::parse(&bytes, &index).map_err(|error| match error {
+            Unreadable::Wav(what) => RecordingError::NotWav { path: wav.to_owned(), what },
+            Unreadable::Index(what) => RecordingError::NotIndex { path: idx, what },
+        })
+    }
+
+    /// From what the two files hold.
+    pub fn parse(wav: &[u8], index: &[u8]) -> Result<Self, Unreadable> {
+        let (sample_rate, samples) = parse_wav(wav).map_err(Unreadable::Wav)?;
+        let index = Index::parse(index).map_err(Unreadable::Index)?;
         Ok(Self { sample_rate, samples, index })
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use jam_proto::sync::Probe;
-use jam_proto::time::SharedTime;
 use jam_proto::wire::v1::{ListenerReport, TimeProbe, TimeReply};
 use jam_world::Clock;
 use tokio::sync::{mpsc, watch};
@@ -231,12 +230,9 @@ impl Exchange {
         if reply.seq != self.seq {
             return Err("the node answered another probe".into());
         }
-        let probe = Probe {
-            sent_ns: self.sent_ns.load(Ordering::Relaxed),
-            received: SharedTime(reply.received),
-            replied: SharedTime(reply.sent),
-            back_ns,
-        };
+        let sent_ns = self.sent_ns.load(Ordering::Relaxed);
+        let probe = Probe::answered(sent_ns, &reply, back_ns)
+            .map_err(|error| format!("an answer makes no sense: {error}"))?;
         Ok((probe, reply))
     }
 }

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use crate::links::{Failed, judge_code};
 use crate::refusal::code_of;
 
+/// For the node that passed it on.
 pub fn to_wire(proposed: Result<Outcome, Failed>) -> Answer {
     let answer = match proposed {
         Ok(Outcome::SessionOpened) => Wire::SessionOpened(true),

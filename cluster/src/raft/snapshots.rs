@@ -8,6 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use jam_world::Database;
 use serde::{Deserialize, Serialize};
 use tokio::sync;
 
@@ -92,7 +93,7 @@ impl Snapshots {
     /// The current snapshot.
     pub async fn load(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
         let this = self.clone();
-        let loaded = self.blocking(move || this.load_blocking()).await?;
+        let loaded = self.blocking(move || this.shared.with_db(load_from)).await?;
         if let Some((meta, _)) = &loaded {
             // A save that ended meanwhile knows better.
             self.lock_current().get_or_insert_with(|| meta.clone());
@@ -100,43 +101,12 @@ impl Snapshots {
         Ok(loaded)
     }
 
-    /// A save may flip the pointer and sweep the chunks that are being read: then the next ones are
-    /// there, whole. Only chunks that are current before and after they were read can be damaged.
-    fn load_blocking(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
-        let mut pointer = self.pointer()?;
-        while let Some(current) = pointer {
-            let read = self.read(current);
-            pointer = self.pointer()?;
-            if read.is_ok() || pointer == Some(current) {
-                return read.map(Some);
-            }
-        }
-        Ok(None)
-    }
-
-    fn read(&self, pointer: Pointer) -> io::Result<(SnapshotMeta, Bytes)> {
-        let mut bytes = Vec::with_capacity(pointer.chunks as usize * VALUE_BYTES_MAX);
-        self.shared.with_db(|db| {
-            for chunk in 0..pointer.chunks {
-                let value = db.get(&layout::chunk_key(pointer.generation, chunk))?;
-                bytes.extend_from_slice(&value.ok_or_else(|| layout::damaged("the snapshot"))?);
-            }
-            Ok(())
-        })?;
-        if crc32fast::hash(&bytes) != pointer.crc {
-            return Err(layout::damaged("the snapshot"));
-        }
-        let stored: Stored =
-            postcard::from_bytes(&bytes).map_err(|_| layout::damaged("the snapshot"))?;
-        Ok((stored.meta, stored.body))
-    }
-
     fn lock_current(&self) -> MutexGuard<'_, Option<SnapshotMeta>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pointer(&self) -> io::Result<Option<Pointer>> {
-        self.shared.with_db(|db| meta(db, layout::SNAPSHOT))
+        self.shared.with_db(pointer)
     }
 
     /// Removes the chunks of all generations but one.
@@ -171,5 +141,60 @@ impl Snapshots {
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         self.shared.world.try_blocking(work).await
+    }
+}
+
+/// The current snapshot in a database.
+///
+/// A save may flip the pointer and sweep the chunks that are being read: then the next ones are
+/// there, whole. Only chunks that are current before and after they were read can be damaged.
+pub fn load_from(db: &dyn Database) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
+    let mut current = pointer(db)?;
+    while let Some(reading) = current {
+        let read = read(db, reading);
+        current = pointer(db)?;
+        if read.is_ok() || current == Some(reading) {
+            return read.map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn read(db: &dyn Database, pointer: Pointer) -> io::Result<(SnapshotMeta, Bytes)> {
+    // How many chunks there are is told by the pointer, which has no checksum: no room is made on its word.
+    let mut bytes = Vec::new();
+    for chunk in 0..pointer.chunks {
+        let value = db.get(&layout::chunk_key(pointer.generation, chunk))?;
+        bytes.extend_from_slice(&value.ok_or_else(|| layout::damaged("the snapshot"))?);
+    }
+    if crc32fast::hash(&bytes) != pointer.crc {
+        return Err(layout::damaged("the snapshot"));
+    }
+    let stored: Stored =
+        postcard::from_bytes(&bytes).map_err(|_| layout::damaged("the snapshot"))?;
+    Ok((stored.meta, stored.body))
+}
+
+fn pointer(db: &dyn Database) -> io::Result<Option<Pointer>> {
+    meta(db, layout::SNAPSHOT)
+}
+
+#[cfg(test)]
+mod tests {
+    use jam_world::World;
+
+    use super::*;
+
+    #[test]
+    fn a_damaged_pointer_is_named_and_takes_no_memory() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let db = World::real().disk.database(folder.path(), 1 << 20)?;
+        assert!(load_from(db.as_ref())?.is_none());
+        // 25 TB, by its word.
+        let pointer = Pointer { generation: 1, chunks: u32::MAX, crc: 0 };
+        db.apply(vec![(layout::SNAPSHOT.to_vec(), Some(encode(&pointer)?))])?;
+        let error = load_from(db.as_ref()).err().map(|error| error.kind());
+        assert_eq!(error, Some(io::ErrorKind::InvalidData));
+        Ok(())
     }
 }

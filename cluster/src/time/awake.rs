@@ -16,9 +16,9 @@ pub struct Awake {
 
 impl Awake {
     /// NTP steers BOOTTIME by up to 500 ppm against the raw clock; twice that is allowed for.
-    const STEERED_PPM_MAX: i64 = 1000;
+    const STEERED_PPM_MAX: u64 = 1000;
     /// The two clocks are not read at one instant. No suspend is as short.
-    const READING_NS_MAX: i64 = 20_000_000;
+    const READING_NS_MAX: u64 = 20_000_000;
     /// A thread may be held up between two readings: for the tightest of these it was not.
     const TRIES: usize = 5;
     /// Tight enough, ns.
@@ -43,8 +43,9 @@ impl Awake {
 
     /// Whether the machine slept between `earlier` (of the same boot) and this look.
     pub fn slept_since(&self, earlier: &Self) -> bool {
-        let steered_ns = (self.raw_ns - earlier.raw_ns).abs() / 1_000_000 * Self::STEERED_PPM_MAX;
-        (self.ahead_ns - earlier.ahead_ns).abs() > Self::READING_NS_MAX + steered_ns
+        // `earlier` may come from a disk: it is any number.
+        let steered_ns = self.raw_ns.abs_diff(earlier.raw_ns) / 1_000_000 * Self::STEERED_PPM_MAX;
+        self.ahead_ns.abs_diff(earlier.ahead_ns) > Self::READING_NS_MAX + steered_ns
     }
 }
 
@@ -59,6 +60,13 @@ mod tests {
         assert!(!steered.slept_since(&evening), "500 ppm for an hour");
         let slept = Awake { raw_ns: 2_000_000_000, ahead_ns: 3_000_000_000 };
         assert!(slept.slept_since(&evening), "three seconds of sleep within a second");
+    }
+
+    #[test]
+    fn what_a_disk_says_of_an_earlier_look_may_be_anything() {
+        let now = Awake { raw_ns: 1, ahead_ns: 1 };
+        assert!(now.slept_since(&Awake { raw_ns: 1, ahead_ns: i64::MIN }));
+        now.slept_since(&Awake { raw_ns: i64::MIN, ahead_ns: i64::MAX });
     }
 
     #[test]

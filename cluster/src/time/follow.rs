@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use jam_proto::sync::{ClockFilter, Probe};
-use jam_proto::time::SharedTime;
 use jam_proto::wire::v1::time_client::TimeClient;
 use jam_proto::wire::v1::{TimeProbe, TimeReply};
 use tokio::sync::mpsc;
@@ -178,12 +177,8 @@ impl Exchange {
         if reply.seq != self.seq {
             return Err(closed());
         }
-        let probe = Probe {
-            sent_ns: self.sent_ns.load(Relaxed),
-            received: SharedTime(reply.received),
-            replied: SharedTime(reply.sent),
-            back_ns,
-        };
+        let probe = Probe::answered(self.sent_ns.load(Relaxed), &reply, back_ns)
+            .map_err(|error| Status::internal(error.to_string()))?;
         Ok((probe, reply))
     }
 }

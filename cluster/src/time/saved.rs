@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jam_proto::convert;
 use jam_proto::sync::{Doubt, Succession};
 use jam_proto::time::SharedTime;
 use jam_world::{Disk, Open};
@@ -60,7 +61,29 @@ impl From<Leaders> for Succession {
     }
 }
 
+/// More than any machine is up for: 146 years.
+const RAW_NS_MAX: i64 = i64::MAX / 2;
+/// Two crystals run apart by 200 ppm at most, and what a filter makes of noise is a few times that.
+const DRIFT_MAX: f64 = 0.01;
+
 impl Saved {
+    /// What the file says, if it can be read and a clock can be like that.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok().filter(Self::can_be)
+    }
+
+    /// It has no checksum: with a wild number in it, shared time would be anything.
+    fn can_be(&self) -> bool {
+        (0..=RAW_NS_MAX).contains(&self.raw_ns)
+            && convert::instant("saved shared time", self.shared).is_ok()
+            && self.drift.abs() <= DRIFT_MAX
+    }
+
+    /// What the file is to say.
+    pub fn to_text(&self) -> io::Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(io::Error::other)
+    }
+
     /// When the machine was looked at.
     pub fn awake(&self) -> Awake {
         Awake { raw_ns: self.raw_ns, ahead_ns: self.boottime_ahead_ns }
@@ -76,8 +99,7 @@ pub fn path(data: &Path) -> PathBuf {
 /// id, and then only `shared` counts, which the log's last stamp backs up.
 pub fn store(disk: &dyn Disk, path: &Path, saved: &Saved) -> io::Result<()> {
     let new = path.with_extension("json.new");
-    let json = serde_json::to_vec(saved).map_err(io::Error::other)?;
-    disk.open(&new, Open::Anew)?.write_at(&json, 0)?;
+    disk.open(&new, Open::Anew)?.write_at(&saved.to_text()?, 0)?;
     disk.rename(&new, path)
 }
 
@@ -85,7 +107,7 @@ pub fn store(disk: &dyn Disk, path: &Path, saved: &Saved) -> io::Result<()> {
 /// from its leader, or takes a new epoch.
 pub fn load(disk: &dyn Disk, path: &Path) -> io::Result<Option<Saved>> {
     match disk.read(path) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Ok(bytes) => Ok(Saved::parse(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -104,9 +126,9 @@ mod tests {
         assert_eq!(load(disk, &path).expect("no file"), None);
         let saved = Saved {
             boot_id: "b".to_owned(),
-            raw_ns: i64::MAX,
+            raw_ns: RAW_NS_MAX,
             boottime_ahead_ns: -3,
-            shared: i64::MIN,
+            shared: i64::MIN / 4,
             drift: -1.234_567_890_123e-5,
             epoch: 4,
             error_bound_ns: 9,
@@ -115,7 +137,15 @@ mod tests {
             reference: Succession { epoch: 4, term: 3, ..Succession::default() }.into(),
         };
         store(disk, &path, &saved).expect("written");
-        assert_eq!(load(disk, &path).expect("read"), Some(saved));
+        assert_eq!(load(disk, &path).expect("read"), Some(saved.clone()));
+        for saved in [
+            Saved { drift: 1e300, ..saved.clone() },
+            Saved { shared: i64::MIN, ..saved.clone() },
+            Saved { raw_ns: -1, ..saved.clone() },
+        ] {
+            store(disk, &path, &saved).expect("written");
+            assert_eq!(load(disk, &path).expect("what can't be is none"), None);
+        }
         std::fs::write(&path, b"{half").expect("written");
         assert_eq!(load(disk, &path).expect("rubbish is none"), None);
     }

@@ -9,7 +9,9 @@
 use std::collections::VecDeque;
 
 use super::map::SharedMap;
+use crate::convert::{self, Malformed};
 use crate::time::{Flicks, SharedTime};
+use crate::wire::v1::TimeReply;
 
 /// Timer and scheduling noise of one exchange on a quiet machine, ns.
 const NOISE_FLOOR_NS: f64 = 4_000.0;
@@ -47,6 +49,16 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// An exchange as the node answered it. Refused if the node tells instants that can't be.
+    pub fn answered(sent_ns: i64, reply: &TimeReply, back_ns: i64) -> Result<Self, Malformed> {
+        Ok(Self {
+            sent_ns,
+            received: convert::instant("when a probe was received", reply.received)?,
+            replied: convert::instant("when a probe was answered", reply.sent)?,
+            back_ns,
+        })
+    }
+
     /// The time on the way, both ways, ns. Never negative: a node that claims to have held the
     /// probe for longer than it was gone gains nothing by it.
     pub fn rtt_ns(&self) -> i64 {

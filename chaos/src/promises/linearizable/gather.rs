@@ -89,13 +89,13 @@ pub(super) fn gather(history: &History, replay: &Replay<'_>, found: &mut Finding
         rooms.entry(key.room.clone()).or_default().push(Gathered {
             name: format!("{} ({})", key.name(), reply_text(&told)),
             revision: told.revision,
-            act: Arc::new(Act::Command(Asked {
+            act: Arc::new(Act::Command(Box::new(Asked {
                 command,
                 user: (*user).to_owned(),
                 track,
                 stamp: SharedTime(stamp),
                 told,
-            })),
+            }))),
             called: tried.invoked,
             returned: tried.reply.map(|(record, _)| record),
             applied: tried.logged.map(|logged| logged.record),

@@ -49,7 +49,7 @@ pub(super) struct Step {
 /// What is done to a room, and what was told.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
-    Command(Asked),
+    Command(Box<Asked>),
     /// None: it is not there.
     Read(Option<Digest>),
     /// The cluster's own doing.
@@ -110,7 +110,7 @@ impl Model for RoomModel {
 /// What an accepted operation leaves behind.
 enum After {
     Same,
-    Changed(Room),
+    Changed(Arc<Held>),
 }
 
 impl Step {
@@ -129,10 +129,7 @@ impl Step {
         };
         match after {
             After::Same if stays => Some(State { room: state.room.clone(), told: state.told + 1 }),
-            After::Changed(room) if moves => {
-                let held = Held { room, digest: OnceLock::new() };
-                Some(State { room: Some(Arc::new(held)), told: 1 })
-            }
+            After::Changed(room) if moves => Some(State { room: Some(room), told: 1 }),
             _ => None,
         }
     }
@@ -193,13 +190,16 @@ fn added(kind: &EventKind) -> Option<EntryId> {
 
 /// The room with one event more, if it is the next one and does not lie before the last.
 fn followed(room: Option<&Room>, event: &Event) -> Option<After> {
-    let Some(room) = room else { return Room::begin(event).map(After::Changed) };
-    if event.effective_at < room.last_effective() {
-        return None;
-    }
-    let mut room = room.clone();
-    room.fold(event).ok()?;
-    Some(After::Changed(room))
+    let room = match room {
+        None => Room::begin(event)?,
+        Some(room) if event.effective_at < room.last_effective() => return None,
+        Some(room) => {
+            let mut room = room.clone();
+            room.fold(event).ok()?;
+            room
+        }
+    };
+    Some(After::Changed(Arc::new(Held { room, digest: OnceLock::new() })))
 }
 
 impl State {

@@ -181,3 +181,11 @@ fn nothing_is_known_of_nothing() {
     filter.observe(&[]);
     assert_eq!(filter.estimate(0), None);
 }
+
+#[test]
+fn instants_that_cannot_be_are_refused() {
+    let reply = |received, sent| TimeReply { received, sent, ..TimeReply::default() };
+    assert!(Probe::answered(5, &reply(7, 8), 9).is_ok());
+    assert!(Probe::answered(5, &reply(i64::MIN, 8), 9).is_err());
+    assert!(Probe::answered(5, &reply(7, i64::MAX), 9).is_err());
+}
