@@ -83,11 +83,11 @@ impl Schedule {
             }
         }
         let weights: u64 = scenario.faults.iter().filter_map(|entry| entry.weight).sum();
+        let every_ms = scenario.every_ms as i64;
         let mut at_ms = QUIET_MS;
-        while weights > 0 {
-            let every_ms = scenario.every_ms as i64;
+        loop {
             at_ms += draws.within(every_ms / 2..=every_ms * 3 / 2) as u64;
-            if at_ms >= liveness_ms {
+            if at_ms >= liveness_ms || weights == 0 {
                 break;
             }
             let mut drawn = draws.below(weights);
