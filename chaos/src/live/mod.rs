@@ -4,14 +4,15 @@
 //! | --- | --- |
 //! | a kind of run, as people write it | [`scenario`], [`fault`] |
 //! | what is going to break in one run, and when | [`schedule`] |
-//! | one run | [`run`] |
+//! | one run, and its folder | [`run`], [`perform`] |
 //! | who takes part | [`stage`], [`seat`], [`joiner`], [`stuck`], and [`crate::crowd`] |
 //! | who breaks it | [`director`], by [`wiring`], [`links`] and [`machine`] |
 //! | who leads | [`lookout`] |
 //! | one history of it all | [`gather`], [`fetch`] |
 //! | how it stands | [`verdict`], [`figures`], and [`crate::promises`] |
-//! | the command line | [`command`], [`selftest`] |
+//! | the command line | [`command`], [`batch`], [`selftest`] |
 
+pub mod batch;
 pub mod command;
 pub mod director;
 pub mod fault;
@@ -22,6 +23,7 @@ pub mod joiner;
 pub mod links;
 pub mod lookout;
 pub mod machine;
+pub mod perform;
 pub mod run;
 pub mod scenario;
 pub mod schedule;

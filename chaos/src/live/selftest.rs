@@ -46,7 +46,7 @@ impl Selftest {
     /// Runs it; the exit code.
     #[cfg(feature = "planted")]
     pub fn run(&self) -> anyhow::Result<u8> {
-        use super::command::perform;
+        use super::perform::perform;
         use super::scenario::Scenario;
         use super::schedule::Schedule;
         use crate::page::Outcome;
