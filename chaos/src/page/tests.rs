@@ -143,7 +143,7 @@ fn what_broke_is_explained_and_marked() {
     let page = html(&facts(), &story.history, &judged(&story.history));
     assert_well_formed(&page);
     for told in [
-        "1 of 8 promises broken.",
+        "1 of 9 promises broken.",
         "href=\"#finding-1\"",
         "id=\"finding-1\"",
         "class=\"evident\"",
@@ -225,7 +225,7 @@ fn the_exit_code_is_that_of_the_worst() {
         json!({ "<script>alert('x')</script> & \"more\"": 1, "cut off": 1 })
     );
     assert_eq!(told["totals"]["operations"]["command: play"]["acknowledged"], 1);
-    assert_eq!(told["promises"].as_array().map(Vec::len), Some(8));
+    assert_eq!(told["promises"].as_array().map(Vec::len), Some(9));
 
     let bad = broken();
     let told = result(&facts(), &bad.history, &judged(&bad.history));
@@ -252,7 +252,7 @@ fn junit_has_a_case_for_each_promise() {
     };
     let bad = broken();
     let report = read(&bad.history, &judged(&bad.history), &facts());
-    assert_eq!((report.tests, report.failures, report.errors, report.skipped), (9, 1, 0, 0));
+    assert_eq!((report.tests, report.failures, report.errors, report.skipped), (10, 1, 0, 0));
     let over = Facts { figures: vec![figure(Some(false)), figure(None)], ..facts() };
     let report = read(&History::default(), &open(), &over);
     assert_eq!((report.tests, report.failures, report.errors, report.skipped), (2, 1, 1, 0));

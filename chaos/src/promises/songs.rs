@@ -49,7 +49,7 @@ pub fn is_told(history: &History) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::Story;
+    use super::super::story::{Story, TRACK};
     use super::*;
     use crate::history::Hex;
 
@@ -62,6 +62,9 @@ mod tests {
         for node in 1..=3 {
             let wrong = wrong.filter(|_| node == 2).map(str::to_owned);
             story.note(What::Fetched { node, track: Hex(vec![7; 32]), wrong });
+            // The one that stories begin with.
+            let track = Hex(TRACK.to_wire());
+            story.note(What::Fetched { node, track, wrong: None });
         }
         story
     }

@@ -128,7 +128,7 @@ mod tests {
             boot_id: "b".to_owned(),
             raw_ns: RAW_NS_MAX,
             boottime_ahead_ns: -3,
-            shared: i64::MIN / 4,
+            shared: -1_234_567_890_123_456,
             drift: -1.234_567_890_123e-5,
             epoch: 4,
             error_bound_ns: 9,

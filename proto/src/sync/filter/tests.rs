@@ -102,7 +102,9 @@ fn a_rate_that_changes_is_covered_if_that_is_said() {
     }
     let (untold, told) = errors.split_at(10);
     assert!(told.iter().all(|(error, bound)| error <= bound), "{told:?}");
-    assert!(told[9].0 < 20_000 && told[9].0 < untold[9].0, "{untold:?} {told:?}");
+    assert!(told[9].0 < 20_000, "{told:?}");
+    // What this is for.
+    assert!(untold.iter().any(|(error, bound)| error > bound), "{untold:?}");
 }
 
 #[test]
