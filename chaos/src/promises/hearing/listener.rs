@@ -9,8 +9,9 @@ use crate::history::{History, ListenerSample, Sound, What};
 
 /// A listener that is not heard of for so long stands still, or sleeps.
 pub const SILENT_NS: i64 = 250_000_000;
-/// To come back after it stood still: its clock has to learn by how much.
-const STOOD_STILL_NS: i64 = 4_000_000_000;
+/// To come back after it stood still or its clock stepped: the clock has to learn by how much, and a player steers up to 2.5 ms
+/// off at 500 ppm rather than jump.
+const STOOD_STILL_NS: i64 = 5_000_000_000;
 /// To begin: a listener is in phase from its first sample, but the first look at its state may come before that.
 const BEGIN_NS: i64 = 1_000_000_000;
 /// To follow a change of the room, or of the clock: what is rendered ahead, and a turn of the player.
