@@ -275,6 +275,29 @@ async fn a_store_that_forgot_is_refused_and_the_command_is_named() -> TestResult
     Ok(())
 }
 
+/// Bits that flip in sled can take the snapshot away, whole or its newest, and leave the log behind it.
+#[tokio::test]
+async fn a_log_without_the_snapshot_that_it_goes_on_from_is_refused() -> TestResult {
+    for snapshot in [None, Some(3)] {
+        let folder = tempfile::tempdir()?;
+        let store = open(folder.path(), 2).await?;
+        let mut log = store.log();
+        append(&mut log, (0..10).map(|index| entry(1, index, 10)).collect()).await?;
+        if let Some(index) = snapshot {
+            let meta =
+                SnapshotMeta { last_log_id: Some(log_id(1, index)), ..SnapshotMeta::default() };
+            store.snapshots().save(meta, Bytes::from_static(b"rooms")).await?;
+        }
+        log.purge(log_id(1, 4)).await?;
+        store.close().await?;
+        let refusal = open(folder.path(), 2).await.err();
+        assert!(matches!(refusal, Some(StoreError::Untrusted { place: 2, .. })));
+        let why = refusal.map(|error| error.to_string()).unwrap_or_default();
+        assert!(why.contains("a snapshot of log entries up to 4"), "{why}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_damaged_slot_of_the_vote_file_is_survived_and_two_are_not() -> TestResult {
     let folder = tempfile::tempdir()?;

@@ -12,6 +12,7 @@ use super::journal::{self, Journal, JournalError};
 use super::layout;
 use super::log::Memory;
 use super::pending::Pending;
+use super::snapshots::load_from;
 use super::store::StoreError;
 use super::types::{Entry, LogId};
 use super::vote_file::{Promise, VoteFile, VoteFileError};
@@ -83,6 +84,7 @@ impl Opened {
         replay(&left, db.as_ref()).map_err(unusable)?;
         db.sync().map_err(io)?;
         let memory = recover(db.as_ref()).map_err(unusable)?;
+        covers(db.as_ref(), memory.purged).map_err(unusable)?;
         let promise = |journal| Promise { vote: memory.vote, last: memory.last, journal };
         // The other file's generation is done with before it is overwritten; this one's is once it has a successor.
         vote_file.save(promise(left.generation - 1)).map_err(io)?;
@@ -148,6 +150,16 @@ fn recover(db: &dyn Database) -> io::Result<Memory> {
     // A commit is saved lazily, and may have been saved before the entry that it names was lost.
     memory.committed = meta::<LogId>(db, layout::COMMITTED)?.min(memory.last);
     Ok(memory)
+}
+
+/// Checks that a whole snapshot has what was purged: it was durable first.
+fn covers(db: &dyn Database, purged: Option<LogId>) -> io::Result<()> {
+    let snapshot = load_from(db)?.and_then(|(meta, _)| meta.last_log_id);
+    if snapshot < purged {
+        let purged = purged.map_or(0, |purged| purged.index);
+        return Err(layout::damaged(&format!("a snapshot of log entries up to {purged}")));
+    }
+    Ok(())
 }
 
 /// The entries of `first..=last` with their sizes, put together from their parts.
