@@ -99,6 +99,12 @@ impl Director {
                 let other = self.others(places[0])[0];
                 self.wiring.part(number, places[0], other);
             }
+            Kind::Ring => {
+                let places: Vec<u64> = self.seats.keys().copied().collect();
+                for (one, other) in across(&places) {
+                    self.wiring.part(number, one, other);
+                }
+            }
             Kind::RollingRestart => self.rolling_restart().await?,
             Kind::ListenerCrash if !self.joiners.is_empty() => {
                 let which = fault.pick as usize % self.joiners.len();
@@ -112,7 +118,7 @@ impl Director {
             _ => {}
         }
         let stems_bytes = match kind {
-            Kind::Cut { .. } | Kind::Bridge => true,
+            Kind::Cut { .. } | Kind::Bridge | Kind::Ring => true,
             Kind::Links { way, .. } => way.gate != Gate::Open,
             _ => false,
         };
@@ -190,7 +196,11 @@ impl Director {
                 seat.wipe()?;
                 self.orders.replace(place);
             }
-            Kind::Bridge | Kind::RollingRestart | Kind::ListenerCrash | Kind::StuckWatcher => {}
+            Kind::Bridge
+            | Kind::Ring
+            | Kind::RollingRestart
+            | Kind::ListenerCrash
+            | Kind::StuckWatcher => {}
         }
         Ok(())
     }
@@ -313,7 +323,7 @@ impl Director {
         let node = |place: &u64| format!("n{place}");
         match kind {
             Kind::Bridge => vec![node(&places[0]), node(&self.others(places[0])[0])],
-            Kind::RollingRestart => self.seats.keys().map(node).collect(),
+            Kind::Ring | Kind::RollingRestart => self.seats.keys().map(node).collect(),
             Kind::ListenerCrash => vec!["listeners".to_owned()],
             Kind::StuckWatcher => vec!["a watcher".to_owned()],
             _ => places.iter().map(node).collect(),
@@ -324,6 +334,14 @@ impl Director {
     pub fn impaired(&self) -> BTreeSet<u64> {
         self.begun.values().flatten().copied().collect()
     }
+}
+
+/// The pairs that are no neighbours in a ring.
+fn across(ring: &[u64]) -> impl Iterator<Item = (u64, u64)> {
+    let last = ring.len().saturating_sub(1);
+    let pairs =
+        (0..ring.len()).flat_map(move |one| (one + 2..ring.len()).map(move |other| (one, other)));
+    pairs.filter(move |pair| *pair != (0, last)).map(|(one, other)| (ring[one], ring[other]))
 }
 
 fn named(places: &[u64]) -> String {
@@ -350,8 +368,29 @@ fn trace(
     let injection =
         Injection { calls: SYNCS, tampering, one_in: NonZeroU16::MIN, paths: Vec::new() };
     let log = seat.log().with_file_name(format!("strace{number}.log"));
-    let tracer =
-        tokio::task::block_in_place(|| Tracer::attach(&process, &injection, &log, journal))?;
-    seat.tracer = Some((tracer, number));
+    match tokio::task::block_in_place(|| Tracer::attach(&process, &injection, &log, journal)) {
+        Ok(tracer) => seat.tracer = Some((tracer, number)),
+        // It ended by itself: whoever looks next finds that.
+        Err(_) if !process.is_there() => {}
+        Err(error) => return Err(error),
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_ring_of_five_each_sees_a_majority_and_no_two_the_same() {
+        let cut: Vec<_> = across(&[1, 2, 3, 4, 5]).collect();
+        let seen = |place: u64| -> BTreeSet<u64> {
+            let is_cut = |other: u64| cut.contains(&(place.min(other), place.max(other)));
+            (1..=5).filter(|other| !is_cut(*other)).collect()
+        };
+        let views: BTreeSet<_> = (1..=5).map(seen).collect();
+        assert_eq!(views.len(), 5);
+        assert!(views.iter().all(|view| view.len() == 3));
+        assert_eq!(across(&[1, 2, 3]).count(), 0);
+    }
 }

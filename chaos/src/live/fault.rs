@@ -128,6 +128,8 @@ pub enum Kind {
     },
     /// Two nodes don't reach each other; others reach both.
     Bridge,
+    /// Each node reaches its neighbours in a ring only: of five each sees a majority, and no two see the same one.
+    Ring,
     /// All links of a node are so, both ways.
     Links {
         /// Whose.
@@ -204,6 +206,7 @@ impl Kind {
             Self::Power { .. } => "power",
             Self::Cut { .. } => "cut",
             Self::Bridge => "bridge",
+            Self::Ring => "ring",
             Self::Links { .. } => "links",
             Self::Reset { .. } => "reset",
             Self::HalfOpen { .. } => "half-open",
@@ -236,7 +239,7 @@ impl Kind {
             | Self::WallClock { who, .. }
             | Self::Wipe { who } => Some(*who),
             Self::Bridge => Some(Who::Follower),
-            Self::RollingRestart | Self::ListenerCrash | Self::StuckWatcher => None,
+            Self::Ring | Self::RollingRestart | Self::ListenerCrash | Self::StuckWatcher => None,
         }
     }
 
@@ -275,6 +278,7 @@ impl fmt::Display for Kind {
                 }
             }
             Self::Bridge => out.write_str("two nodes don't reach each other"),
+            Self::Ring => out.write_str("nodes reach their neighbours in a ring only"),
             Self::Links { who, way } => write!(out, "links of {who}: {}", way_text(way)),
             Self::Reset { who } => write!(out, "reset the connections of {who}"),
             Self::HalfOpen { who } => write!(out, "half-open connections of {who}"),

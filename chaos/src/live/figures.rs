@@ -3,7 +3,8 @@
 use super::scenario::Budget;
 use crate::history::{Answer, History, What};
 use crate::page::Figure;
-use crate::promises::report::Report;
+use crate::promises::report::{ListenerReport, Report};
+use crate::promises::trace::{Agreement, OFF_MAX_NS};
 
 /// All that there is to tell.
 pub fn figures(
@@ -36,6 +37,16 @@ pub fn figures(
     let longest = answered.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
     tell("longest time without an acknowledgement", longest as f64 / 1e6, "ms");
     tell("times that the machine stalled", stalls as f64, "");
+    for (name, trace) in traces(heard) {
+        let held = (stalls == 0).then_some(trace.max_ns <= OFF_MAX_NS && trace.other_song <= 1);
+        figures.push(Figure {
+            name: format!("trace of {name} against its sound, furthest"),
+            value: trace.max_ns as f64 / 1e3,
+            unit: "µs".to_owned(),
+            budget: Some(format!("{} µs", OFF_MAX_NS / 1000)),
+            held,
+        });
+    }
     for pair in heard.map(|report| report.skews.as_slice()).unwrap_or_default() {
         if let Some(skew) = &pair.all {
             let name = format!("skew of {} and {} at p99", pair.names.0, pair.names.1);
@@ -51,4 +62,11 @@ pub fn figures(
         }
     }
     figures
+}
+
+/// What traces could be held against.
+fn traces(heard: Option<&Report>) -> impl Iterator<Item = (&str, Agreement)> {
+    let listeners = heard.map(|report| report.listeners.as_slice()).unwrap_or_default();
+    let compared = |listener: &ListenerReport| listener.trace.filter(|trace| trace.compared > 0);
+    listeners.iter().filter_map(move |one| Some((one.name.as_str(), compared(one)?)))
 }

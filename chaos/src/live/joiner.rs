@@ -98,7 +98,13 @@ impl Joiner {
     pub fn leave(&mut self) -> anyhow::Result<()> {
         let Some(child) = &mut self.child else { return Ok(()) };
         if child.try_wait()?.is_none() {
-            Process::of(child.id())?.signal(Signal::INT)?;
+            let told = Process::of(child.id()).and_then(|process| process.signal(Signal::INT));
+            // It may have ended by itself just now.
+            if let Err(error) = told
+                && child.try_wait()?.is_none()
+            {
+                return Err(error);
+            }
             wait_until(&format!("{} to leave", self.name), || Ok(child.try_wait()?))?;
         }
         self.child = None;

@@ -225,10 +225,15 @@ impl Seat {
         }
     }
 
-    /// Tells the process to end, and waits until it has, or kills it.
+    /// Tells the process to end, and waits until it has, or kills it. One that ended by itself before is noted as such.
     pub fn stop(&mut self) -> anyhow::Result<()> {
+        if self.look()?.is_some() {
+            return Ok(());
+        }
         let Some(process) = self.process() else { return Ok(()) };
-        process.signal(Signal::TERM)?;
+        if let Err(error) = process.signal(Signal::TERM) {
+            return self.look()?.map(drop).ok_or(error);
+        }
         let child = self.child.as_mut().context("it runs")?;
         let ended = wait_until("a node to stop", || Ok(child.try_wait()?));
         if ended.is_err() {
@@ -262,7 +267,12 @@ impl Seat {
         if let Some((_, faults)) = &mut self.frozen {
             faults.insert(fault);
         } else if let Some(process) = self.process() {
-            self.frozen = Some((Frozen::freeze(&process, &self.journal)?, [fault].into()));
+            match Frozen::freeze(&process, &self.journal) {
+                Ok(frozen) => self.frozen = Some((frozen, [fault].into())),
+                // It ended by itself: whoever looks next finds that.
+                Err(_) if !process.is_there() => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -272,7 +282,10 @@ impl Seat {
         let Some((_, faults)) = &mut self.frozen else { return Ok(()) };
         if faults.remove(&fault) && faults.is_empty() {
             let (frozen, _) = self.frozen.take().context("it is stopped")?;
-            frozen.thaw()?;
+            match frozen.thaw() {
+                Err(_) if self.process().is_none_or(|process| !process.is_there()) => {}
+                thawed => thawed?,
+            }
         }
         Ok(())
     }
