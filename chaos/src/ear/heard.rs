@@ -137,9 +137,14 @@ impl Heard {
         self.sample_rate
     }
 
-    /// The position that sounds at a CLOCK_MONOTONIC nanosecond, with its fraction: song, seconds.
+    /// The position that sounds at a CLOCK_MONOTONIC nanosecond, with its fraction: song, seconds. None where it is no
+    /// song's, or fades from one place to another.
     pub fn position_at(&self, instant_ns: i64) -> Option<(usize, f64)> {
         let frame = self.index.frame_at(instant_ns as f64);
+        let fade = FADE_SECS * f64::from(self.sample_rate);
+        if self.jumps.iter().any(|jump| (jump.frame as f64 - frame).abs() < fade) {
+            return None;
+        }
         // The last run that has begun: runs are in order.
         let run = self.runs.iter().rev().find(|run| run.from as f64 <= frame)?;
         if frame >= run.to as f64 {

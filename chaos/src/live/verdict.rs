@@ -53,7 +53,12 @@ impl Judgement {
         match self.outcome {
             Outcome::Held => "every promise held".to_owned(),
             Outcome::Broken => {
-                format!("BROKEN: {}", named(|verdict| matches!(verdict, Verdict::Violated(_))))
+                let missed = self.facts.figures.iter().filter(|figure| figure.held == Some(false));
+                let missed = missed.map(|figure| figure.name.clone());
+                let broken = named(|verdict| matches!(verdict, Verdict::Violated(_)));
+                let all: Vec<_> =
+                    Some(broken).filter(|all| !all.is_empty()).into_iter().chain(missed).collect();
+                format!("BROKEN: {}", all.join(", "))
             }
             Outcome::Inconclusive => {
                 format!("it can't be told: {}", named(|verdict| *verdict != Verdict::Held))

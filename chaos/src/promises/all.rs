@@ -80,6 +80,13 @@ impl Judged {
         self.promises.iter().any(|one| matches!(one.verdict, Verdict::Violated(_)))
     }
 
+    /// The promise of this judge was broken.
+    pub fn violates(&self, promise: &str) -> bool {
+        let is_it = |one: &&Judgement| one.promise == promise;
+        let found = self.promises.iter().find(is_it);
+        found.is_some_and(|one| matches!(one.verdict, Verdict::Violated(_)))
+    }
+
     /// All promises were kept.
     pub fn held(&self) -> bool {
         self.promises.iter().all(|one| one.verdict == Verdict::Held)

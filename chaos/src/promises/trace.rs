@@ -34,6 +34,8 @@ pub struct Agreement {
     pub p50_ns: i64,
     /// All were.
     pub max_ns: i64,
+    /// The instant of the line that was furthest off, CLOCK_MONOTONIC.
+    pub max_at_ns: i64,
     /// Underruns, by the trace.
     pub underruns: u64,
 }
@@ -72,13 +74,16 @@ pub fn agreement(heard: &Heard, trace: &str) -> Result<Agreement, TraceError> {
             found.other_song += 1;
             continue;
         }
-        off.push(((position - said) * 1e9).abs() as i64);
+        let off_ns = ((position - said) * 1e9).abs() as i64;
+        if off_ns > found.max_ns {
+            (found.max_ns, found.max_at_ns) = (off_ns, line.mono_ns);
+        }
+        off.push(off_ns);
     }
     off.sort_unstable();
     if !off.is_empty() {
         found.compared = off.len();
         found.p50_ns = quantile(&off, 0.5);
-        found.max_ns = off[off.len() - 1];
     }
     Ok(found)
 }
