@@ -10,6 +10,7 @@ use clap::Args;
 use super::perform::perform;
 use super::scenario::Scenario;
 use super::schedule::Schedule;
+use super::totals::Totals;
 use crate::page::Outcome;
 
 /// `jam-chaos shrink`.
@@ -37,12 +38,12 @@ pub struct Soak {
     /// The first seed; each run takes the next one.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where runs that broke a promise are kept; others are removed.
+    /// Where runs that broke a promise and totals.json are kept; other runs are removed.
     #[arg(long, value_name = "FOLDER", default_value = "target/soak")]
     keep: PathBuf,
     /// Of the runs that broke a promise, so many are kept.
     #[arg(long, default_value_t = 20)]
-    kept_max: usize,
+    kept_max: u64,
 }
 
 impl Soak {
@@ -52,7 +53,7 @@ impl Soak {
         let scenarios: Vec<Scenario> =
             self.scenarios.iter().map(|name| Scenario::find(name)).collect::<Result<_, _>>()?;
         let until = Instant::now() + Duration::from_secs_f64(self.hours * 3600.0);
-        let (mut runs, mut broken, mut open) = (0, 0, 0);
+        let mut totals = Totals::default();
         for (seed, scenario) in (self.seed..).zip(scenarios.iter().cycle()) {
             if Instant::now() >= until {
                 break;
@@ -60,24 +61,21 @@ impl Soak {
             let schedule = Schedule::of(scenario, seed);
             let again = format!("jam-chaos run {} --seed {seed}", scenario.name);
             let (judgement, dir) = perform(&schedule, &again, &self.keep, false)?;
-            runs += 1;
+            totals.count(&schedule, &judgement);
+            totals.write(&self.keep.join("totals.json"))?;
             println!("{} {seed}: {}", scenario.name, judgement.word());
-            match judgement.outcome {
-                Outcome::Broken => {
-                    broken += 1;
-                    print!("{}", judgement.explained);
-                    println!("again: {again}");
-                }
-                Outcome::Inconclusive => open += 1,
-                Outcome::Held => {}
+            let is_broken = judgement.outcome == Outcome::Broken;
+            if is_broken {
+                print!("{}", judgement.explained);
+                println!("again: {again}");
             }
-            if judgement.outcome != Outcome::Broken || broken > self.kept_max {
+            if !is_broken || totals.broken > self.kept_max {
                 fs::remove_dir_all(&dir)
                     .with_context(|| format!("can't remove {}", dir.display()))?;
             }
         }
-        println!("{runs} runs: {broken} broken, {open} inconclusive");
-        Ok(match (broken, open) {
+        print!("{totals}");
+        Ok(match (totals.broken, totals.inconclusive) {
             (0, 0) => 0,
             (0, _) => 2,
             _ => 1,
@@ -104,7 +102,7 @@ impl Shrink {
                 let end = (at + share).min(attempt.faults.len());
                 attempt.faults.drain(at..end);
                 if self.breaks(&attempt)? {
-                    println!("{} faults are enough", attempt.faults.len());
+                    println!("broken with {} of the faults", attempt.faults.len());
                     small = attempt;
                 } else {
                     at += share;

@@ -6,6 +6,9 @@ use crate::page::Figure;
 use crate::promises::report::{ListenerReport, Report};
 use crate::promises::trace::{Agreement, OFF_MAX_NS};
 
+/// The name of the first figure.
+pub(super) const ACKNOWLEDGED: &str = "requests acknowledged";
+
 /// All that there is to tell.
 pub fn figures(
     history: &History,
@@ -33,7 +36,7 @@ pub fn figures(
             _ => None,
         })
         .collect();
-    tell("requests acknowledged", answered.len() as f64, "");
+    tell(ACKNOWLEDGED, answered.len() as f64, "");
     let longest = answered.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
     tell("longest time without an acknowledgement", longest as f64 / 1e6, "ms");
     tell("times that the machine stalled", stalls as f64, "");

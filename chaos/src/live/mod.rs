@@ -10,7 +10,7 @@
 //! | who leads | [`lookout`] |
 //! | one history of it all | [`gather`], [`fetch`] |
 //! | how it stands | [`verdict`], [`figures`], and [`crate::promises`] |
-//! | the command line | [`command`], [`batch`], [`selftest`] |
+//! | the command line | [`command`], [`batch`] and its [`totals`], [`selftest`] |
 
 pub mod batch;
 pub mod command;
@@ -31,5 +31,6 @@ pub mod seat;
 pub mod selftest;
 pub mod stage;
 pub mod stuck;
+pub mod totals;
 pub mod verdict;
 pub mod wiring;
