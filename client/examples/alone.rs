@@ -21,6 +21,7 @@ use jam_client::audio::{ClockView, OutputSpec, Player, PlayerConfig, PlayerInput
 use jam_proto::event::{Entry, Event, EventKind};
 use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
 use jam_proto::limits;
+use jam_proto::loudness::Gain;
 use jam_proto::room::Room;
 use jam_proto::sync::SharedMap;
 use jam_proto::time::SharedTime;
@@ -101,6 +102,9 @@ fn room_of(songs: &[String], start: SharedTime, seconds: u64) -> Result<(Room, F
             frames: info.frames,
             sample_rate: info.sample_rate,
             added_by: "alone".into(),
+            album: String::new(),
+            own_gain: None,
+            gain: Gain(0),
         });
     }
     let lap: f64 = entries.iter().map(|entry| entry.length().as_secs_f64()).sum();

@@ -168,6 +168,9 @@ mod tests {
             frames: 44_100 * 185,
             sample_rate: 44_100,
             added_by: "ann".into(),
+            album: String::new(),
+            own_gain: None,
+            gain: jam_proto::loudness::Gain(0),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What happened in a room: the only thing that changes it.
 
 use crate::ids::{EntryId, Revision, RoomCode, TrackId};
+use crate::loudness::Gain;
 use crate::time::{Flicks, SharedTime};
 
 /// A song in a queue.
@@ -20,6 +21,12 @@ pub struct Entry {
     pub sample_rate: u32,
     /// Who queued it.
     pub added_by: String,
+    /// From its tags; may be empty.
+    pub album: String,
+    /// What brings the song by itself to an even loudness; `None`: nobody knows.
+    pub own_gain: Option<Gain>,
+    /// What it is played at: neighbours of one album share one ([`crate::room`]).
+    pub gain: Gain,
 }
 
 impl Entry {

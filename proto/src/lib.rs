@@ -17,6 +17,7 @@ pub mod convert;
 pub mod event;
 pub mod ids;
 pub mod limits;
+pub mod loudness;
 #[cfg(feature = "planted")]
 pub mod planted;
 pub mod room;

@@ -10,6 +10,7 @@
 //! event says. Whether it had played on in several steps before makes no difference.
 
 mod judge;
+mod level;
 pub(crate) mod queue;
 #[cfg(test)]
 mod tests;
@@ -189,13 +190,16 @@ impl Room {
                     let next = self.upcoming.pop_front();
                     self.continue_with(at, next);
                 } else {
-                    self.upcoming.remove(*entry)?;
+                    let (at, _) = self.upcoming.remove(*entry)?;
+                    self.level_around(at);
                 }
                 Some(Action::Removed)
             }
             EventKind::Moved { entry, before } => {
-                let moved = self.upcoming.remove(*entry)?;
-                self.upcoming.insert(moved, *before);
+                let (from, moved) = self.upcoming.remove(*entry)?;
+                self.level_around(from);
+                let to = self.upcoming.insert(moved, *before);
+                self.level_around(to);
                 None
             }
             EventKind::Cleared => {
@@ -250,7 +254,8 @@ impl Room {
         if self.timeline.last().entry.is_none() {
             self.continue_with(at, Some(entry));
         } else {
-            self.upcoming.insert(entry, before);
+            let at = self.upcoming.insert(entry, before);
+            self.level_around(at);
         }
     }
 

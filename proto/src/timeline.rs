@@ -231,6 +231,9 @@ mod tests {
             frames,
             sample_rate: 48_000,
             added_by: String::new(),
+            album: String::new(),
+            own_gain: None,
+            gain: crate::loudness::Gain(0),
         })
     }
 

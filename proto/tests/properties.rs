@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jam_proto::command::{Command, Reply, RoomCommand};
 use jam_proto::event::{Entry, Event, EventKind};
 use jam_proto::ids::{EntryId, Revision, RoomCode, SessionId, TrackId};
+use jam_proto::loudness::Gain;
 use jam_proto::room::Room;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::time::{FLICKS_PER_SECOND, Flicks, SharedTime};
@@ -304,6 +305,9 @@ fn event() -> impl Strategy<Value = Event> {
             frames,
             sample_rate,
             added_by: String::new(),
+            album: String::new(),
+            own_gain: None,
+            gain: Gain(0),
         });
     let some = || prop::option::of(entry_id());
     let kind = prop_oneof![

@@ -9,14 +9,14 @@
 //!
 //! | step | does |
 //! | --- | --- |
-//! | `track TITLE M:SS[.mmm]\|FRAMESf RATE` · `forget TITLE` | commits a track, or forgets it |
+//! | `track TITLE M:SS[.mmm]\|FRAMESf RATE [ALBUM [LUFS DBTP]]` · `forget TITLE` | commits a track, or forgets it |
 //! | `lead SECONDS` | how far ahead commands are announced from here on; 0.4 at first |
 //! | `in ROOM` | the room that is meant from here on; `kitchen` at first |
 //! | `TIME USER open` | opens the user's session |
 //! | `TIME USER COMMAND…` | a command with the session's next number: `create NAME`, `enqueue TITLE [next]`, `remove N`, `move N before N`, `move N last`, `clear`, `play N`, `pause N`, `seek N M:SS`, `skip N`, `back N`, `rename NAME`; N `-`: none |
 //! | `TIME USER again` · `TIME USER numbered K COMMAND…` | the last command once more · a command with a number of its own |
 //! | `TIME epoch N floor SECONDS` · `TIME unheard REVISION` · `TIME replace PLACE [HOLDER]` | what the leader proposes |
-//! | `sounds TIME` · `queue TIME` · `next TIME` · `history` · `who` · `name` | what anybody can ask of a room |
+//! | `sounds TIME` · `queue TIME` · `gains TIME` · `next TIME` · `history` · `who` · `name` | what anybody can ask of a room |
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // it reads files; a wrong script may panic
 
 mod world;
@@ -68,6 +68,7 @@ macro_rules! stories {
 
 stories! {
     life_of_a_queue
+    albums_and_gains
     two_who_skip_at_once
     retries
     pause_seek_play

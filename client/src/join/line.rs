@@ -151,6 +151,9 @@ mod tests {
             frames: 48_000 * 60,
             sample_rate: 48_000,
             added_by: "bob".into(),
+            album: String::new(),
+            own_gain: None,
+            gain: jam_proto::loudness::Gain(0),
         };
         event(revision, EventKind::Enqueued { entry, before: None })
     }

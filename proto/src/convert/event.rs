@@ -4,6 +4,7 @@ use super::command::{named, optional, or_zero};
 use super::{Malformed, check_length, instant, position};
 use crate::event::{Entry, Event, EventKind};
 use crate::ids::{Revision, RoomCode, TrackId};
+use crate::loudness::Gain;
 use crate::wire::v1 as wire;
 use crate::wire::v1::event::Kind;
 
@@ -19,6 +20,9 @@ impl Entry {
             frames: entry.frames,
             sample_rate: entry.sample_rate,
             added_by: entry.added_by.clone(),
+            album: entry.album.clone(),
+            own_gain: entry.own_gain.map(Gain),
+            gain: Gain(entry.gain),
         })
     }
 
@@ -32,6 +36,9 @@ impl Entry {
             frames: self.frames,
             sample_rate: self.sample_rate,
             added_by: self.added_by.clone(),
+            album: self.album.clone(),
+            own_gain: self.own_gain.map(|gain| gain.0),
+            gain: self.gain.0,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::command::{Command, Rejection};
 use crate::event::{Entry, Event, EventKind};
 use crate::ids::{EntryId, Revision, TrackId};
 use crate::limits;
+use crate::loudness::Gain;
 use crate::time::SharedTime;
 use crate::wire;
 
@@ -150,6 +151,7 @@ impl<'a> Standing<'a> {
     ) -> Result<EventKind, Rejection> {
         self.expect_place()?;
         let track = track.ok_or(Rejection::TrackGone(id))?;
+        let own_gain = track.loudness.as_ref().map(Gain::of);
         let entry = Entry {
             id: EntryId(self.room.next_entry),
             track: id,
@@ -158,6 +160,9 @@ impl<'a> Standing<'a> {
             frames: track.frames,
             sample_rate: track.sample_rate,
             added_by: by.to_owned(),
+            album: track.album.clone(),
+            own_gain,
+            gain: own_gain.unwrap_or_default(),
         };
         let first = self.room.upcoming.slot(self.begun).filter(|_| next);
         Ok(EventKind::Enqueued { entry, before: first.map(|slot| slot.id) })

@@ -30,6 +30,10 @@ impl Queue {
         self.slots.get(index)
     }
 
+    pub fn slot_mut(&mut self, index: usize) -> Option<&mut Slot> {
+        self.slots.get_mut(index)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.slots.iter().map(|slot| &slot.entry)
     }
@@ -46,17 +50,17 @@ impl Queue {
         self.slots.push_front(Slot::new(entry));
     }
 
-    /// Just before entry `before`; at the end if that is `None`, or not here.
-    pub fn insert(&mut self, entry: Arc<Entry>, before: Option<EntryId>) {
-        match before.and_then(|id| self.index_of(id)) {
-            Some(index) => self.slots.insert(index, Slot::new(entry)),
-            None => self.slots.push_back(Slot::new(entry)),
-        }
+    /// Just before entry `before`; at the end if that is `None`, or not here. Returns where.
+    pub fn insert(&mut self, entry: Arc<Entry>, before: Option<EntryId>) -> usize {
+        let index = before.and_then(|id| self.index_of(id)).unwrap_or(self.slots.len());
+        self.slots.insert(index, Slot::new(entry));
+        index
     }
 
-    pub fn remove(&mut self, id: EntryId) -> Option<Arc<Entry>> {
+    /// Returns it, and where it was.
+    pub fn remove(&mut self, id: EntryId) -> Option<(usize, Arc<Entry>)> {
         let index = self.index_of(id)?;
-        self.slots.remove(index).map(|slot| slot.entry)
+        self.slots.remove(index).map(|slot| (index, slot.entry))
     }
 
     pub fn clear(&mut self) {

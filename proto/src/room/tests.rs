@@ -7,7 +7,7 @@ use super::*;
 use crate::command::Command;
 use crate::ids::TrackId;
 use crate::time::FLICKS_PER_SECOND;
-use crate::wire::v1::Track;
+use crate::wire::v1::{Loudness, Track};
 
 /// How a test's time runs: `flicks` in a tick, songs being whole ticks long.
 #[derive(Clone, Copy, Debug)]
@@ -100,9 +100,13 @@ impl Tick {
         let mut track = None;
         let command = match *edit {
             Edit::Enqueue(length, next) => {
+                let album = ["", "one", "two"][length as usize % 3].to_owned();
+                let integrated = -(length as i32 % 31) * 100;
                 track = Some(Track {
                     frames: length,
                     sample_rate: self.sample_rate(),
+                    album,
+                    loudness: (length % 5 > 0).then_some(Loudness { integrated, true_peak: -100 }),
                     ..Track::default()
                 });
                 Command::Enqueue { track: TrackId([1; 32]), next }

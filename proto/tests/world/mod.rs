@@ -41,7 +41,7 @@ impl World {
     pub fn step(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["track", title, length, rate] => {
+            ["track", title, length, rate, ref more @ ..] => {
                 let rate = rate.parse().unwrap();
                 let frames = match length.strip_suffix('f') {
                     Some(frames) => frames.parse().unwrap(),
@@ -52,6 +52,13 @@ impl World {
                     title: title.into(),
                     frames,
                     sample_rate: rate,
+                    album: more.first().copied().unwrap_or_default().into(),
+                    loudness: more.get(1).zip(more.get(2)).map(|(integrated, true_peak)| {
+                        wire::Loudness {
+                            integrated: hundredths(integrated),
+                            true_peak: hundredths(true_peak),
+                        }
+                    }),
                     ..Default::default()
                 };
                 self.propose(Op::RegisterTrack(log::RegisterTrack { track: Some(track) }))
@@ -73,6 +80,9 @@ impl World {
             }
             ["queue", time] => {
                 self.here().queue_at(instant(time)).into_iter().map(show::entry).collect()
+            }
+            ["gains", time] => {
+                self.here().queue_at(instant(time)).into_iter().map(show::gain).collect()
             }
             ["next", time] => {
                 let next = self.here().next_after(instant(time), 3);
@@ -225,6 +235,11 @@ fn code(room: &str) -> RoomCode {
 
 fn session(user: &str) -> SessionId {
     SessionId((u128::from(bits(user)) << 7).to_be_bytes())
+}
+
+/// LUFS or dBTP.
+fn hundredths(decibels: &str) -> i32 {
+    (decibels.parse::<f64>().unwrap() * 100.0).round() as i32
 }
 
 fn track(title: &str) -> TrackId {

@@ -75,6 +75,10 @@ pub fn entry(entry: &Entry) -> String {
     format!("{id}. {title} ({}, {added_by})", clock_text(entry.length()))
 }
 
+pub fn gain(entry: &Entry) -> String {
+    format!("{}. {} {:+.2} dB", entry.id, entry.title, f64::from(entry.gain.0) / 100.0)
+}
+
 pub fn start(start: Option<SharedTime>, next: &Entry) -> String {
     let start = start.map_or("waits".into(), |start| format!("at {}", time(start)));
     format!("{start}: {}", entry(next))

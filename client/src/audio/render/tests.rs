@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use jam_proto::event::{Entry, Event, EventKind};
 use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
+use jam_proto::loudness::Gain;
 use jam_proto::sync::SharedMap;
 use jam_proto::time::Flicks;
 
@@ -84,6 +85,9 @@ impl Sim {
                 frames: (f64::from(*rate) * seconds) as u64,
                 sample_rate: *rate,
                 added_by: "ann".into(),
+                album: String::new(),
+                own_gain: None,
+                gain: Gain(0),
             };
             sim.bring(&entry);
             sim.event(0.5, EventKind::Enqueued { entry, before: None });
