@@ -53,6 +53,7 @@ fn main() -> Result<()> {
         songs: Arc::new(files),
     };
     let config = PlayerConfig {
+        normalizes: true,
         output: OutputSpec::parse(output)?,
         host: None,
         volume: 1.0,

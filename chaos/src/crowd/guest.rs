@@ -87,6 +87,7 @@ impl Guest {
             user: self.name.clone(),
             cache: cache.map_err(|error| Failure::local("no cache", error))?,
             player: PlayerConfig {
+                normalizes: true,
                 output: OutputSpec::Virtual(VirtualSpec { drift_ppm: self.drift_ppm, wav: None }),
                 host: None,
                 volume: 1.0,

@@ -80,7 +80,8 @@ impl Deck {
         let Some(sound) = self.library.take(entry, now_ns) else { return false };
         let resampler = self.resampler(song.rate);
         let at = due.frame_at(playhead);
-        let part = Part { entry: song.entry, frames: song.frames, sound };
+        let gain = self.library.gain(entry);
+        let part = Part { entry: song.entry, frames: song.frames, sound, gain };
         self.voice = Some(Voice::begin(resampler, part, at, step * song.frames_per_flick()));
         self.ends = ends;
         // A song's own beginning is not softened.
@@ -151,7 +152,8 @@ impl Deck {
         if let Some(entry) = room.at(self.ends).entry
             && let Some(sound) = self.library.take(entry, now_ns)
         {
-            voice.chain(Part { entry: song.entry, frames: song.frames, sound });
+            let gain = self.library.gain(entry);
+            voice.chain(Part { entry: song.entry, frames: song.frames, sound, gain });
         }
     }
 

@@ -54,6 +54,7 @@ pub struct Library {
     disk: Arc<dyn Disk>,
     songs: Arc<dyn SongSource>,
     audible: bool,
+    normalizes: bool,
     open: Vec<(EntryId, Box<dyn Sound>)>,
     /// Songs that can't be opened, and when to try again, by the caller's clock.
     not_before: Vec<(TrackId, i64)>,
@@ -66,8 +67,18 @@ const RETRY_NS: i64 = 1_000_000_000;
 
 impl Library {
     /// Of the songs on this machine's disk. If nothing is audible, nothing is decoded.
-    pub fn new(disk: Arc<dyn Disk>, songs: Arc<dyn SongSource>, audible: bool) -> Self {
-        Self { disk, songs, audible, open: Vec::new(), not_before: Vec::new() }
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        songs: Arc<dyn SongSource>,
+        audible: bool,
+        normalizes: bool,
+    ) -> Self {
+        Self { disk, songs, audible, normalizes, open: Vec::new(), not_before: Vec::new() }
+    }
+
+    /// What a song's samples are multiplied with, to be as loud as others.
+    pub fn gain(&self, entry: &Entry) -> f32 {
+        if self.normalizes { entry.gain.factor() } else { 1.0 }
     }
 
     /// Whether anything is to be heard.

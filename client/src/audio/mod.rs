@@ -107,6 +107,8 @@ pub struct PlayerConfig {
     pub host: Option<String>,
     /// 0.0 to 1.0.
     pub volume: f32,
+    /// Whether songs are brought to an even loudness.
+    pub normalizes: bool,
     /// By how much the device sounds later than it says, ns; negative: earlier. For Bluetooth and
     /// the like.
     pub trim_ns: i64,

@@ -23,6 +23,8 @@ pub struct Part {
     pub frames: u64,
     /// What decodes it.
     pub sound: Box<dyn Sound>,
+    /// What its samples are multiplied with.
+    pub gain: f32,
 }
 
 /// The resampler's input: coordinates count from its first frame.
@@ -138,6 +140,7 @@ impl Input for Tape {
             }
             let wanted = left.min(*start + part.frames as i64 - at);
             let read = part.sound.read(&mut out[samples(done, wanted)]) as i64;
+            out[samples(done, read)].iter_mut().for_each(|sample| *sample *= part.gain);
             // A song that ends early is silent to its committed end.
             out[samples(done + read, wanted - read)].fill(0.0);
             done += wanted;

@@ -180,6 +180,9 @@ pub struct JoinArgs {
     /// From 0 to 100
     #[arg(long, env = "JAM_VOLUME", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub volume: u8,
+    /// Play songs as loud as they are, instead of at an even loudness
+    #[arg(long, env = "JAM_NO_NORMALIZE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub no_normalize: bool,
     /// DEVICE, virtual[:drift=PPM][,wav=FILE], wav:FILE, or none [default: the system's device]
     #[arg(long, env = "JAM_OUTPUT", value_name = "OUTPUT")]
     pub output: Option<String>,

@@ -89,5 +89,7 @@ fn entry_json(entry: &Entry) -> Value {
         "frames": entry.frames,
         "sample_rate": entry.sample_rate,
         "added_by": entry.added_by,
+        "album": entry.album,
+        "gain_millibels": entry.gain.0,
     })
 }

@@ -77,6 +77,7 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
             output: spec,
             host: args.host.clone(),
             volume: f32::from(args.volume) / 100.0,
+            normalizes: !args.no_normalize,
             trim_ns: (args.trim_ms * 1e6) as i64,
             trace: args.trace.clone(),
             sink: None,

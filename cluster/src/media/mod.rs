@@ -1,13 +1,13 @@
 //! What a node does once with each new song: it finds out what it is, or why it can't be taken.
 //!
-//! Segments, loudness, covers and renditions will be made here too, from the same bytes.
+//! Segments, covers and renditions will be made here too, from the same bytes.
 
 use std::sync::Arc;
 
 use jam_media::{Limits, Refusal, SongInfo, inspect, title_from_file_name};
 use jam_proto::ids::TrackId;
 use jam_proto::limits::{SONG_SECS_MAX, TAG_BYTES_MAX};
-use jam_proto::wire::v1::Track;
+use jam_proto::wire::v1::{self as wire, Track};
 use jam_world::{Cursor, File};
 
 /// Inspects a whole file. Decodes all of it: blocks for seconds per hour of music.
@@ -34,6 +34,10 @@ fn track(info: SongInfo, id: TrackId, bytes: u64, file_name: &str) -> Track {
         channels: info.channels,
         codec: info.codec,
         bytes,
+        loudness: info.loudness.map(|loudness| wire::Loudness {
+            integrated: loudness.integrated,
+            true_peak: loudness.true_peak,
+        }),
     }
 }
 

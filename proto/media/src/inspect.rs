@@ -12,6 +12,7 @@ use symphonia::core::formats::well_known::{
 
 use crate::demux::{Demux, unreadable};
 use crate::elementary::{self, Kind};
+use crate::loudness::{Loudness, Meter};
 use crate::voice::{Outcome, Voice};
 use crate::{Refusal, Source, Tags, sbr};
 
@@ -35,6 +36,8 @@ pub struct SongInfo {
     pub codec: String,
     /// What the file says about itself.
     pub tags: Tags,
+    /// How loud it is; none: it is silent, or very short.
+    pub loudness: Option<Loudness>,
 }
 
 /// A hole that the container admits to, in seconds. Longer ones are no scratch but a broken file.
@@ -90,6 +93,7 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
         channels: u32::try_from(channels).unwrap_or(u32::MAX),
         codec: codec_name(voice.codec_info()),
         tags: std::mem::take(&mut demux.tags),
+        loudness: counted.meter.loudness(),
     })
 }
 
@@ -117,19 +121,20 @@ fn over_limit(frames: u64, sample_rate: u32, limits: Limits) -> Result<(), Refus
     Ok(())
 }
 
-#[derive(Default)]
 struct Counted {
     /// Where the raw line ends.
     end: u64,
     packets: u64,
     failed: u64,
+    meter: Meter,
 }
 
 fn count(demux: &mut Demux, voice: &mut Voice, limits: Limits) -> Result<Counted, Refusal> {
-    let mut counted = Counted::default();
+    let rate = demux.sample_rate();
+    let meter = Meter::new(rate, demux.delay);
+    let mut counted = Counted { end: 0, packets: 0, failed: 0, meter };
     let mut watch = sbr::Watch::default();
     let mut sound = Vec::new();
-    let rate = demux.sample_rate();
     loop {
         let placed = match demux.next() {
             Ok(Some(placed)) => placed,
@@ -156,6 +161,7 @@ fn count(demux: &mut Demux, voice: &mut Voice, limits: Limits) -> Result<Counted
             Outcome::Failed => counted.failed += u64::from(counted.packets > FIRST_PACKETS),
             Outcome::Changed(how) => return Err(Refusal::FormatChanges(how)),
         }
+        counted.meter.hear(&sound);
     }
 }
 

@@ -20,6 +20,7 @@ mod demux;
 mod downmix;
 mod elementary;
 mod inspect;
+mod loudness;
 mod mp4;
 mod preroll;
 mod refusal;
@@ -33,6 +34,7 @@ use std::path::Path;
 
 pub use decoder::Decoder;
 pub use inspect::{Limits, SongInfo, inspect};
+pub use loudness::Loudness;
 pub use refusal::Refusal;
 pub use symphonia::core::io::MediaSource;
 pub use tags::{Tags, tags, title_from_file_name};

@@ -61,7 +61,7 @@ impl Sim {
     fn new(device_ppm: f64, songs: &[(u32, f64)]) -> Self {
         let source = Arc::new(Folder::default());
         let (line, feed) = link(DEVICE_RATE, 1.0);
-        let library = Library::new(jam_world::World::real().disk, source.clone(), true);
+        let library = Library::new(jam_world::World::real().disk, source.clone(), true, true);
         let map = SharedMap { raw_ns: 0, shared: SharedTime(0), drift: 0.0 };
         let created = EventKind::Created { code: RoomCode::from_random(7), name: "test".into() };
         let room = Room::begin(&event(1, 0.0, created)).expect("a room begins");
