@@ -84,8 +84,7 @@ impl Jam {
             let recording = Recording::open(&wav).expect("a recording");
             let heard = listen(&Reference::new(songs.clone(), recording.sample_rate), recording);
             let text = std::fs::read_to_string(trace).expect("a trace");
-            let trace = trace::agreement(&heard, &text).expect("a trace");
-            report::Listener { name: user, heard, trace: Some(trace) }
+            report::Listener::new(user, heard, Some(&text)).expect("a trace")
         });
         let said = report(&judged, Some(leader_lost_ns));
         println!("{said}");

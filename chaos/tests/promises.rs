@@ -92,10 +92,8 @@ fn a_trace_is_held_against_the_sound() {
 #[test]
 fn a_report_says_what_broke() {
     let one = song(24, 48_000, 30.0);
-    let listener = |name: &str, stage: &Stage| Listener {
-        name: name.to_owned(),
-        heard: hear(&one, stage),
-        trace: None,
+    let listener = |name: &str, stage: &Stage| {
+        Listener::new(name.to_owned(), hear(&one, stage), None).expect("no trace")
     };
     let good = steady(&one, 80.0, 0.0, 11.0);
     let lost = Some(BEGIN_NS + 5_000_000_000);

@@ -14,6 +14,8 @@ const MISSED_RMS: f32 = 20.0;
 const BLOCK: usize = 24;
 /// Close to holes and jumps players fade, by intent: up to this length, in seconds, no fault of its own.
 const FADE_SECS: f64 = 0.02;
+/// This close to a gap or a jump it can't be told to which place a sample belongs, in seconds.
+const EDGE_SECS: f64 = 0.05;
 
 /// A position in a song.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,11 +140,14 @@ impl Heard {
     }
 
     /// The position that sounds at a CLOCK_MONOTONIC nanosecond, with its fraction: song, seconds. None where it is no
-    /// song's, or fades from one place to another.
+    /// song's, and close to a gap or a jump, where one place fades into another.
     pub fn position_at(&self, instant_ns: i64) -> Option<(usize, f64)> {
         let frame = self.index.frame_at(instant_ns as f64);
-        let fade = FADE_SECS * f64::from(self.sample_rate);
-        if self.jumps.iter().any(|jump| (jump.frame as f64 - frame).abs() < fade) {
+        let edge = EDGE_SECS * f64::from(self.sample_rate);
+        let is_near =
+            |from: usize, to: usize| from as f64 - edge < frame && frame < to as f64 + edge;
+        let broken = self.gaps.iter().any(|gap| is_near(gap.frame, gap.frame + gap.frames));
+        if broken || self.jumps.iter().any(|jump| is_near(jump.frame, jump.frame)) {
             return None;
         }
         // The last run that has begun: runs are in order.

@@ -14,7 +14,6 @@ use super::seat::Seat;
 use crate::ear::{Heard, Recording, Reference, Song, listen};
 use crate::history::{Digest, Entry, Hex, History, ListenerSample, Record, Stop, TimeSample, What};
 use crate::promises::report::Listener;
-use crate::promises::trace::agreement;
 
 /// What begins the line of a panic in a log.
 const PANIC: &str = "panicked at";
@@ -156,9 +155,8 @@ pub fn listener(
         history.push(at_ns, What::Listens(sample(name, take.life, at_ns, line)));
     }
     history.records.sort_by_key(|record| record.at_ns);
-    let trace = Some(agreement(&heard, &trace)?);
     let name = format!("{name}.{}", take.life);
-    Ok(Some((history, Listener { name, heard, trace })))
+    Ok(Some((history, Listener::new(name, heard, Some(&trace))?)))
 }
 
 fn sample(name: &str, life: u32, at_ns: i64, line: Line) -> ListenerSample {

@@ -5,9 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::phase::{PhaseChange, phase_change};
-use super::skew::{self, Skew, common_span, skew};
+use super::skew::{self, Skew, common_span, skew_where};
 use super::sound::{broken, millis};
-use super::trace::{self, Agreement};
+use super::trace::{self, Agreement, Knowledge, TraceError, agreement};
 use crate::ear::Heard;
 
 /// Looked at around a change of the leader, after it.
@@ -19,8 +19,22 @@ pub struct Listener {
     pub name: String,
     /// What it heard.
     pub heard: Heard,
-    /// What its trace says, if there is one.
+    /// How its trace agrees with that, if there is one.
     pub trace: Option<Agreement>,
+    /// What it knew of the room, by the trace.
+    pub knows: Knowledge,
+}
+
+impl Listener {
+    /// Somebody with a trace, or without.
+    ///
+    /// # Errors
+    /// If the trace can't be read.
+    pub fn new(name: String, heard: Heard, trace: Option<&str>) -> Result<Self, TraceError> {
+        let knows = trace.map(Knowledge::of).unwrap_or_default();
+        let trace = trace.map(|text| agreement(&heard, text)).transpose()?;
+        Ok(Self { name, heard, trace, knows })
+    }
 }
 
 /// What a run sounded like.
@@ -83,7 +97,7 @@ pub fn report(listeners: &[Listener], change_ns: Option<i64>) -> Report {
 
 impl Report {
     fn one(&mut self, listener: &Listener, since_ns: i64, change_ns: Option<i64>) {
-        let Listener { name, heard, trace } = listener;
+        let Listener { name, heard, trace, .. } = listener;
         if heard.span_ns().is_none() {
             self.open.push(format!("{name} heard no song"));
         }
@@ -127,10 +141,11 @@ impl Report {
 
     fn pair(&mut self, a: &Listener, b: &Listener, change_ns: Option<i64>) {
         let span = common_span(&[&a.heard, &b.heard]);
-        let all = span.and_then(|(from, to)| skew(&a.heard, &b.heard, from, to));
-        let change = change_ns
-            .and_then(|at| skew(&a.heard, &b.heard, at, at + CHANGE_NS))
-            .filter(|_| all.is_some());
+        // Who has not heard of a seek yet is not out of time.
+        let skew =
+            |from, to| skew_where(&a.heard, &b.heard, from, to, |at| a.knows.same(&b.knows, at));
+        let all = span.and_then(|(from, to)| skew(from, to));
+        let change = change_ns.and_then(|at| skew(at, at + CHANGE_NS)).filter(|_| all.is_some());
         let names = (a.name.clone(), b.name.clone());
         let pair = format!("{} and {}", names.0, names.1);
         match &all {

@@ -34,10 +34,21 @@ pub struct Skew {
 
 /// Skew of `a` against `b` between two CLOCK_MONOTONIC nanoseconds; none if they never played together.
 pub fn skew(a: &Heard, b: &Heard, from_ns: i64, to_ns: i64) -> Option<Skew> {
+    skew_where(a, b, from_ns, to_ns, |_| true)
+}
+
+/// The same, at instants that count.
+pub fn skew_where(
+    a: &Heard,
+    b: &Heard,
+    from_ns: i64,
+    to_ns: i64,
+    counts: impl Fn(i64) -> bool,
+) -> Option<Skew> {
     let mut apart = 0;
     let mut largest = (0, from_ns);
     let mut looks = Vec::new();
-    for at in (from_ns..to_ns).step_by(STEP_NS as usize) {
+    for at in (from_ns..to_ns).step_by(STEP_NS as usize).filter(|at| counts(*at)) {
         let (Some((song_a, a)), Some((song_b, b))) = (a.position_at(at), b.position_at(at)) else {
             continue;
         };

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::quantile;
 use crate::ear::Heard;
 
+/// Players render so far ahead, at most: what they hear of takes as long to be heard.
+const RENDERED_NS: i64 = 500_000_000;
 /// How far a line may be from the sound.
 pub const OFF_MAX_NS: i64 = 100_000;
 
@@ -18,6 +20,8 @@ struct Line {
     frame: Option<i64>,
     #[serde(default)]
     sample_rate: Option<u32>,
+    #[serde(default)]
+    revision: Option<u64>,
     state: String,
     #[serde(default)]
     underruns: u64,
@@ -38,6 +42,40 @@ pub struct Agreement {
     pub max_at_ns: i64,
     /// Underruns, by the trace.
     pub underruns: u64,
+}
+
+/// What its listener knew of the room, and when: revisions by CLOCK_MONOTONIC nanoseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge(Vec<(i64, u64)>);
+
+impl Knowledge {
+    /// From a trace. A line that can't be read tells nothing.
+    pub fn of(trace: &str) -> Self {
+        let mut known: Vec<(i64, u64)> = Vec::new();
+        for line in trace.lines().filter_map(|text| serde_json::from_str::<Line>(text).ok()) {
+            if let Some(revision) = line.revision
+                && known.last().is_none_or(|(_, last)| *last != revision)
+            {
+                known.push((line.mono_ns, revision));
+            }
+        }
+        Self(known)
+    }
+
+    /// The revision that was known at an instant.
+    fn at(&self, instant_ns: i64) -> Option<u64> {
+        let after = self.0.partition_point(|(from_ns, _)| *from_ns <= instant_ns);
+        after.checked_sub(1).map(|last| self.0[last].1)
+    }
+
+    /// Whether two knew the same, and had for long enough to play it. Without traces they did.
+    pub fn same(&self, other: &Self, instant_ns: i64) -> bool {
+        let both = !self.0.is_empty() && !other.0.is_empty();
+        !both
+            || [0, RENDERED_NS]
+                .iter()
+                .all(|ago| self.at(instant_ns - ago) == other.at(instant_ns - ago))
+    }
 }
 
 /// A trace that can't be read.
