@@ -71,7 +71,7 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
         check_elementary(facts)?;
     }
 
-    let mut voice = Voice::new(&demux)?;
+    let mut voice = Voice::new(&demux.params)?;
     let counted = count(&mut demux, &mut voice, limits)?;
     let Some((sample_rate, channels)) = voice.spec() else {
         return Err(if counted.failed > 0 { not_decoding(&counted) } else { Refusal::NoSound });

@@ -15,6 +15,7 @@
 //! Nothing here touches the network or a clock. Bytes come from a [`Source`], which is a file
 //! today; whatever can read and seek may take its place.
 
+mod codec;
 mod decoder;
 mod demux;
 mod downmix;
