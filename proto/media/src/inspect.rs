@@ -159,7 +159,7 @@ fn count(demux: &mut Demux, voice: &mut Voice, limits: Limits) -> Result<Counted
     }
 }
 
-fn cut_short(error: Error) -> Refusal {
+pub(crate) fn cut_short(error: Error) -> Refusal {
     match error {
         Error::ResetRequired => Refusal::ChainedOgg,
         Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {

@@ -9,6 +9,7 @@
 //!   committed length ends it. A packet that does not decode is silence of its length.
 //! * **One reading.** [`inspect()`] counts by walking that line to its end; [`Decoder`] walks the
 //!   very same line. So a length can't disagree with what is played.
+//! * **One cut.** [`cut`] takes segments from that line, and [`SegmentDecoder`] decodes each by itself.
 //! * **The bytes alone decide.** File names and extensions are never looked at, since a player
 //!   knows a song by its hash only.
 //!
@@ -25,6 +26,7 @@ mod mp4;
 mod preroll;
 mod refusal;
 mod sbr;
+mod segments;
 mod tags;
 mod voice;
 
@@ -35,6 +37,10 @@ use std::path::Path;
 pub use decoder::Decoder;
 pub use inspect::{Limits, SongInfo, inspect};
 pub use refusal::Refusal;
+pub use segments::{
+    Manifest, ManifestError, SEGMENT_BYTES_MAX, SEGMENT_SECS_MAX, SEGMENTER, SegmentDecoder,
+    SegmentError, SegmentInfo, cut,
+};
 pub use symphonia::core::io::MediaSource;
 pub use tags::{Tags, tags, title_from_file_name};
 

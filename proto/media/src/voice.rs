@@ -67,6 +67,10 @@ impl Voice {
     }
 
     fn decode_some(&mut self, placed: &Placed, frames: usize, out: &mut Vec<f32>) -> Outcome {
+        // A decoder would guess what was in it.
+        if placed.packet.data.is_empty() {
+            return Outcome::Failed;
+        }
         let Ok(sound) = self.decoder.decode(&placed.packet) else { return Outcome::Failed };
         let (rate, channels) = (sound.spec().rate(), sound.spec().channels());
         let held = sound.frames();
