@@ -49,7 +49,7 @@ impl Decoder {
         if found != sample_rate {
             return Err(Refusal::OtherRate { found, committed: sample_rate });
         }
-        let voice = Voice::new(&demux)?;
+        let voice = Voice::new(&demux.params)?;
         Ok(Self {
             preroll: Preroll::of(demux.params.codec),
             demux,

@@ -3,9 +3,8 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
+use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
-use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
@@ -18,7 +17,6 @@ use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase, Timestamp};
-use symphonia_adapter_libopus::OpusDecoder;
 
 use crate::tags::Tags;
 use crate::{Refusal, Source, mp4, sbr};
@@ -141,31 +139,6 @@ impl Demux {
     pub(crate) fn sample_rate(&self) -> u32 {
         let told = sbr::rate_of(&self.params).or(self.params.sample_rate);
         told.filter(|rate| *rate > 0).unwrap_or(44_100)
-    }
-
-    /// A decoder for the track, at the start of a stream.
-    pub(crate) fn decoder(&self) -> Result<Box<dyn AudioDecoder>, Refusal> {
-        let mut params = self.params.clone();
-        if params.codec == CODEC_ID_OPUS {
-            // The line is trimmed here, so that a seek doesn't trim twice or not at all.
-            if let Some(bytes) = params.extra_data.as_mut().and_then(|head| head.get_mut(10..12)) {
-                bytes.fill(0);
-            }
-        }
-        registry()
-            .make_audio_decoder(&params, &AudioDecoderOptions::default().gapless(false))
-            .map_err(|error| Refusal::UnsupportedCodec(error.to_string()))
-    }
-
-    /// What an Opus header says about loudness: the output gain (RFC 7845, 5.1), which must be applied.
-    pub(crate) fn gain(&self) -> f32 {
-        let head = self.params.extra_data.as_deref().unwrap_or_default();
-        match (self.params.codec, head.get(16..18)) {
-            (CODEC_ID_OPUS, Some(&[low, high])) if head.starts_with(b"OpusHead") => {
-                10f32.powf(f32::from(i16::from_le_bytes([low, high])) / (20.0 * 256.0))
-            }
-            _ => 1.0,
-        }
     }
 
     /// The next packet on the line; `None` at its end.
@@ -298,16 +271,6 @@ fn probe(stream: MediaSourceStream<'static>) -> Result<Box<dyn FormatReader>, Re
             }
             _ => Refusal::NotAudio,
         })
-}
-
-fn registry() -> &'static CodecRegistry {
-    static REGISTRY: std::sync::LazyLock<CodecRegistry> = std::sync::LazyLock::new(|| {
-        let mut registry = CodecRegistry::new();
-        symphonia::default::register_enabled_codecs(&mut registry);
-        registry.register_audio_decoder::<OpusDecoder>();
-        registry
-    });
-    &REGISTRY
 }
 
 /// Whether a WAV or AIFF states a length that the file does not have. Cut in the wrong place, these

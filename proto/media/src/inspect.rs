@@ -74,7 +74,7 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
         check_elementary(facts)?;
     }
 
-    let mut voice = Voice::new(&demux)?;
+    let mut voice = Voice::new(&demux.params)?;
     let counted = count(&mut demux, &mut voice, limits)?;
     let Some((sample_rate, channels)) = voice.spec() else {
         return Err(if counted.failed > 0 { not_decoding(&counted) } else { Refusal::NoSound });
@@ -165,7 +165,7 @@ fn count(demux: &mut Demux, voice: &mut Voice, limits: Limits) -> Result<Counted
     }
 }
 
-fn cut_short(error: Error) -> Refusal {
+pub(crate) fn cut_short(error: Error) -> Refusal {
     match error {
         Error::ResetRequired => Refusal::ChainedOgg,
         Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {

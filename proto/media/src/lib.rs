@@ -9,12 +9,14 @@
 //!   committed length ends it. A packet that does not decode is silence of its length.
 //! * **One reading.** [`inspect()`] counts by walking that line to its end; [`Decoder`] walks the
 //!   very same line. So a length can't disagree with what is played.
+//! * **One cut.** [`cut`] takes segments from that line, and [`SegmentDecoder`] decodes each by itself.
 //! * **The bytes alone decide.** File names and extensions are never looked at, since a player
 //!   knows a song by its hash only.
 //!
 //! Nothing here touches the network or a clock. Bytes come from a [`Source`], which is a file
 //! today; whatever can read and seek may take its place.
 
+mod codec;
 mod decoder;
 mod demux;
 mod downmix;
@@ -25,6 +27,7 @@ mod mp4;
 mod preroll;
 mod refusal;
 mod sbr;
+mod segments;
 mod tags;
 mod voice;
 
@@ -36,6 +39,10 @@ pub use decoder::Decoder;
 pub use inspect::{Limits, SongInfo, inspect};
 pub use loudness::Loudness;
 pub use refusal::Refusal;
+pub use segments::{
+    Manifest, ManifestError, SEGMENT_BYTES_MAX, SEGMENT_SECS_MAX, SEGMENTER, SegmentDecoder,
+    SegmentError, SegmentInfo, cut,
+};
 pub use symphonia::core::io::MediaSource;
 pub use tags::{Tags, tags, title_from_file_name};
 

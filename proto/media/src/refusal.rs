@@ -41,6 +41,9 @@ pub enum Refusal {
     /// An edit list that does more than to trim.
     #[error("the file's edit list rearranges the sound, which Jam does not play right; convert it")]
     EditList,
+    /// Nothing wrong with it, but no piece of it is small enough to be fetched by itself.
+    #[error("the song can't be cut into segments ({0}); convert it to FLAC or Opus")]
+    Unsegmentable(String),
     /// Longer than the limit.
     #[error("the song is longer than {limit_secs} seconds, the limit")]
     TooLong {
@@ -75,6 +78,7 @@ impl Refusal {
             Self::ChainedOgg => "chained_ogg",
             Self::FormatChanges(_) => "format_changes",
             Self::EditList => "edit_list",
+            Self::Unsegmentable(_) => "unsegmentable",
             Self::TooLong { .. } => "too_long",
             Self::OtherRate { .. } => "other_rate",
             Self::Unreadable(_) => "unreadable",

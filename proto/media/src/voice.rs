@@ -2,11 +2,11 @@
 
 use symphonia::core::audio::Channels;
 use symphonia::core::codecs::CodecInfo;
-use symphonia::core::codecs::audio::AudioDecoder;
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder};
 
-use crate::Refusal;
-use crate::demux::{Demux, Placed};
+use crate::demux::Placed;
 use crate::downmix::Downmix;
+use crate::{Refusal, codec};
 
 /// A decoder and what its sound is like.
 pub(crate) struct Voice {
@@ -37,8 +37,9 @@ pub(crate) enum Outcome {
 
 impl Voice {
     /// A voice for a track, as at its start.
-    pub(crate) fn new(demux: &Demux) -> Result<Self, Refusal> {
-        Ok(Self { decoder: demux.decoder()?, gain: demux.gain(), spec: None, samples: Vec::new() })
+    pub(crate) fn new(params: &AudioCodecParameters) -> Result<Self, Refusal> {
+        let (decoder, gain) = (codec::decoder(params)?, codec::gain(params));
+        Ok(Self { decoder, gain, spec: None, samples: Vec::new() })
     }
 
     /// Frames per second and channels, once a packet has been decoded.
@@ -66,6 +67,10 @@ impl Voice {
     }
 
     fn decode_some(&mut self, placed: &Placed, frames: usize, out: &mut Vec<f32>) -> Outcome {
+        // A decoder would guess what was in it.
+        if placed.packet.data.is_empty() {
+            return Outcome::Failed;
+        }
         let Ok(sound) = self.decoder.decode(&placed.packet) else { return Outcome::Failed };
         let (rate, channels) = (sound.spec().rate(), sound.spec().channels());
         let held = sound.frames();

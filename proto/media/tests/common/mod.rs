@@ -36,11 +36,16 @@ impl Songs {
 
     /// A wide-band original, different on both sides: a glide over all of the spectrum, and noise.
     pub fn original(&self, name: &str, rate: u32) -> PathBuf {
+        self.original_of(name, rate, FRAMES)
+    }
+
+    /// The same of another length.
+    pub fn original_of(&self, name: &str, rate: u32, frames: u64) -> PathBuf {
         let path = self.path(name);
 
         let mut noise = 1u32;
         let mut bytes = Vec::new();
-        for n in 0..FRAMES {
+        for n in 0..frames {
             let t = n as f64 / f64::from(rate);
             let glide = (std::f64::consts::TAU * (200.0 * t + 900.0 * t * t)).sin() * 0.3;
             for side in [1.0, -0.7] {
