@@ -3,6 +3,9 @@
 //! Its flush ends in `sync_file_range`, which survives no power cut, so each is followed by an `fdatasync` of its
 //! file through a handle of our own. One thread flushes at a time: its asynchronous flush deadlocks under a
 //! handful of callers. A leaf above 128 KiB would go to files that are never synced: the values stay small.
+//!
+//! It takes a snapshot of its own that it could not finish (the disk was full, the process was killed) for its newest one,
+//! finds it corrupted, and opens no more. So what is half-made is removed before it looks.
 
 use std::fs::File;
 use std::io;
@@ -22,6 +25,7 @@ impl Sled {
     pub(super) fn open(folder: &Path, cache_bytes: u64) -> io::Result<Self> {
         let fresh = !folder.join("db").exists();
         std::fs::create_dir_all(folder)?;
+        remove_unfinished(folder)?;
         let opened = ::sled::Config::new().path(folder).cache_capacity(cache_bytes).open();
         let db = opened.map_err(plain)?;
         let this = Self { db, file: Mutex::new(File::open(folder.join("db"))?) };
@@ -35,6 +39,17 @@ impl Sled {
         }
         Ok(this)
     }
+}
+
+/// What sled has not given its name yet.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 impl Database for Sled {
@@ -81,5 +96,24 @@ fn plain(error: ::sled::Error) -> io::Error {
     match error {
         ::sled::Error::Io(error) => error,
         damaged => io::Error::new(io::ErrorKind::InvalidData, damaged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_sled_could_not_finish_costs_nothing() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let kept = (b"key".to_vec(), Some(b"value".to_vec()));
+        let sled = Sled::open(folder.path(), 1 << 20)?;
+        sled.apply(vec![kept])?;
+        sled.sync()?;
+        drop(sled);
+        std::fs::write(folder.path().join("snap.7FFFFFFFFFFFFFFF.generating"), b"half")?;
+        let sled = Sled::open(folder.path(), 1 << 20)?;
+        assert_eq!(sled.get(b"key")?.as_deref(), Some(b"value".as_slice()));
+        Ok(())
     }
 }
