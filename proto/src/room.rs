@@ -19,7 +19,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::event::{Entry, Event, EventKind};
-use crate::ids::{EntryId, Revision, RoomCode};
+use crate::ids::{EntryId, Revision, RoomCode, TrackId};
 use crate::limits;
 use crate::time::{Flicks, SharedTime};
 use crate::timeline::{Piece, Timeline};
@@ -124,16 +124,28 @@ impl Room {
     ///
     /// An event that names what is not there (only a faulty node could send one) counts, but changes nothing else.
     pub fn fold(&mut self, event: &Event) -> Result<(), OutOfOrder> {
+        self.fold_and_tell(event, &mut Vec::new())
+    }
+
+    /// As [`Room::fold`]; adds to `gone` the tracks of entries that are now neither queued nor remembered, one for each entry.
+    pub(crate) fn fold_and_tell(
+        &mut self,
+        event: &Event,
+        gone: &mut Vec<TrackId>,
+    ) -> Result<(), OutOfOrder> {
         if event.revision.0.checked_sub(1) != Some(self.revision.0) {
             return Err(OutOfOrder { have: self.revision, got: event.revision });
         }
         let at = event.effective_at.max(self.last_effective);
         if let EventKind::EpochBumped { floor, .. } = event.kind {
-            self.resume(floor.clamp(self.last_effective, at), at);
+            self.resume(floor.clamp(self.last_effective, at), at, gone);
         }
-        self.play_on(at);
-        let action =
-            self.change(&event.kind, at).map(|what| LastAction { by: event.by.clone(), what, at });
+        self.play_on(at, gone);
+        let action = self.change(&event.kind, at, gone).map(|what| LastAction {
+            by: event.by.clone(),
+            what,
+            at,
+        });
         match action.as_ref().map(|action| action.what) {
             Some(Action::Played) => self.stopped = None,
             Some(Action::Paused | Action::PausedNobodyListening) => self.stopped = action.clone(),
@@ -147,18 +159,18 @@ impl Room {
     }
 
     /// Moves the songs that ended by `time` to the history.
-    fn play_on(&mut self, time: SharedTime) {
+    fn play_on(&mut self, time: SharedTime, gone: &mut Vec<TrackId>) {
         // Each turn takes an entry from the queue, so this ends whatever their lengths are.
         while let Some(end) = self.timeline.last().end().filter(|end| *end <= time) {
             let next = self.upcoming.pop_front();
-            self.retire_current();
+            self.retire_current(gone);
             self.continue_with(end, next);
         }
     }
 
     /// Time stood still from `floor` to `at`: what played goes on where it was.
-    fn resume(&mut self, floor: SharedTime, at: SharedTime) {
-        self.play_on(floor);
+    fn resume(&mut self, floor: SharedTime, at: SharedTime, gone: &mut Vec<TrackId>) {
+        self.play_on(floor, gone);
         let Piece { entry, playing, .. } = self.timeline.last().clone();
         if playing && entry.is_some() {
             let position = self.at(floor).position;
@@ -173,7 +185,12 @@ impl Room {
     }
 
     /// What `kind` changes at `at`, up to which the room has played on.
-    fn change(&mut self, kind: &EventKind, at: SharedTime) -> Option<Action> {
+    fn change(
+        &mut self,
+        kind: &EventKind,
+        at: SharedTime,
+        gone: &mut Vec<TrackId>,
+    ) -> Option<Action> {
         match kind {
             EventKind::Created { .. } | EventKind::EpochBumped { .. } => None,
             EventKind::Renamed { name } => {
@@ -185,11 +202,12 @@ impl Room {
                 None
             }
             EventKind::Removed { entry } => {
-                if self.current_id() == Some(*entry) {
+                if let Some(current) = self.current().filter(|current| current.id == *entry) {
+                    gone.push(current.track);
                     let next = self.upcoming.pop_front();
                     self.continue_with(at, next);
                 } else {
-                    self.upcoming.remove(*entry)?;
+                    gone.push(self.upcoming.remove(*entry)?.track);
                 }
                 Some(Action::Removed)
             }
@@ -199,6 +217,7 @@ impl Room {
                 None
             }
             EventKind::Cleared => {
+                gone.extend(self.upcoming.iter().map(|entry| entry.track));
                 self.upcoming.clear();
                 Some(Action::Cleared)
             }
@@ -227,7 +246,7 @@ impl Room {
                     return None;
                 }
                 let next = self.upcoming.pop_front();
-                self.retire_current();
+                self.retire_current(gone);
                 self.continue_with(at, next);
                 Some(Action::Skipped)
             }
@@ -254,11 +273,11 @@ impl Room {
         }
     }
 
-    fn retire_current(&mut self) {
+    fn retire_current(&mut self, gone: &mut Vec<TrackId>) {
         if let Some(entry) = self.timeline.last().entry.clone() {
             self.history.push_back(entry);
             if self.history.len() > limits::HISTORY_ENTRIES_MAX {
-                self.history.pop_front();
+                gone.extend(self.history.pop_front().map(|forgotten| forgotten.track));
             }
         }
     }
@@ -275,8 +294,18 @@ impl Room {
         self.timeline.push(Piece { from: at, entry, position, playing });
     }
 
+    fn current(&self) -> Option<&Arc<Entry>> {
+        self.timeline.last().entry.as_ref()
+    }
+
     fn current_id(&self) -> Option<EntryId> {
-        self.timeline.last().entry.as_ref().map(|entry| entry.id)
+        self.current().map(|entry| entry.id)
+    }
+
+    /// The track of each entry that is queued, current or remembered.
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = TrackId> {
+        let entries = self.history.iter().chain(self.current()).chain(self.upcoming.iter());
+        entries.map(|entry| entry.track)
     }
 
     /// What sounds at `time`, also in the future (by what is known) and up to 10 s back.
