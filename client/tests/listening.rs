@@ -35,6 +35,8 @@ struct Scripted {
     /// How many bytes each fetch gives before it breaks.
     fetches: Arc<Mutex<VecDeque<usize>>>,
     offsets: Arc<Mutex<Vec<u64>>>,
+    /// What it gives until somebody doubts it, if that is something else.
+    rotten: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
 impl Scripted {
@@ -107,14 +109,24 @@ impl Songs for Scripted {
         let offset = request.into_inner().offset;
         self.offsets.lock().expect("held shortly").push(offset);
         let gives = self.fetches.lock().expect("held shortly").pop_front();
-        let rest = &self.song[offset as usize..];
+        let rotten = self.rotten.lock().expect("held shortly").clone();
+        let rest = &rotten.as_ref().unwrap_or(&self.song)[offset as usize..];
         let given = &rest[..gives.unwrap_or(rest.len()).min(rest.len())];
-        let chunks: Vec<_> = given
+        let chunks: Vec<Result<_, Status>> = given
             .chunks(1000)
             .map(|data| Ok(wire::FetchChunk { data: data.to_vec().into() }))
             .collect();
         let end = gives.map(|_| Err(Status::unavailable("the connection broke")));
         Ok(Response::new(Box::pin(stream::iter(chunks).chain(stream::iter(end)))))
+    }
+
+    async fn doubt(
+        &self,
+        request: Request<wire::DoubtRequest>,
+    ) -> Result<Response<wire::DoubtReply>, Status> {
+        assert_eq!(request.get_ref().id, blake3::hash(&self.song).as_bytes());
+        *self.rotten.lock().expect("held shortly") = None;
+        Ok(Response::new(wire::DoubtReply {}))
     }
 
     async fn have(
@@ -224,5 +236,33 @@ async fn a_song_is_fetched_on_from_where_it_broke_off_and_checked() {
     while cache.path(&id).is_some() {
         tokio::task::yield_now().await;
     }
+    fetching.abort();
+}
+
+#[tokio::test]
+async fn wrong_bytes_are_doubted_and_what_goes_bad_in_the_cache_is_fetched_again() {
+    let song: Vec<u8> = (0..50_000u32).map(|at| (at * 11 / 3) as u8).collect();
+    let id = TrackId(*blake3::hash(&song).as_bytes());
+    let node = Scripted { song: Arc::new(song.clone()), ..Scripted::default() };
+    let mut wrong = song.clone();
+    wrong[30_000] ^= 4;
+    *node.rotten.lock().expect("held shortly") = Some(wrong.clone());
+    let offsets = node.offsets.clone();
+    let nodes = Nodes::new(Dialer::new(World::real(), Bearer::default()), vec![node.start().await]);
+    let (reporter, mut news) = Reporter::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let disk = DiskCache::open(&World::real(), folder.path().to_owned(), 1 << 20).expect("opens");
+    let cache = SongCache::new(disk, nodes, reporter);
+    let (_wanted, wants) = watch::channel(vec![id]);
+    let fetching = tokio::spawn(cache.clone().run(wants));
+    while !matches!(news.recv().await, Some(News::SongReady(ready)) if ready == id) {}
+    let path = cache.path(&id).expect("ready");
+    assert_eq!(std::fs::read(&path).expect("readable"), song);
+    assert_eq!(*offsets.lock().expect("held shortly"), [0, 0]);
+
+    std::fs::write(&path, wrong).expect("written");
+    while !matches!(news.recv().await, Some(News::Trouble(_))) {}
+    while !matches!(news.recv().await, Some(News::SongReady(ready)) if ready == id) {}
+    assert_eq!(std::fs::read(cache.path(&id).expect("ready")).expect("readable"), song);
     fetching.abort();
 }

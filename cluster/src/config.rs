@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use jam_world::Detours;
@@ -67,6 +68,12 @@ pub struct Args {
     /// Threads that serve requests; the disk and decoding have their own [default: half the cores, 1 to 4]
     #[arg(long, env = "JAM_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
+    /// How fast songs on the disk are read to check them, in megabytes a second
+    #[arg(long, env = "JAM_SCRUB_MB_PER_S", value_name = "MB", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub scrub_mb_per_s: u64,
+    /// After how long a song that no room needs goes: queued, current and played songs are needed
+    #[arg(long, env = "JAM_FORGET_AFTER", value_name = "7d|12h|30m", default_value = "7d", value_parser = grace)]
+    pub forget_after: Duration,
     /// Where to write down all that this node applies and what it says of the time, for `jam-chaos`
     #[arg(long, env = "JAM_RECORD", value_name = "FILE", hide = true)]
     pub record: Option<PathBuf>,
@@ -74,6 +81,8 @@ pub struct Args {
     #[arg(long, env = "JAM_UNHEARD_MS", hide = true, default_value_t = 60_000)]
     pub unheard_ms: u64,
 }
+
+const GRACE_SECS_MAX: u64 = 10 * 365 * 24 * 3600;
 
 const EXAMPLE: &str = "\
 Example, three nodes on one machine (start each in its own terminal, with its own --id, --data and --listen):
@@ -124,6 +133,10 @@ pub struct Config {
     pub workers: usize,
     /// When an unheard room is paused.
     pub unheard_ms: u64,
+    /// How fast songs are read to check them.
+    pub scrub_mb_per_s: u64,
+    /// When a song that no room needs is forgotten.
+    pub forget_after: Duration,
 }
 
 /// Half the cores, since the store's threads and decoding need some too, and more than a few only
@@ -185,6 +198,8 @@ impl Args {
             },
             workers: self.workers.map_or_else(workers_by_default, usize::from),
             unheard_ms: self.unheard_ms,
+            scrub_mb_per_s: self.scrub_mb_per_s,
+            forget_after: self.forget_after,
         })
     }
 }
@@ -224,6 +239,21 @@ fn address(text: &str) -> Result<String, String> {
         return Err(wrong());
     }
     Ok(text.to_owned())
+}
+
+/// A number of days, hours or minutes. What was just taken out of a room may sound for some seconds more, so a minute is
+/// the least.
+fn grace(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' must look like 7d, 12h or 30m, and be no more than ten years");
+    let unit_secs = match text.chars().last() {
+        Some('d') => 24 * 3600,
+        Some('h') => 3600,
+        Some('m') => 60,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    let secs = count.checked_mul(unit_secs).filter(|secs| (1..=GRACE_SECS_MAX).contains(secs));
+    secs.map(Duration::from_secs).ok_or_else(wrong)
 }
 
 impl FromStr for Peers {
@@ -290,6 +320,7 @@ mod tests {
             (60, 95, 30)
         );
         assert!(config.token.is_none());
+        assert_eq!(config.forget_after, Duration::from_secs(7 * 24 * 3600));
     }
 
     #[test]
@@ -306,6 +337,9 @@ mod tests {
             (GOOD.replace("2=b:2", "1=b:2"), "named twice"),
             (GOOD.replace("--id 2", "--id 0"), "0"),
             (format!("{GOOD} --election-ms 120..75"), "60..95"),
+            (format!("{GOOD} --forget-after 0m"), "7d, 12h or 30m"),
+            (format!("{GOOD} --forget-after ä"), "7d, 12h or 30m"),
+            (format!("{GOOD} --scrub-mb-per-s 0"), "1..=10000"),
         ] {
             let error = parse(&flags).expect_err(&flags).to_string();
             assert!(error.contains(said), "{error}");

@@ -114,6 +114,7 @@ async fn metrics(State(pages): State<Pages>) -> Response {
     );
     gauge("jam_watchers", "Streams of events served here.", pages.hub.watchers() as f64);
     gauge("jam_listeners", "Listeners that report to this node.", pages.presence.total() as f64);
+    pages.blobs.tell(&mut page);
     pages.metrics.write(&mut page);
     let mut response = answer(StatusCode::OK, page.0);
     let kind = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -147,8 +148,8 @@ async fn audio(
             return response;
         }
     };
-    let Some(bytes) = pages.blobs.bytes(&track, first, last - first) else { return lacking() };
-    let mut response = Response::new(Body::from_stream(bytes));
+    let Some(song) = pages.blobs.song(&track).await else { return lacking() };
+    let mut response = Response::new(Body::from_stream(song.bytes(first, last - first)));
     insert(&mut response, header::CONTENT_LENGTH, &(last - first).to_string());
     insert(&mut response, header::CONTENT_TYPE, "application/octet-stream");
     insert(&mut response, header::ACCEPT_RANGES, "bytes");

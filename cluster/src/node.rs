@@ -35,8 +35,9 @@ use crate::api::cluster::ClusterService;
 use crate::api::rooms::RoomsService;
 use crate::api::songs;
 use crate::api::time::TimeService;
-use crate::blobs::{self, Blobs};
+use crate::blobs::{self, Blobs, Pace};
 use crate::config::Config;
+use crate::forgetting::forget_unused;
 use crate::formation::{GroupConfig, Local};
 use crate::forward::{ForwardService, Forwarder};
 use crate::http::{Pages, router};
@@ -149,6 +150,8 @@ struct Parts {
     links: Arc<Links>,
     stopping: watch::Receiver<bool>,
     unheard: Duration,
+    scrub: Pace,
+    forget_after: Duration,
 }
 
 impl Parts {
@@ -173,6 +176,8 @@ impl Parts {
             world,
             stopping,
             unheard: Duration::from_millis(config.unheard_ms),
+            scrub: Pace::mb_per_s(config.scrub_mb_per_s),
+            forget_after: config.forget_after,
         }
     }
 
@@ -201,6 +206,7 @@ impl Parts {
         tasks.spawn(drop_slow_watchers(self.hub.clone(), self.metrics.clone()));
         tasks.spawn(open_leaderships(group.clone(), clock.clone(), presence.clone()));
         tasks.spawn(pause_unheard(group.clone(), presence.clone(), clock.clone(), self.unheard));
+        tasks.spawn(forget_unused(group.clone(), clock.clone(), self.forget_after));
         let follower = Follower {
             group: group.clone(),
             clock: clock.clone(),
@@ -212,7 +218,7 @@ impl Parts {
         let (links, metrics) = (self.links.clone(), self.metrics.clone());
         let forwarder = Forwarder::new(group.clone(), links, metrics, cluster_id.clone());
         let cluster = SongCluster { group: group.clone(), forwarder: forwarder.clone() };
-        let blobs = Blobs::open(&self.world, &self.data, Arc::new(cluster))
+        let blobs = Blobs::open(&self.world, &self.data, Arc::new(cluster), self.scrub)
             .with_context(|| format!("can't open the songs in {}", self.data.display()))?;
         self.applied.connect(group, &blobs);
         tasks.spawn(blobs.clone().run());

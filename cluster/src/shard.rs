@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jam_proto::event::Event;
-use jam_proto::ids::RoomCode;
+use jam_proto::ids::{RoomCode, TrackId};
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -68,6 +68,8 @@ pub trait AppliedSink: Send + Sync {
     fn applied(&self, index: u64, events: &[(RoomCode, Vec<Event>)], state: &Shard);
     /// It was the registration of this track.
     fn registered(&self, _track: &Track) {}
+    /// It made the log forget this track.
+    fn forgotten(&self, _id: &TrackId) {}
     /// This entry of the log was applied, or a snapshot up to it, and this is the state since.
     fn witnessed(&self, _term: u64, _index: u64, _entry: Payload<'_>, _state: &Shard) {}
     /// The state was replaced by a snapshot.

@@ -120,6 +120,12 @@ impl AppliedSink for Applied {
         }
     }
 
+    fn forgotten(&self, id: &TrackId) {
+        if let Some((_, blobs)) = self.songs.get() {
+            blobs.forget(id);
+        }
+    }
+
     fn belongs(&self, node: u64) {
         self.witness.belongs(node);
     }
@@ -132,6 +138,7 @@ impl AppliedSink for Applied {
         self.clock.hear(state.succession());
         self.hub.replaced(index, state);
         if let Some((_, blobs)) = self.songs.get() {
+            blobs.want_only(|id| state.track(id).is_some());
             state.tracks().for_each(|(_, track)| blobs.want(track));
         }
     }

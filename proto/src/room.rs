@@ -11,16 +11,17 @@
 
 mod judge;
 mod level;
+mod look;
 pub(crate) mod queue;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::event::{Entry, Event, EventKind};
-use crate::ids::{EntryId, Revision, RoomCode};
+use crate::ids::{EntryId, Revision, RoomCode, TrackId};
 use crate::limits;
 use crate::time::{Flicks, SharedTime};
 use crate::timeline::{Piece, Timeline};
@@ -125,16 +126,28 @@ impl Room {
     ///
     /// An event that names what is not there (only a faulty node could send one) counts, but changes nothing else.
     pub fn fold(&mut self, event: &Event) -> Result<(), OutOfOrder> {
+        self.fold_and_tell(event, &mut Vec::new())
+    }
+
+    /// As [`Room::fold`]; adds to `gone` the tracks of entries that are now neither queued nor remembered, one for each entry.
+    pub(crate) fn fold_and_tell(
+        &mut self,
+        event: &Event,
+        gone: &mut Vec<TrackId>,
+    ) -> Result<(), OutOfOrder> {
         if event.revision.0.checked_sub(1) != Some(self.revision.0) {
             return Err(OutOfOrder { have: self.revision, got: event.revision });
         }
         let at = event.effective_at.max(self.last_effective);
         if let EventKind::EpochBumped { floor, .. } = event.kind {
-            self.resume(floor.clamp(self.last_effective, at), at);
+            self.resume(floor.clamp(self.last_effective, at), at, gone);
         }
-        self.play_on(at);
-        let action =
-            self.change(&event.kind, at).map(|what| LastAction { by: event.by.clone(), what, at });
+        self.play_on(at, gone);
+        let action = self.change(&event.kind, at, gone).map(|what| LastAction {
+            by: event.by.clone(),
+            what,
+            at,
+        });
         match action.as_ref().map(|action| action.what) {
             Some(Action::Played) => self.stopped = None,
             Some(Action::Paused | Action::PausedNobodyListening) => self.stopped = action.clone(),
@@ -148,18 +161,18 @@ impl Room {
     }
 
     /// Moves the songs that ended by `time` to the history.
-    fn play_on(&mut self, time: SharedTime) {
+    fn play_on(&mut self, time: SharedTime, gone: &mut Vec<TrackId>) {
         // Each turn takes an entry from the queue, so this ends whatever their lengths are.
         while let Some(end) = self.timeline.last().end().filter(|end| *end <= time) {
             let next = self.upcoming.pop_front();
-            self.retire_current();
+            self.retire_current(gone);
             self.continue_with(end, next);
         }
     }
 
     /// Time stood still from `floor` to `at`: what played goes on where it was.
-    fn resume(&mut self, floor: SharedTime, at: SharedTime) {
-        self.play_on(floor);
+    fn resume(&mut self, floor: SharedTime, at: SharedTime, gone: &mut Vec<TrackId>) {
+        self.play_on(floor, gone);
         let Piece { entry, playing, .. } = self.timeline.last().clone();
         if playing && entry.is_some() {
             let position = self.at(floor).position;
@@ -174,7 +187,12 @@ impl Room {
     }
 
     /// What `kind` changes at `at`, up to which the room has played on.
-    fn change(&mut self, kind: &EventKind, at: SharedTime) -> Option<Action> {
+    fn change(
+        &mut self,
+        kind: &EventKind,
+        at: SharedTime,
+        gone: &mut Vec<TrackId>,
+    ) -> Option<Action> {
         match kind {
             EventKind::Created { .. } | EventKind::EpochBumped { .. } => None,
             EventKind::Renamed { name } => {
@@ -186,11 +204,13 @@ impl Room {
                 None
             }
             EventKind::Removed { entry } => {
-                if self.current_id() == Some(*entry) {
+                if let Some(current) = self.current().filter(|current| current.id == *entry) {
+                    gone.push(current.track);
                     let next = self.upcoming.pop_front();
                     self.continue_with(at, next);
                 } else {
-                    let (at, _) = self.upcoming.remove(*entry)?;
+                    let (at, removed) = self.upcoming.remove(*entry)?;
+                    gone.push(removed.track);
                     self.level_around(at);
                 }
                 Some(Action::Removed)
@@ -203,6 +223,7 @@ impl Room {
                 None
             }
             EventKind::Cleared => {
+                gone.extend(self.upcoming.iter().map(|entry| entry.track));
                 self.upcoming.clear();
                 Some(Action::Cleared)
             }
@@ -231,7 +252,7 @@ impl Room {
                     return None;
                 }
                 let next = self.upcoming.pop_front();
-                self.retire_current();
+                self.retire_current(gone);
                 self.continue_with(at, next);
                 Some(Action::Skipped)
             }
@@ -259,11 +280,11 @@ impl Room {
         }
     }
 
-    fn retire_current(&mut self) {
+    fn retire_current(&mut self, gone: &mut Vec<TrackId>) {
         if let Some(entry) = self.timeline.last().entry.clone() {
             self.history.push_back(entry);
             if self.history.len() > limits::HISTORY_ENTRIES_MAX {
-                self.history.pop_front();
+                gone.extend(self.history.pop_front().map(|forgotten| forgotten.track));
             }
         }
     }
@@ -280,132 +301,17 @@ impl Room {
         self.timeline.push(Piece { from: at, entry, position, playing });
     }
 
+    fn current(&self) -> Option<&Arc<Entry>> {
+        self.timeline.last().entry.as_ref()
+    }
+
     fn current_id(&self) -> Option<EntryId> {
-        self.timeline.last().entry.as_ref().map(|entry| entry.id)
+        self.current().map(|entry| entry.id)
     }
 
-    /// What sounds at `time`, also in the future (by what is known) and up to 10 s back.
-    pub fn at(&self, time: SharedTime) -> Sounding<'_> {
-        match self.spans(time).next() {
-            Some(span) => Sounding {
-                entry: span.entry.map(Arc::as_ref),
-                position: span.position_at(time),
-                playing: span.playing,
-                until: span.until,
-            },
-            None => Sounding { entry: None, position: Flicks::ZERO, playing: false, until: None },
-        }
-    }
-
-    /// All that sounds from `time` on by what is known, in order: the span that holds `time`, and what follows it.
-    pub fn spans(&self, time: SharedTime) -> Spans<'_> {
-        self.timeline.spans(&self.upcoming, time)
-    }
-
-    /// What follows the current song at `time`, in order: at most `count` entries with the instants
-    /// at which they start (`None` while paused).
-    pub fn next_after(&self, time: SharedTime, count: usize) -> Vec<(Option<SharedTime>, &Entry)> {
-        let mut spans = self.spans(time);
-        let mut before = spans.next().and_then(|span| span.entry).map(|entry| entry.id);
-        let mut starts: Vec<(Option<SharedTime>, &Entry)> = Vec::new();
-        for span in spans {
-            let start = span.playing.then_some(span.from);
-            match (span.entry, starts.last_mut()) {
-                // It was announced standing still, and this is where its clock starts.
-                (Some(entry), Some(listed)) if listed.1.id == entry.id && listed.0.is_none() => {
-                    listed.0 = start
-                }
-                (Some(entry), _) if Some(entry.id) != before => {
-                    if starts.len() == count {
-                        return starts;
-                    }
-                    starts.push((start, entry));
-                }
-                _ => {}
-            }
-            before = span.entry.map(|entry| entry.id);
-        }
-        if !self.is_playing() {
-            // Where the clock stands, the queue waits.
-            let left = count.saturating_sub(starts.len());
-            starts.extend(self.upcoming.iter().take(left).map(|entry| (None, entry.as_ref())));
-        }
-        starts
-    }
-
-    /// The queue at `time`, the current entry first.
-    pub fn queue_at(&self, time: SharedTime) -> Vec<&Entry> {
-        let mut listed = BTreeSet::new();
-        let following = self.next_after(time, usize::MAX).into_iter().map(|(_, entry)| entry);
-        // An announced `back` can bring up an entry twice.
-        self.at(time)
-            .entry
-            .into_iter()
-            .chain(following)
-            .filter(|entry| listed.insert(entry.id))
-            .collect()
-    }
-
-    /// An entry that is queued, played or leaving.
-    pub fn entry(&self, id: EntryId) -> Option<&Entry> {
-        let pieces = self.timeline.pieces().filter_map(|piece| piece.entry.as_ref());
-        let upcoming = self
-            .upcoming
-            .index_of(id)
-            .and_then(|index| self.upcoming.slot(index))
-            .map(|slot| &slot.entry);
-        upcoming
-            .or_else(|| pieces.chain(&self.history).find(|entry| entry.id == id))
-            .map(Arc::as_ref)
-    }
-
-    /// What was played, oldest first, as of the last event.
-    pub fn history(&self) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.history.iter().map(Arc::as_ref)
-    }
-
-    /// Its code.
-    pub fn code(&self) -> &RoomCode {
-        &self.code
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Who made it.
-    pub fn created_by(&self) -> &str {
-        &self.created_by
-    }
-
-    /// How many events it had.
-    pub fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    /// From when on its last event can be heard. Never falls.
-    pub fn last_effective(&self) -> SharedTime {
-        self.last_effective
-    }
-
-    /// Whether the clock runs once all events are in effect. A dry room can be playing: the next song starts at once.
-    pub fn is_playing(&self) -> bool {
-        self.timeline.last().playing
-    }
-
-    /// Current and upcoming entries as of the last event; songs that ended since are still counted.
-    pub fn entries(&self) -> usize {
-        self.upcoming.len() + usize::from(self.timeline.last().entry.is_some())
-    }
-
-    /// Who last changed what sounds, and how.
-    pub fn last_action(&self) -> Option<&LastAction> {
-        self.last_action.as_ref()
-    }
-
-    /// While the clock stands: who stopped it. `None` in a room that was never played.
-    pub fn stopped(&self) -> Option<&LastAction> {
-        self.stopped.as_ref()
+    /// The track of each entry that is queued, current or remembered.
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = TrackId> {
+        let entries = self.history.iter().chain(self.current()).chain(self.upcoming.iter());
+        entries.map(|entry| entry.track)
     }
 }

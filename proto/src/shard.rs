@@ -5,6 +5,7 @@
 //! their order: `effective_at` never falls.
 
 mod sessions;
+mod uses;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::wire::log::v1 as log;
 use crate::wire::v1::Track;
 use log::log_entry::Op;
 use sessions::{Admission, Sessions};
+use uses::Uses;
 
 /// The replicated state machine. A clone shares all that it holds and costs next to nothing, whatever
 /// the number of rooms, so that a snapshot can be encoded and lists be made while entries are applied.
@@ -35,6 +37,7 @@ pub struct Shard {
     rooms: OrdMap<RoomCode, Arc<Room>>,
     sessions: Sessions,
     tracks: OrdMap<TrackId, Arc<Track>>,
+    uses: Uses,
     /// By place: the node that has it now.
     replacements: BTreeMap<u64, u64>,
     /// Above all ids given to replacements; 0: none was given.
@@ -94,7 +97,9 @@ impl Shard {
         let applied = match &entry.op {
             Some(Op::OpenSession(open)) => self.open_session(open, times.stamp).map(Applied::only),
             Some(Op::Command(command)) => self.command(command, times),
-            Some(Op::RegisterTrack(register)) => self.register(register).map(Applied::only),
+            Some(Op::RegisterTrack(register)) => {
+                self.register(register, times.stamp).map(Applied::only)
+            }
             Some(Op::ForgetTrack(forget)) => self.forget(forget).map(Applied::only),
             Some(Op::ClockEpoch(epoch)) => Ok(self.begin_epoch(epoch, times)),
             Some(Op::PauseUnheard(pause)) => self.pause_unheard(pause, times),
@@ -223,11 +228,15 @@ impl Shard {
         match room.judge(command, user, track, effective_at) {
             Ok(None) => (reply, None),
             Ok(Some(kind)) => {
-                let event = Arc::make_mut(room).append(kind, user, times.stamp, effective_at);
+                let mut gone = Vec::new();
+                let room = Arc::make_mut(room);
+                let event = room.append(kind, user, times.stamp, effective_at, &mut gone);
                 reply.revision = event.revision;
                 if let EventKind::Enqueued { entry, .. } = &event.kind {
                     reply.entry = Some(entry.id);
+                    self.uses.add(entry.track);
                 }
+                self.uses.drop_all(gone, times.stamp);
                 (reply, Some(event))
             }
             Err(rejection) => {
@@ -237,18 +246,31 @@ impl Shard {
         }
     }
 
-    fn register(&mut self, register: &log::RegisterTrack) -> Result<Outcome, Malformed> {
+    fn register(
+        &mut self,
+        register: &log::RegisterTrack,
+        stamp: SharedTime,
+    ) -> Result<Outcome, Malformed> {
         let track = register.track.as_ref().ok_or(Malformed::Missing("the track"))?;
         let id = convert::check_track(track)?;
         if !self.tracks.contains_key(&id) && self.tracks.len() >= limits::TRACKS_MAX {
             return Ok(Outcome::TracksFull(limits::TRACKS_MAX));
         }
-        let committed = self.tracks.entry(id).or_insert_with(|| Arc::new(track.clone()));
+        if !self.tracks.contains_key(&id) {
+            self.tracks.insert(id, Arc::new(track.clone()));
+            self.uses.begin(id, stamp);
+        }
+        let committed = self.tracks.get(&id).expect("it is there by now");
         Ok(Outcome::Track(Track::clone(committed)))
     }
 
+    /// The log's order decides: a track that was queued before this entry stays, and one that is queued behind it is gone.
     fn forget(&mut self, forget: &log::ForgetTrack) -> Result<Outcome, Malformed> {
-        self.tracks.remove(&TrackId::from_wire(&forget.track)?);
+        let id = TrackId::from_wire(&forget.track)?;
+        if !self.uses.end(&id, SharedTime(forget.unused_before)) {
+            return Ok(Outcome::Nothing);
+        }
+        self.tracks.remove(&id);
         Ok(Outcome::Forgotten)
     }
 
@@ -257,6 +279,7 @@ impl Shard {
         self.succession = self.succession.followed_by(epoch);
         self.epoch = log::ClockEpoch { epoch: epoch.epoch.max(self.epoch.epoch), ..*epoch };
         let mut applied = Applied::only(Outcome::Epoch);
+        let mut gone = Vec::new();
         if bumped {
             let floor = within_range(epoch.floor);
             // What was announced for later than the floor stays as it was announced.
@@ -270,10 +293,12 @@ impl Shard {
                 let room = self.rooms.get_mut(&code).expect("it was found there");
                 let effective_at = times.effective_in(room);
                 let kind = EventKind::EpochBumped { epoch: epoch.epoch, floor };
-                let event = Arc::make_mut(room).append(kind, "", times.stamp, effective_at);
+                let room = Arc::make_mut(room);
+                let event = room.append(kind, "", times.stamp, effective_at, &mut gone);
                 applied.events.push((code, vec![event]));
             }
         }
+        self.uses.drop_all(gone, times.stamp);
         applied
     }
 
@@ -291,7 +316,10 @@ impl Shard {
         }
         let effective_at = times.effective_in(room);
         let kind = EventKind::Paused { nobody_listening: true };
-        let event = Arc::make_mut(room).append(kind, "", times.stamp, effective_at);
+        let mut gone = Vec::new();
+        let room = Arc::make_mut(room);
+        let event = room.append(kind, "", times.stamp, effective_at, &mut gone);
+        self.uses.drop_all(gone, times.stamp);
         let reply = Reply { revision: event.revision, effective_at, entry: None, rejection: None };
         Ok(Applied { outcome: Outcome::Command(reply), events: vec![(code, vec![event])] })
     }
@@ -332,6 +360,11 @@ impl Shard {
     /// All committed tracks, by id.
     pub fn tracks(&self) -> impl Iterator<Item = (&TrackId, &Track)> {
         self.tracks.iter().map(|(id, track)| (id, track.as_ref()))
+    }
+
+    /// Committed tracks that no entry of any room has named since `time` or longer, the one that was left alone first.
+    pub fn unused_before(&self, time: SharedTime) -> impl Iterator<Item = TrackId> {
+        self.uses.unused_before(time)
     }
 
     /// The clock epoch in force; all zero before the first one.

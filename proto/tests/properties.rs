@@ -74,6 +74,8 @@ fn op() -> impl Strategy<Value = Op> {
             };
             log::RegisterTrack { track: Some(track) }
         });
+    let forget = (track_id(), 0..400 * FLICKS_PER_SECOND)
+        .prop_map(|(id, unused_before)| log::ForgetTrack { track: id.to_wire(), unused_before });
     let epoch = (0..4u64, any::<i32>()).prop_map(|(epoch, floor)| log::ClockEpoch {
         epoch,
         floor: i64::from(floor) * 200,
@@ -87,7 +89,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => open.prop_map(Op::OpenSession),
         20 => room_command().prop_map(|command| Op::Command(command.to_wire())),
         2 => register.prop_map(Op::RegisterTrack),
-        1 => track_id().prop_map(|id| Op::ForgetTrack(log::ForgetTrack { track: id.to_wire() })),
+        1 => forget.prop_map(Op::ForgetTrack),
         1 => epoch.prop_map(Op::ClockEpoch),
         1 => unheard.prop_map(Op::PauseUnheard),
         1 => replace.prop_map(Op::ReplaceNode),

@@ -9,7 +9,7 @@
 //!
 //! | step | does |
 //! | --- | --- |
-//! | `track TITLE M:SS[.mmm]\|FRAMESf RATE [ALBUM [LUFS DBTP]]` · `forget TITLE` | commits a track, or forgets it |
+//! | `track TITLE M:SS[.mmm]\|FRAMESf RATE [ALBUM [LUFS DBTP]]` · `forget TITLE [SECONDS]` | commits a track, or forgets it if nobody needed it since then |
 //! | `lead SECONDS` | how far ahead commands are announced from here on; 0.4 at first |
 //! | `in ROOM` | the room that is meant from here on; `kitchen` at first |
 //! | `TIME USER open` | opens the user's session |
@@ -73,6 +73,7 @@ stories! {
     retries
     pause_seek_play
     ends_by_time_alone
+    forgetting
     editing_the_queue
     back
     announced_and_late

@@ -111,7 +111,10 @@ impl Log {
                 Op::RegisterTrack(RegisterTrack { track: Some(track) })
             }
             Deed::Forget { song } => {
-                Op::ForgetTrack(ForgetTrack { track: self::song(song).to_wire() })
+                Op::ForgetTrack(ForgetTrack {
+                    track: self::song(song).to_wire(),
+                    unused_before: self.now,
+                })
             }
             Deed::Epoch { bump, floor, bound_ns, drift_ppb } => {
                 self.epoch = self.epoch.saturating_add(bump.into());

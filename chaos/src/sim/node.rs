@@ -137,6 +137,8 @@ impl Seat {
             timing: self.timing,
             workers: 1,
             unheard_ms: 60_000,
+            scrub_mb_per_s: 4,
+            forget_after: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jam_proto::ids::TrackId;
 use jam_proto::wire::v1 as wire;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::disk::{DiskCache, Part};
@@ -23,9 +24,14 @@ use crate::refusal::Refusal;
 
 /// A node that sends nothing for so long is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// For telling a node that it gave wrong bytes: the song is waited for.
+const DOUBT_TIMEOUT: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// The current song and the next are fetched whatever they take; more only while they leave half the cache free.
 const ALWAYS_FETCHED: usize = 2;
+
+/// One of the songs that are ready is read again so often: what was right when it came may go bad on the disk.
+const REREAD_EVERY: Duration = Duration::from_secs(10);
 
 /// The songs that are ready to be played, and the task that makes them so.
 pub struct SongCache {
@@ -33,6 +39,7 @@ pub struct SongCache {
     ready: ArcSwap<BTreeMap<TrackId, PathBuf>>,
     nodes: Arc<Nodes>,
     reporter: Reporter,
+    went_bad: Notify,
 }
 
 impl SongSource for SongCache {
@@ -44,18 +51,48 @@ impl SongSource for SongCache {
 impl SongCache {
     /// Songs in `disk`, fetched from `nodes`.
     pub fn new(disk: DiskCache, nodes: Arc<Nodes>, reporter: Reporter) -> Arc<Self> {
-        Arc::new(Self { disk, ready: ArcSwap::default(), nodes, reporter })
+        Arc::new(Self { disk, ready: ArcSwap::default(), nodes, reporter, went_bad: Notify::new() })
     }
 
     /// Fetches what is wanted, the most urgent first, for ever. A change of mind interrupts a fetch; what has come
     /// by then is kept.
     pub async fn run(self: Arc<Self>, mut wanted: watch::Receiver<Vec<TrackId>>) {
+        tokio::select! {
+            () = self.keep_fetched(&mut wanted) => {}
+            () = self.keep_checked() => {}
+        }
+    }
+
+    /// Reads what is ready in turn. What has gone bad is fetched again.
+    async fn keep_checked(&self) {
+        let mut last = None;
+        loop {
+            sleep(REREAD_EVERY).await;
+            let ready = self.ready.load();
+            let behind = |last| ready.range((Bound::Excluded(last), Bound::Unbounded)).next();
+            let Some((&id, _)) = last.and_then(behind).or_else(|| ready.first_key_value()) else {
+                continue;
+            };
+            last = Some(id);
+            if let Ok(None) = self.on_disk(move |disk| disk.verified(&id)).await {
+                self.reporter.tell(News::Trouble(
+                    "a song in the cache went bad on the disk; it is fetched again".to_owned(),
+                ));
+                self.unready(id);
+            }
+        }
+    }
+
+    async fn keep_fetched(&self, wanted: &mut watch::Receiver<Vec<TrackId>>) {
         loop {
             let now = wanted.borrow_and_update().clone();
             self.forget_others(&now);
             let Some(next) = self.next_missing(&now) else {
-                if wanted.changed().await.is_err() {
-                    return;
+                tokio::select! {
+                    changed = wanted.changed() => if changed.is_err() {
+                        return;
+                    },
+                    () = self.went_bad.notified() => {}
                 }
                 continue;
             };
@@ -123,6 +160,7 @@ impl SongCache {
         }
     }
 
+    /// From another node each time.
     async fn fetch(&self, id: TrackId) -> Result<PathBuf, FetchError> {
         let door = self.nodes.dial_next().await.map_err(|_| FetchError::Passing)?;
         let mut part = self.on_disk(move |disk| disk.part(&id)).await.map_err(local)?;
@@ -130,7 +168,12 @@ impl SongCache {
             Self::fill(&door, id, &mut part).await?;
         }
         let whole = self.on_disk(move |_| part.finish()).await.map_err(local)?;
-        // The bytes were not the song's; they are dropped.
+        if whole.is_none() {
+            // The bytes were not the song's; they are dropped, and the node that gave the last of them is told.
+            let doubt = wire::DoubtRequest { id: id.to_wire() };
+            let told = timeout(DOUBT_TIMEOUT, async { door.songs().doubt(doubt).await }).await;
+            tracing::warn!(%id, heard = matches!(told, Ok(Ok(_))), "a node gave wrong bytes for a song");
+        }
         whole.ok_or(FetchError::Passing)
     }
 
@@ -151,6 +194,13 @@ impl SongCache {
     ) -> io::Result<T> {
         let disk = self.disk.clone();
         self.nodes.dialer().world().try_blocking(move || work(&disk)).await
+    }
+
+    fn unready(&self, id: TrackId) {
+        let mut ready = BTreeMap::clone(&self.ready.load());
+        ready.remove(&id);
+        self.ready.store(Arc::new(ready));
+        self.went_bad.notify_one();
     }
 
     fn add_ready(&self, id: TrackId, path: PathBuf) {

@@ -283,6 +283,13 @@ impl Songs for FakeNode {
     ) -> Result<Response<Self::FetchStream>, Status> {
         Err(Status::unimplemented("not in this fake"))
     }
+
+    async fn doubt(
+        &self,
+        _: Request<wire::DoubtRequest>,
+    ) -> Result<Response<wire::DoubtReply>, Status> {
+        Err(Status::unimplemented("not in this fake"))
+    }
 }
 
 #[tonic::async_trait]

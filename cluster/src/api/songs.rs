@@ -6,7 +6,9 @@ use futures_util::{StreamExt, stream};
 use jam_proto::ids::TrackId;
 use jam_proto::limits::{CHUNK_BYTES_MAX, REQUEST_BYTES_MAX};
 use jam_proto::wire::v1::songs_server::{Songs, SongsServer};
-use jam_proto::wire::v1::{FetchRequest, HaveReply, HaveRequest, UploadChunk, UploadReply};
+use jam_proto::wire::v1::{
+    DoubtReply, DoubtRequest, FetchRequest, HaveReply, HaveRequest, UploadChunk, UploadReply,
+};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::blobs::{Blobs, Received, SongError};
@@ -63,5 +65,11 @@ impl Songs for Service {
         request: Request<FetchRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
         Ok(Response::new(self.blobs.read(request.get_ref()).await?))
+    }
+
+    async fn doubt(&self, request: Request<DoubtRequest>) -> Result<Response<DoubtReply>, Status> {
+        let id = TrackId::from_wire(&request.get_ref().id).map_err(SongError::from)?;
+        self.blobs.doubt(&id);
+        Ok(Response::new(DoubtReply {}))
     }
 }

@@ -1,18 +1,19 @@
-//! Gets the bytes of songs from other nodes, and clears away what nobody needs.
+//! Gets the bytes of songs from other nodes.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jam_proto::ids::TrackId;
-use jam_proto::wire::v1::{FetchChunk, FetchRequest};
-use tokio::time::{sleep, timeout};
+use jam_proto::wire::v1::{DoubtRequest, FetchChunk, FetchRequest};
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic::Streaming;
 
 use super::peers::signed;
-use super::{Blobs, Neighbour, SongError, Via};
+use super::{Blobs, Neighbour, SongError, Via, Want};
 
 /// Songs that are fetched at once.
 const AT_ONCE: usize = 3;
@@ -21,13 +22,20 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Another node that sends nothing for this long is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
-/// Between two looks for files that have expired.
-const TIDY_EVERY: Duration = Duration::from_secs(3600);
+/// For telling another node that it gave wrong bytes.
+const DOUBT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Blobs {
-    /// Fetches what this node lacks, for as long as it is polled.
+    /// Fetches what this node lacks, looks after what it holds and clears away what nobody needs, for as long as it is
+    /// polled.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.keep_complete(), self.keep_tidy());
+        tokio::join!(
+            self.keep_complete(),
+            self.keep_scrubbed(),
+            self.keep_doubts_checked(),
+            self.keep_looked_at(),
+            self.keep_tidy(),
+        );
     }
 
     async fn keep_complete(&self) {
@@ -36,11 +44,12 @@ impl Blobs {
         // Tried in vain: they wait for the next round.
         let mut later = BTreeSet::new();
         let mut pause = RETRY_FIRST;
+        let mut next_round = Instant::now();
         loop {
-            let wanted: Vec<_> = self.wanted().iter().map(|(id, bytes)| (*id, *bytes)).collect();
-            for (id, bytes) in wanted {
+            let wanted: Vec<_> = self.wanted().keys().copied().collect();
+            for id in wanted {
                 if busy.len() < AT_ONCE && !later.contains(&id) && busy.insert(id) {
-                    running.push(async move { (id, self.fetch(id, bytes).await) });
+                    running.push(async move { (id, self.fetch(id).await) });
                 }
             }
             tokio::select! {
@@ -49,11 +58,14 @@ impl Blobs {
                     if fetched {
                         pause = RETRY_FIRST;
                     } else {
+                        if later.is_empty() {
+                            next_round = Instant::now() + pause;
+                        }
                         later.insert(id);
                     }
                 }
                 () = self.wake.notified() => {}
-                () = sleep(pause), if !later.is_empty() => {
+                () = sleep_until(next_round), if !later.is_empty() => {
                     later.clear();
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
@@ -61,22 +73,71 @@ impl Blobs {
         }
     }
 
-    async fn fetch(&self, id: TrackId, bytes: u64) -> bool {
+    async fn fetch(&self, id: TrackId) -> bool {
+        let Some(want) = self.still_wanted(&id) else { return true };
         let own = self.cluster.own_id();
+        let mut full = None;
         for node in self.cluster.members().into_iter().filter(|node| node.id != own) {
-            match self.pull(&node, id, bytes, |_| ()).await {
+            match self.pull(&node, id, want.bytes, |_| ()).await {
                 Ok(()) => {
                     tracing::info!(song = %id, node = node.id, "fetched a song that this node lacked");
-                    self.wanted().remove(&id);
+                    self.settle(id, want).await;
                     return true;
                 }
+                Err(error @ SongError::DiskFull { .. }) => full = Some(error),
                 Err(error) => {
                     tracing::debug!(song = %id, node = node.id, %error, "could not fetch a song")
                 }
             }
         }
-        tracing::warn!(song = %id, "no other node gave this song's bytes yet");
+        if let Some(error) = full {
+            tracing::warn!(song = %id, %error, "a song that this node lacks was not fetched");
+            // What is damaged may take the very room that the repair needs.
+            self.tidied(id, self.store.drop_aside(id).await);
+            return false;
+        }
+        if want.damaged && self.tidied(id, self.store.put_back(id).await) {
+            tracing::warn!(song = %id, "a copy that was read wrong before is right; it is used again");
+            self.settle(id, want).await;
+            return true;
+        }
+        tracing::warn!(song = %id, damaged = want.damaged, "no other node gave a good copy of this song yet; trying on");
         false
+    }
+
+    /// What is wanted of a song, if anything: it may have been forgotten since, or be here.
+    fn still_wanted(&self, id: &TrackId) -> Option<Want> {
+        let want = self.wanted().remove(id)?;
+        // Behind the removal: a commit that comes now wants it anew.
+        let track = self.cluster.track(id)?;
+        let want = Want { bytes: track.bytes, ..want };
+        if self.store.held(id) == Some(track.bytes) {
+            return None;
+        }
+        self.wanted().insert(*id, want);
+        Some(want)
+    }
+
+    /// A wanted song is here.
+    async fn settle(&self, id: TrackId, want: Want) {
+        {
+            let mut wanted = self.wanted();
+            // It may have been found damaged again.
+            if self.store.held(&id).is_some() {
+                wanted.remove(&id);
+            }
+        }
+        if want.damaged {
+            self.tally.repaired();
+            self.tidied(id, self.store.drop_aside(id).await);
+        }
+    }
+
+    fn tidied(&self, id: TrackId, done: io::Result<bool>) -> bool {
+        done.unwrap_or_else(|error| {
+            tracing::error!(song = %id, %error, "could not tidy up a damaged song");
+            false
+        })
     }
 
     /// Copies a song from a node, verifies it and makes it durable. `progress` hears how many bytes are here.
@@ -88,16 +149,16 @@ impl Blobs {
         mut progress: impl FnMut(u64),
     ) -> Result<(), SongError> {
         let pen = self.store.pen(id, Via::Pull).await;
-        if self.store.renew(&id)? == Some(bytes) {
+        if self.count_on(id).await? == Some(bytes) {
             return Ok(());
         }
         if pen.length() > bytes {
             pen.discard()?;
         }
         let mut held = pen.length();
-        self.store.check_room(bytes - held)?;
         let request = FetchRequest { id: id.to_wire(), offset: held, length: 0 };
         let mut chunks = self.read_from(from, request).await?;
+        self.store.check_room(bytes - held)?;
         let writer = pen.write_on(bytes);
         while held < bytes {
             let chunk = match timeout(STALLED_AFTER, chunks.message()).await {
@@ -115,11 +176,27 @@ impl Blobs {
         if held != bytes {
             return Err(SongError::Incomplete { held, bytes });
         }
-        self.blocking(move || {
-            pen.verify()?;
-            Ok(pen.finish()?)
-        })
-        .await
+        match self.blocking(move || pen.verify().map(|()| pen)).await {
+            Ok(pen) => Ok(pen.finish().await.map_err(|error| SongError::of_write(error, bytes))?),
+            Err(error) => {
+                if matches!(error, SongError::HashMismatch) {
+                    self.tell_doubt(from, id).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells a node that it gave wrong bytes. If it can't be told, its own scrubbing finds them.
+    async fn tell_doubt(&self, node: &Neighbour, id: TrackId) {
+        tracing::warn!(song = %id, node = node.id, "another node gave wrong bytes for a song; it is told");
+        let told = async {
+            let request = signed(&*self.cluster, node.id, DoubtRequest { id: id.to_wire() })?;
+            self.peers.to(node)?.doubt(request).await
+        };
+        if let Ok(Err(status)) = timeout(DOUBT_TIMEOUT, told).await {
+            tracing::debug!(node = node.id, %status, "it could not be told");
+        }
     }
 
     /// A song's bytes as another node has them.
@@ -136,37 +213,5 @@ impl Blobs {
                 "the node does not answer",
             ))),
         }
-    }
-
-    async fn keep_tidy(&self) {
-        loop {
-            if let Err(error) = self.store.expire(self.world.clock.wall()) {
-                tracing::error!(%error, "could not look for uploads that have expired");
-            }
-            if let Err(error) = self.drop_uncommitted(self.world.clock.wall()).await {
-                tracing::debug!(%error, "songs that were never committed stay for now");
-            }
-            sleep(TIDY_EVERY).await;
-        }
-    }
-
-    /// Removes whole songs that nobody committed within a day: uploads that found no quorum, and whose clients
-    /// never came back.
-    ///
-    /// A copy here may be one of a majority whose commit this node has not applied yet, so it first catches
-    /// up with the log.
-    async fn drop_uncommitted(&self, now: SystemTime) -> Result<(), SongError> {
-        let mut left = self.store.all_held();
-        left.retain(|id| self.cluster.track(id).is_none() && self.store.is_old(id, now));
-        if left.is_empty() {
-            return Ok(());
-        }
-        self.cluster.catch_up().await.map_err(SongError::Relayed)?;
-        for id in left {
-            if self.cluster.track(&id).is_none() && self.store.remove_old(&id, now)? {
-                tracing::info!(song = %id, "removed a song that was never committed");
-            }
-        }
-        Ok(())
     }
 }

@@ -3,17 +3,23 @@
 //! A song is acknowledged when a majority of the voters holds it durably *and* the log has committed it;
 //! so any majority that elects a leader has its bytes too. A node outside that majority fetches what it lacks
 //! as soon as it applies the commit. Bytes are named by their hash and checked against it before
-//! they count, so it never matters which node they came from.
+//! they count, so it never matters which node they came from. They are checked again for as long as they are kept, and
+//! repaired from another node.
 
 mod copy;
 mod error;
 mod fetch;
 mod peers;
+mod pen;
+mod scrub;
 mod serve;
 mod store;
+mod tally;
+mod tidy;
 mod upload;
+mod whole;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,12 +32,15 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 pub use error::SongError;
+pub use scrub::Pace;
+pub(crate) use serve::ChunkStream;
 pub use serve::peer_service;
-pub(crate) use serve::{ByteStream, ChunkStream};
-pub use store::{Store, UNFINISHED_KEPT, Via};
+pub use store::{Store, UNFINISHED_KEPT};
 pub use upload::Received;
 
 use peers::Peers;
+use pen::Via;
+use tally::Tally;
 
 /// A node, as far as songs go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,15 +80,32 @@ pub struct Blobs {
     store: Arc<Store>,
     cluster: Arc<dyn Cluster>,
     peers: Peers,
-    /// Committed songs that this node lacks, with their lengths.
-    wanted: Mutex<BTreeMap<TrackId, u64>>,
+    pace: Pace,
+    tally: Tally,
+    /// Committed songs that this node lacks.
+    wanted: Mutex<BTreeMap<TrackId, Want>>,
     wake: Notify,
+    /// Songs whose copy here gave wrong bytes, as somebody says.
+    doubted: Mutex<BTreeSet<TrackId>>,
+    wake_doubt: Notify,
+    /// Songs that the log has forgotten, and whose bytes may be here.
+    forgotten: Mutex<BTreeSet<TrackId>>,
+    wake_tidy: Notify,
     /// Wakes whoever waits for a track to be applied here.
     applied: Notify,
     /// Songs that are decoded at once to be inspected.
     inspecting: Semaphore,
     /// Uploads that are received at once.
     receiving: Semaphore,
+}
+
+/// A song that is to be fetched.
+#[derive(Clone, Copy, Debug)]
+struct Want {
+    /// Its length.
+    bytes: u64,
+    /// A copy was here, and was no good.
+    damaged: bool,
 }
 
 /// Inspecting takes a core, and a node has other things to do.
@@ -89,14 +115,25 @@ const RECEIVED_AT_ONCE: usize = 32;
 
 impl Blobs {
     /// Opens the songs in a node's data folder. [`Blobs::run`] then keeps them complete.
-    pub fn open(world: &World, data: &Path, cluster: Arc<dyn Cluster>) -> io::Result<Arc<Self>> {
+    pub fn open(
+        world: &World,
+        data: &Path,
+        cluster: Arc<dyn Cluster>,
+        pace: Pace,
+    ) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             world: world.clone(),
             store: Arc::new(Store::open(world, data)?),
             cluster,
             peers: Peers::new(world),
+            pace,
+            tally: Tally::default(),
             wanted: Mutex::default(),
             wake: Notify::new(),
+            doubted: Mutex::default(),
+            wake_doubt: Notify::new(),
+            forgotten: Mutex::default(),
+            wake_tidy: Notify::new(),
             applied: Notify::new(),
             inspecting: Semaphore::new(INSPECTED_AT_ONCE),
             receiving: Semaphore::new(RECEIVED_AT_ONCE),
@@ -106,11 +143,17 @@ impl Blobs {
     /// A track is committed: if its bytes are not here, they are fetched. Quick: may be called for each
     /// applied entry, and again for all tracks at the start and after a snapshot.
     pub fn want(&self, track: &Track) {
-        if let Ok(id) = TrackId::from_wire(&track.id)
-            && self.store.held(&id) != Some(track.bytes)
-        {
-            self.wanted().insert(id, track.bytes);
-            self.wake.notify_one();
+        if let Ok(id) = TrackId::from_wire(&track.id) {
+            let copy = self.store.copy(&id);
+            if copy.is_none_or(|copy| copy.bytes != track.bytes) {
+                // Cut off, maybe: what is fetched takes its place.
+                let damaged = copy.is_some_and(|copy| self.store.disown(&id, copy));
+                if damaged {
+                    self.tally.damaged();
+                }
+                self.wanted().entry(id).or_insert(Want { bytes: track.bytes, damaged });
+                self.wake.notify_one();
+            }
         }
         self.applied.notify_waiters();
     }
@@ -125,12 +168,6 @@ impl Blobs {
         tracks.into_iter().all(|id| self.store.held(id).is_some())
     }
 
-    /// Its bytes from an offset on, in chunks that are read as they are taken. `None` if they are not here.
-    pub fn bytes(&self, id: &TrackId, from: u64, count: u64) -> Option<ByteStream> {
-        let path = self.store.path(id)?;
-        Some(serve::bytes(self.world.clone(), path, from, count))
-    }
-
     /// Runs what blocks where it may.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -139,7 +176,15 @@ impl Blobs {
         self.world.blocking(work).await.map_err(SongError::Disk)?
     }
 
-    fn wanted(&self) -> MutexGuard<'_, BTreeMap<TrackId, u64>> {
+    fn wanted(&self) -> MutexGuard<'_, BTreeMap<TrackId, Want>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn doubted(&self) -> MutexGuard<'_, BTreeSet<TrackId>> {
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forgotten(&self) -> MutexGuard<'_, BTreeSet<TrackId>> {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

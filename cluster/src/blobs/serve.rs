@@ -1,7 +1,6 @@
 //! What a node does for the others: gives bytes, and copies some when asked.
 
 use std::io;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +11,14 @@ use jam_proto::ids::TrackId;
 use jam_proto::limits::{CHUNK_BYTES_MAX, SONG_BYTES_MAX};
 use jam_proto::wire::peer::v1::blobs_server::{self, BlobsServer};
 use jam_proto::wire::peer::v1::{HoldProgress, HoldRequest};
-use jam_proto::wire::v1::{FetchChunk, FetchRequest};
-use jam_world::{Open, World};
+use jam_proto::wire::v1::{DoubtReply, DoubtRequest, FetchChunk, FetchRequest};
+use jam_world::File;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::store::Copied;
 use super::{Blobs, Neighbour, SongError};
 
 /// Between two words on how far a copy is: well within the caller's patience.
@@ -72,11 +72,17 @@ impl blobs_server::Blobs for ForPeers {
         self.blobs.cluster.admit(request.metadata())?;
         let request = request.into_inner();
         let id = TrackId::from_wire(&request.id).map_err(SongError::from)?;
-        let (Some(path), Some(length)) = (self.blobs.store.path(&id), self.blobs.store.held(&id))
-        else {
+        let Some(song) = self.blobs.song(&id).await else {
             return Err(SongError::Gone(id).into());
         };
-        Ok(Response::new(chunks(&self.blobs.world, path, length, request.offset, request.length)?))
+        Ok(Response::new(song.chunks(request.offset, request.length)?))
+    }
+
+    async fn doubt(&self, request: Request<DoubtRequest>) -> Result<Response<DoubtReply>, Status> {
+        self.blobs.cluster.admit(request.metadata())?;
+        let id = TrackId::from_wire(&request.get_ref().id).map_err(SongError::from)?;
+        self.blobs.doubt(&id);
+        Ok(Response::new(DoubtReply {}))
     }
 }
 
@@ -110,28 +116,82 @@ async fn hold(
     }
 }
 
-/// Bytes of a file of `total` bytes, in chunks that are read as they are taken. `length` 0: to the end.
-pub(crate) fn chunks(
-    world: &World,
-    path: PathBuf,
-    total: u64,
-    offset: u64,
-    length: u64,
-) -> Result<ChunkStream, SongError> {
-    if offset > total {
-        return Err(SongError::Invalid(format!(
-            "the song has {total} bytes; there are none at {offset}"
-        )));
+/// A song that this node gives away, from the copy that was here when it was asked for.
+pub(crate) struct Song {
+    blobs: Arc<Blobs>,
+    id: TrackId,
+    copy: Copied,
+    file: Arc<dyn File>,
+}
+
+impl Blobs {
+    /// The song, if it is here and looks whole. One that turns out not to be is repaired from here on.
+    pub(crate) async fn song(self: &Arc<Self>, id: &TrackId) -> Option<Song> {
+        let (id, copy) = (*id, self.store.copy(id)?);
+        let store = self.store.clone();
+        match self.world.try_blocking(move || store.open_copy(&id, copy)).await {
+            Ok(Ok(file)) => Some(Song { blobs: self.clone(), id, copy, file }),
+            Ok(Err(damage)) => {
+                self.lose(id, copy, damage).await;
+                None
+            }
+            Err(error) => {
+                tracing::warn!(song = %id, %error, "could not open a song");
+                None
+            }
+        }
     }
-    let left = match length {
-        0 => total - offset,
-        length => length.min(total - offset),
-    };
-    let chunks = bytes(world.clone(), path, offset, left);
-    #[cfg(feature = "planted")]
-    let chunks = chunks.map_ok(spoilt);
-    let chunks = chunks.map_ok(|data| FetchChunk { data });
-    Ok(Box::pin(chunks.map_err(|error| SongError::Disk(error).into())))
+}
+
+impl Song {
+    /// Its bytes in messages. `length` 0: to the end.
+    pub(crate) fn chunks(self, offset: u64, length: u64) -> Result<ChunkStream, SongError> {
+        let total = self.copy.bytes;
+        if offset > total {
+            return Err(SongError::Invalid(format!(
+                "the song has {total} bytes; there are none at {offset}"
+            )));
+        }
+        let left = match length {
+            0 => total - offset,
+            length => length.min(total - offset),
+        };
+        let chunks = self.bytes(offset, left);
+        #[cfg(feature = "planted")]
+        let chunks = chunks.map_ok(spoilt);
+        let chunks = chunks.map_ok(|data| FetchChunk { data });
+        Ok(Box::pin(chunks.map_err(|error| SongError::Disk(error).into())))
+    }
+
+    /// `left` of its bytes from `offset` on, in chunks that are read as they are taken. They end in an error once the copy is
+    /// known to be no good.
+    pub(crate) fn bytes(self, offset: u64, left: u64) -> ByteStream {
+        Box::pin(stream::try_unfold((self, offset, left), |(song, offset, left)| async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            let size = left.min(CHUNK_BYTES_MAX as u64);
+            let chunk = song.read(offset, size).await?;
+            Ok(Some((chunk, (song, offset + size, left - size))))
+        }))
+    }
+
+    async fn read(&self, offset: u64, size: u64) -> io::Result<Bytes> {
+        if self.blobs.store.copy(&self.id) != Some(self.copy) {
+            return Err(io::Error::other("this copy of the song is not used any more; ask again"));
+        }
+        let file = self.file.clone();
+        let read = move || {
+            let mut chunk = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+            file.read_exact_at(&mut chunk, offset)?;
+            Ok(Bytes::from(chunk))
+        };
+        let chunk = self.blobs.world.try_blocking(read).await;
+        if chunk.is_err() {
+            self.blobs.doubt(&self.id);
+        }
+        chunk
+    }
 }
 
 #[cfg(feature = "planted")]
@@ -142,31 +202,4 @@ fn spoilt(data: Bytes) -> Bytes {
     let mut data = data.to_vec();
     data.iter_mut().take(1).for_each(|byte| *byte ^= 1);
     data.into()
-}
-
-/// `left` bytes of a file from `offset` on.
-pub(crate) fn bytes(world: World, path: PathBuf, offset: u64, left: u64) -> ByteStream {
-    let start = (world, None, offset, left);
-    Box::pin(stream::try_unfold(start, move |(world, file, offset, left)| {
-        let path = path.clone();
-        async move {
-            if left == 0 {
-                return Ok(None);
-            }
-            let size = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX);
-            let disk = world.disk.clone();
-            let read = move || {
-                let file = match file {
-                    Some(file) => file,
-                    None => disk.open(&path, Open::Read)?,
-                };
-                let mut chunk = vec![0; size];
-                file.read_exact_at(&mut chunk, offset)?;
-                Ok((chunk, file))
-            };
-            let (chunk, file) = world.try_blocking(read).await?;
-            let left = left - size as u64;
-            Ok(Some((Bytes::from(chunk), (world, Some(file), offset + size as u64, left))))
-        }
-    }))
 }

@@ -3,66 +3,71 @@
 //! `songs/ab/<hash>` is a whole song: its bytes were hashed, synced, and only then given that name, so
 //! whatever has such a name is right and survives a power cut. `uploads/<hash>.part` and
 //! `.pull` are on their way from a client and from another node; nobody sees them, they can be gone on
-//! with, and they go a day after the last write.
+//! with, and they go a day after the last write. So does `.aside`, a damaged song that could not be repaired.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use jam_proto::ids::TrackId;
 use jam_world::{Cursor, Disk, Meta, Open, World};
-use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use crate::blobs::SongError;
+use super::SongError;
+use super::pen::{Pen, Via};
 
 /// How long an unfinished file is kept after the last write to it.
 pub const UNFINISHED_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of the disk that songs leave to the log: without room for that the node stops.
 const RESERVE_BYTES: u64 = 128 << 20;
-/// Chunks that may wait for the disk.
-const CHUNKS_QUEUED: usize = 4;
-
-/// Where bytes on their way come from. Each source has a file of its own, so that a slow client never
-/// keeps a node from copying the song.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Via {
-    /// A client.
-    Upload,
-    /// Another node.
-    Pull,
-}
-
-impl Via {
-    fn extension(self) -> &'static str {
-        match self {
-            Self::Upload => "part",
-            Self::Pull => "pull",
-        }
-    }
-}
-
 /// The folder of songs.
 #[derive(Debug)]
 pub struct Store {
-    world: World,
-    songs: PathBuf,
-    uploads: PathBuf,
-    /// Whole songs, with their lengths.
-    held: Mutex<BTreeMap<TrackId, u64>>,
+    pub(super) world: World,
+    pub(super) songs: PathBuf,
+    pub(super) uploads: PathBuf,
+    /// Never locked while the disk works: those who apply the log look here too.
+    held: Mutex<Holdings>,
+    /// Songs that somebody counted on, and when.
+    counted: Mutex<BTreeMap<TrackId, Instant>>,
     writing: Mutex<BTreeSet<(TrackId, Via)>>,
     freed: Notify,
 }
 
-/// The right to write one unfinished file. Only one at a time has it.
-#[derive(Debug)]
-pub struct Pen {
-    store: Arc<Store>,
-    id: TrackId,
-    via: Via,
+/// One copy of a whole song, told from those that had its place before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Its length.
+    pub bytes: u64,
+    number: u64,
+}
+
+/// Whole songs.
+#[derive(Debug, Default)]
+struct Holdings {
+    songs: BTreeMap<TrackId, Copied>,
+    bytes: u64,
+    copies: u64,
+}
+
+impl Holdings {
+    fn insert(&mut self, id: TrackId, bytes: u64) {
+        self.copies += 1;
+        let copy = Copied { bytes, number: self.copies };
+        let before = self.songs.insert(id, copy);
+        self.bytes += bytes;
+        self.bytes -= before.map_or(0, |before| before.bytes);
+    }
+
+    fn remove(&mut self, id: &TrackId) -> bool {
+        let removed = self.songs.remove(id);
+        self.bytes -= removed.map_or(0, |removed| removed.bytes);
+        removed.is_some()
+    }
 }
 
 impl Store {
@@ -79,6 +84,7 @@ impl Store {
             songs,
             uploads,
             held: Mutex::new(held),
+            counted: Mutex::default(),
             writing: Mutex::default(),
             freed: Notify::new(),
         })
@@ -86,17 +92,31 @@ impl Store {
 
     /// The length of a song that is here, whole and durable.
     pub fn held(&self, id: &TrackId) -> Option<u64> {
-        lock(&self.held).get(id).copied()
+        self.copy(id).map(|copy| copy.bytes)
+    }
+
+    /// The copy that is here.
+    pub fn copy(&self, id: &TrackId) -> Option<Copied> {
+        lock(&self.held).songs.get(id).copied()
     }
 
     /// All songs that are here.
     pub fn all_held(&self) -> Vec<TrackId> {
-        lock(&self.held).keys().copied().collect()
+        lock(&self.held).songs.keys().copied().collect()
     }
 
-    /// Where a whole song's bytes are.
-    pub fn path(&self, id: &TrackId) -> Option<PathBuf> {
-        self.held(id).map(|_| self.place(id))
+    /// The songs that follow this one, by id, at most so many.
+    pub fn held_after(&self, last: Option<TrackId>, count: usize) -> Vec<(TrackId, Copied)> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let held = lock(&self.held);
+        let following = held.songs.range((from, Bound::Unbounded));
+        following.take(count).map(|(id, copy)| (*id, *copy)).collect()
+    }
+
+    /// How many songs are here, and their bytes.
+    pub fn total(&self) -> (usize, u64) {
+        let held = lock(&self.held);
+        (held.songs.len(), held.bytes)
     }
 
     /// Bytes of an unfinished file.
@@ -118,35 +138,9 @@ impl Store {
         }
     }
 
-    /// As [`Store::held`], for somebody who is about to count on the copy: it won't be cleared away as one
-    /// that nobody came back for.
-    pub fn renew(&self, id: &TrackId) -> io::Result<Option<u64>> {
-        let held = lock(&self.held);
-        if held.contains_key(id) {
-            self.disk().touch(&self.place(id), self.world.clock.wall())?;
-        }
-        Ok(held.get(id).copied())
-    }
-
-    /// Whether a whole song came, or was counted on, more than a day ago.
-    pub fn is_old(&self, id: &TrackId, now: SystemTime) -> bool {
-        self.disk().look(&self.place(id)).is_ok_and(|meta| has_expired(&meta, now))
-    }
-
-    /// Removes a whole song if it is old, and says whether it was. The caller has made sure that it is not
-    /// committed.
-    pub fn remove_old(&self, id: &TrackId, now: SystemTime) -> io::Result<bool> {
-        let mut held = lock(&self.held);
-        if !self.is_old(id, now) {
-            return Ok(false);
-        }
-        self.disk().remove(&self.place(id))?;
-        held.remove(id);
-        Ok(true)
-    }
-
     /// Removes unfinished files that nobody has written to for a day.
     pub fn expire(&self, now: SystemTime) -> io::Result<usize> {
+        lock(&self.counted).retain(|_, at| at.elapsed() <= UNFINISHED_KEPT);
         let mut gone = 0;
         for (name, meta) in self.disk().list(&self.uploads)? {
             let path = self.uploads.join(name);
@@ -168,121 +162,64 @@ impl Store {
         Ok(())
     }
 
-    fn disk(&self) -> &dyn Disk {
+    pub(super) fn free(&self, id: &TrackId, via: Via) {
+        lock(&self.writing).remove(&(*id, via));
+        self.freed.notify_waiters();
+    }
+
+    /// A song is here from now on. Its caller has the right to it, as of all that follow.
+    pub(super) fn add(&self, id: TrackId, bytes: u64) {
+        lock(&self.held).insert(id, bytes);
+    }
+
+    /// It is not here any more. Whether it was.
+    pub(super) fn remove(&self, id: &TrackId) -> bool {
+        lock(&self.held).remove(id)
+    }
+
+    /// A copy is no good: it is not served or counted from here on. False: it had gone already.
+    pub fn disown(&self, id: &TrackId, copy: Copied) -> bool {
+        let mut held = lock(&self.held);
+        held.songs.get(id) == Some(&copy) && held.remove(id)
+    }
+
+    /// Somebody counts on a copy from now on.
+    pub(super) fn count(&self, id: TrackId) {
+        lock(&self.counted).insert(id, Instant::now());
+    }
+
+    /// Whether nobody has counted on a song for a day.
+    pub(super) fn is_left(&self, id: &TrackId) -> bool {
+        lock(&self.counted).get(id).is_none_or(|at| at.elapsed() > UNFINISHED_KEPT)
+    }
+
+    pub(super) fn disk(&self) -> &dyn Disk {
         self.world.disk.as_ref()
     }
 
-    fn place(&self, id: &TrackId) -> PathBuf {
+    pub(super) fn place(&self, id: &TrackId) -> PathBuf {
         let name = id.to_string();
         self.songs.join(&name[..2]).join(name)
     }
 
-    fn unfinished_path(&self, id: &TrackId, via: Via) -> PathBuf {
+    pub(super) fn unfinished_path(&self, id: &TrackId, via: Via) -> PathBuf {
         self.uploads.join(format!("{id}.{}", via.extension()))
     }
 }
 
-impl Pen {
-    /// The unfinished file.
-    pub fn path(&self) -> PathBuf {
-        self.store.unfinished_path(&self.id, self.via)
-    }
-
-    /// Bytes in it.
-    pub fn length(&self) -> u64 {
-        self.store.unfinished(&self.id, self.via)
-    }
-
-    /// Starts to write on. The pen comes back when all is written: whoever else waits for it never sees a
-    /// write that is still on its way, also if the one who writes is cancelled.
-    pub fn write_on(self, expected: u64) -> Writer {
-        let (chunks, mut queue) = mpsc::channel::<Bytes>(CHUNKS_QUEUED);
-        let written = tokio::spawn(async move {
-            let file = self.store.disk().open(&self.path(), Open::Make)?;
-            let mut at = file.len()?;
-            while let Some(chunk) = queue.recv().await {
-                let (length, into) = (chunk.len() as u64, file.clone());
-                let writing = move || into.write_at(&chunk, at);
-                let full = |error| SongError::of_write(error, expected.saturating_sub(at));
-                self.store.world.try_blocking(writing).await.map_err(full)?;
-                at += length;
-            }
-            Ok(self)
-        });
-        Writer { chunks, written }
-    }
-
-    /// Drops what is in it.
-    pub fn discard(&self) -> io::Result<()> {
-        match self.store.disk().remove(&self.path()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Hashes it, and discards it if it is not what its name says. Blocks.
-    pub fn verify(&self) -> Result<(), SongError> {
-        let file = self.store.disk().open(&self.path(), Open::Read)?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(Cursor::new(file))?;
-        if hasher.finalize().as_bytes() != &self.id.0 {
-            self.discard()?;
-            return Err(SongError::HashMismatch);
-        }
-        Ok(())
-    }
-
-    /// Makes it a whole song that survives a power cut. It was verified. Blocks.
-    pub fn finish(self) -> io::Result<()> {
-        let disk = self.store.disk();
-        let file = disk.open(&self.path(), Open::Change)?;
-        let length = file.len()?;
-        file.sync_all()?;
-        let place = self.store.place(&self.id);
-        let folder = place.parent().unwrap_or(&self.store.songs);
-        disk.make_folder(folder)?;
-        // Also if it was there: whoever made it may have failed to make its name durable.
-        disk.sync_folder(&self.store.songs)?;
-        disk.rename(&self.path(), &place)?;
-        disk.sync_folder(folder)?;
-        lock(&self.store.held).insert(self.id, length);
-        Ok(())
-    }
+/// Whether a file holds the bytes that the id stands for. Blocks.
+pub(super) fn is_song(disk: &dyn Disk, path: &Path, id: &TrackId) -> io::Result<bool> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(Cursor::new(disk.open(path, Open::Read)?))?;
+    Ok(hasher.finalize().as_bytes() == &id.0)
 }
 
-/// Writes on an unfinished file.
-#[derive(Debug)]
-pub struct Writer {
-    chunks: mpsc::Sender<Bytes>,
-    written: JoinHandle<Result<Pen, SongError>>,
-}
-
-impl Writer {
-    /// Takes a chunk; false once writing has failed, which [`Writer::close`] tells more about.
-    pub async fn write(&self, chunk: Bytes) -> bool {
-        self.chunks.send(chunk).await.is_ok()
-    }
-
-    /// Waits until all is written.
-    pub async fn close(self) -> Result<Pen, SongError> {
-        drop(self.chunks);
-        self.written.await.map_err(|error| SongError::Disk(io::Error::other(error)))?
-    }
-}
-
-impl Drop for Pen {
-    fn drop(&mut self) {
-        lock(&self.store.writing).remove(&(self.id, self.via));
-        self.store.freed.notify_waiters();
-    }
-}
-
-fn has_expired(meta: &Meta, now: SystemTime) -> bool {
+pub(super) fn has_expired(meta: &Meta, now: SystemTime) -> bool {
     now.duration_since(meta.modified).is_ok_and(|age| age > UNFINISHED_KEPT)
 }
 
-fn scan(disk: &dyn Disk, songs: &Path) -> io::Result<BTreeMap<TrackId, u64>> {
-    let mut held = BTreeMap::new();
+fn scan(disk: &dyn Disk, songs: &Path) -> io::Result<Holdings> {
+    let mut held = Holdings::default();
     disk.sync_folder(songs)?;
     for (folder, _) in disk.list(songs)?.iter().filter(|(_, meta)| meta.is_folder) {
         // What has a name here counts as durable, and an earlier process may have failed to make the name so.
@@ -328,14 +265,14 @@ mod tests {
         assert_eq!(pen.length(), 0);
 
         fs::write(pen.path(), b"song").expect("writes");
-        assert_eq!(store.path(&id), None);
+        assert_eq!(store.held(&id), None);
         pen.verify().expect("its hash");
-        pen.finish().expect("finishes");
+        pen.finish().await.expect("finishes");
         assert_eq!(store.held(&id), Some(4));
 
         let again = Store::open(&World::real(), data.path()).expect("opens");
         assert_eq!(again.held(&id), Some(4));
-        assert_eq!(fs::read(again.path(&id).expect("held")).expect("reads"), b"song");
+        assert_eq!(fs::read(again.place(&id)).expect("reads"), b"song");
     }
 
     #[tokio::test]

@@ -12,8 +12,8 @@ use jam_world::Open;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::serve::{ChunkStream, chunks};
-use super::store::Pen;
+use super::pen::Pen;
+use super::serve::ChunkStream;
 use super::{Blobs, SongError, Via};
 use crate::media;
 
@@ -73,8 +73,8 @@ impl Blobs {
         if let Some(track) = self.cluster.track(&start.id) {
             return Ok(track);
         }
-        let track = match self.store.renew(&start.id)? {
-            Some(_) => self.inspect_held(&start).await?,
+        let track = match self.inspect_held(&start).await? {
+            Some(track) => track,
             None => self.receive(&start, data).await?,
         };
         // The right to write is given back by now: two nodes that take the same song at once
@@ -93,10 +93,11 @@ impl Blobs {
             (permit, self.store.pen(start.id, Via::Upload).await)
         };
         let (_permit, pen) = timeout(TURN_WAIT, turn).await.map_err(|_| SongError::Busy)?;
-        if self.store.renew(&start.id)?.is_some() {
-            return self.inspect_held(start).await;
+        if let Some(track) = self.inspect_held(start).await? {
+            return Ok(track);
         }
         let pen = self.write(start, pen, data).await?;
+        let bytes = start.bytes;
         let start = start.clone();
         let permit = self.inspecting.acquire().await.map_err(|_| SongError::Busy)?;
         let world = self.world.clone();
@@ -112,12 +113,13 @@ impl Blobs {
                         return Err(refusal.into());
                     }
                 };
-                pen.finish()?;
-                Ok(track)
+                Ok((pen, track))
             })
             .await;
         drop(permit);
-        done
+        let (pen, track) = done?;
+        pen.finish().await.map_err(|error| SongError::of_write(error, bytes))?;
+        Ok(track)
     }
 
     /// Appends what comes, leaving out what is here already.
@@ -171,28 +173,29 @@ impl Blobs {
         Ok(pen)
     }
 
-    /// For bytes that came before, and were not committed then.
-    async fn inspect_held(&self, start: &Received) -> Result<Track, SongError> {
-        let (Some(path), Some(bytes)) = (self.store.path(&start.id), self.store.held(&start.id))
-        else {
-            return Err(SongError::Gone(start.id));
-        };
+    /// For bytes that came before, and were not committed then, or were forgotten since.
+    async fn inspect_held(&self, start: &Received) -> Result<Option<Track>, SongError> {
+        if self.store.held(&start.id).is_none() {
+            return Ok(None);
+        }
+        let _permit = self.inspecting.acquire().await.map_err(|_| SongError::Busy)?;
+        let Some(bytes) = self.count_on(start.id).await? else { return Ok(None) };
         if bytes != start.bytes {
             return Err(SongError::Invalid(format!("the song with this hash has {bytes} bytes")));
         }
-        let _permit = self.inspecting.acquire().await.map_err(|_| SongError::Busy)?;
         let start = start.clone();
-        let file = self.world.disk.open(&path, Open::Read)?;
-        self.blocking(move || Ok(media::ingest(file, start.id, bytes, &start.file_name)?)).await
+        let file = self.world.disk.open(&self.store.place(&start.id), Open::Read)?;
+        let inspect = move || Ok(media::ingest(file, start.id, bytes, &start.file_name)?);
+        self.blocking(inspect).await.map(Some)
     }
 
     /// The bytes of a committed song, from here or, if they are not here yet, straight from a node that has
     /// them. `length` 0: to the end.
-    pub async fn read(&self, request: &FetchRequest) -> Result<ChunkStream, SongError> {
+    pub async fn read(self: &Arc<Self>, request: &FetchRequest) -> Result<ChunkStream, SongError> {
         let id = TrackId::from_wire(&request.id)?;
         let track = self.committed(&id).await?;
-        if let Some(path) = self.store.path(&id) {
-            return chunks(&self.world, path, track.bytes, request.offset, request.length);
+        if let Some(song) = self.song(&id).await {
+            return song.chunks(request.offset, request.length);
         }
         self.want(&track);
         let own = self.cluster.own_id();

@@ -87,6 +87,9 @@ impl Timing {
             enable_pre_vote: Some(true),
             // A restarted leader comes through an election: its clock and its rooms start from there.
             enable_leader_restore: Some(false),
+            // A bit that flipped in the last record of a follower's journal looks like a write that was torn: the follower
+            // lacks an entry then. To panic would cost the leader, whose successor sends the entry as well.
+            allow_log_reversion: Some(true),
             backoff: BACKOFF.to_owned(),
             ..Config::default()
         };

@@ -75,17 +75,18 @@ impl Room {
         }
     }
 
-    /// Makes the next event of this room and folds it.
+    /// Makes the next event of this room and folds it. `gone` gets the tracks of entries that it took away.
     pub(crate) fn append(
         &mut self,
         kind: EventKind,
         by: &str,
         stamp: SharedTime,
         effective_at: SharedTime,
+        gone: &mut Vec<TrackId>,
     ) -> Event {
         let revision = Revision(self.revision.0 + 1);
         let event = Event { revision, stamp, effective_at, by: by.to_owned(), kind };
-        self.fold(&event).expect("the event carries the next revision");
+        self.fold_and_tell(&event, gone).expect("the event carries the next revision");
         event
     }
 

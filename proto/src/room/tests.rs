@@ -140,7 +140,7 @@ impl Tick {
             stamp += attempt.wait;
             let at = self.instant(stamp + attempt.lead).max(room.last_effective());
             if let Some(kind) = self.judge(&room, &attempt.edit, stamp, at) {
-                events.push(room.append(kind, "ann", self.instant(stamp), at));
+                events.push(room.append(kind, "ann", self.instant(stamp), at, &mut Vec::new()));
             }
         }
         (room, events)
@@ -295,7 +295,7 @@ proptest! {
             let begin = in_steps.last_effective();
             pauses.sort_unstable();
             for eighths in pauses {
-                in_steps.play_on(begin + Flicks(end.since(begin).0 * eighths / 8));
+                in_steps.play_on(begin + Flicks(end.since(begin).0 * eighths / 8), &mut Vec::new());
             }
             at_once.fold(event).expect("in order");
             in_steps.fold(event).expect("in order");
@@ -322,10 +322,10 @@ fn the_history_keeps_the_last_hundred() {
     for _ in 0..150 {
         let kind =
             FLICK.judge(&room, &Edit::Enqueue(1, false), 0, SharedTime(2)).expect("there is room");
-        room.append(kind, "ann", SharedTime(0), SharedTime(2));
+        room.append(kind, "ann", SharedTime(0), SharedTime(2), &mut Vec::new());
     }
-    room.append(EventKind::Played, "ann", SharedTime(0), SharedTime(2));
-    room.append(EventKind::Cleared, "ann", SharedTime(0), SharedTime(1000));
+    room.append(EventKind::Played, "ann", SharedTime(0), SharedTime(2), &mut Vec::new());
+    room.append(EventKind::Cleared, "ann", SharedTime(0), SharedTime(1000), &mut Vec::new());
     let history: Vec<_> = room.history().map(|entry| entry.id.0).collect();
     assert_eq!(history, Vec::from_iter(51..=150));
     assert_eq!(room.at(SharedTime(1000)).entry, None);

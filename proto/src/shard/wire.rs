@@ -8,7 +8,7 @@ use super::Shard;
 use super::sessions::{Session, Sessions, Settled};
 use crate::command::{Command, Reply};
 use crate::convert::{self, Malformed};
-use crate::ids::{RoomCode, SessionId, check_user_name};
+use crate::ids::{RoomCode, SessionId, TrackId, check_user_name};
 use crate::room::Room;
 use crate::sync::Succession;
 use crate::wire::log::v1 as log;
@@ -30,6 +30,11 @@ impl Shard {
                 .map(|(&place, &node)| log::Replacement { place, node })
                 .collect(),
             next_node: self.next_node,
+            unused: self
+                .uses
+                .unused()
+                .map(|(id, since)| log::UnusedTrack { track: id.to_wire(), since: since.0 })
+                .collect(),
         }
     }
 
@@ -54,9 +59,31 @@ impl Shard {
         for track in &snapshot.tracks {
             shard.tracks.insert(convert::check_track(track)?, Arc::new(track.clone()));
         }
+        shard.count_uses(&snapshot.unused)?;
         shard.replacements =
             snapshot.replacements.iter().map(|wire| (wire.place, wire.node)).collect();
         Ok(shard)
+    }
+
+    /// What the rooms need is theirs to say. A track that nobody needs and that is not listed is of a version that did not
+    /// count: its grace begins here.
+    fn count_uses(&mut self, unused: &[log::UnusedTrack]) -> Result<(), Malformed> {
+        for room in self.rooms.values() {
+            room.tracks().for_each(|track| self.uses.add(track));
+        }
+        for wire in unused {
+            let id = TrackId::from_wire(&wire.track)?;
+            let since = convert::instant("since when a track is unused", wire.since)?;
+            if self.tracks.contains_key(&id) {
+                self.uses.begin(id, since);
+            }
+        }
+        for id in self.tracks.keys() {
+            if self.uses.since(id).is_none() {
+                self.uses.begin(*id, self.last_stamp);
+            }
+        }
+        Ok(())
     }
 }
 

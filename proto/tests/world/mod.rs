@@ -63,8 +63,10 @@ impl World {
                 };
                 self.propose(Op::RegisterTrack(log::RegisterTrack { track: Some(track) }))
             }
-            ["forget", title] => {
-                self.propose(Op::ForgetTrack(log::ForgetTrack { track: track(title).to_wire() }))
+            ["forget", title, ref before @ ..] => {
+                let unused_before = before.first().map_or(i64::MAX, |time| instant(time).0);
+                let track = track(title).to_wire();
+                self.propose(Op::ForgetTrack(log::ForgetTrack { track, unused_before }))
             }
             ["lead", seconds] => {
                 self.lead = instant(seconds).since(SharedTime(0));

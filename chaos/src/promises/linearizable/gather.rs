@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jam_proto::command::RoomCommand;
 use jam_proto::event::Event;
+use jam_proto::shard::Outcome;
 use jam_proto::time::SharedTime;
 use jam_proto::wire::log::v1 as log;
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -191,7 +192,8 @@ fn add_log(
             Some(Op::RegisterTrack(log::RegisterTrack { track: Some(track) })) => {
                 songs.entry(track.id.clone()).or_insert_with(|| track.clone());
             }
-            Some(Op::ForgetTrack(forget)) => {
+            // It does nothing where somebody needed the song.
+            Some(Op::ForgetTrack(forget)) if step.outcome == Outcome::Forgotten => {
                 songs.remove(&forget.track);
             }
             Some(Op::Command(command)) => {

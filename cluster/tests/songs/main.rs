@@ -1,0 +1,9 @@
+//! Songs between three nodes.
+#![allow(clippy::disallowed_methods)]
+#![allow(missing_docs)]
+
+mod cramped;
+mod forgotten;
+mod repair;
+mod trio;
+mod upload;
