@@ -131,8 +131,13 @@ impl ClockFilter {
     /// stays, and the drift is learned anew.
     pub fn loosen(&mut self, drift_ppb: i64) {
         if let Some(state) = &mut self.state {
+            // A clock that is slewed runs as fast as it may all the time, which is no chance: what it did adds to what the
+            // samples were off by. Twice both variances cover the sum.
             let sigma = drift_ppb as f64 / 3.0;
-            state.covariance.drift = state.covariance.drift.max(sigma * sigma);
+            let covariance = &mut state.covariance;
+            covariance.drift = covariance.drift.max(2.0 * sigma * sigma);
+            covariance.offset *= 2.0;
+            covariance.cross = covariance.cross.max(0.0);
         }
     }
 

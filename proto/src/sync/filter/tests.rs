@@ -78,6 +78,24 @@ fn a_jittery_path_is_known_within_a_millisecond() {
     assert!(errors[errors.len() / 2] < 300_000, "{errors:?}");
 }
 
+/// A sample that is as far off as it may be, and then a clock that was slewed as fast as it may.
+#[test]
+fn what_a_slewed_clock_did_adds_to_what_the_samples_were_off_by() {
+    let mut path = Path::new(100_000, 10_000.0, 0.0);
+    let mut filter = ClockFilter::default();
+    for step in 0..5 {
+        filter.observe(&path.burst(step * 1_000_000_000));
+    }
+    let at_ns = 4_100_000_000;
+    let known = filter.estimate(at_ns).expect("observed").sigma_ns * 3;
+    filter.loosen(300_000);
+    for age_ns in [0, 100_000_000, 2_000_000_000] {
+        let bound = filter.estimate(at_ns + age_ns).expect("observed").sigma_ns * 3;
+        let slewed = age_ns * 3 / 10_000;
+        assert!(bound >= known + slewed, "{bound} after {age_ns}, {known} + {slewed}");
+    }
+}
+
 #[test]
 fn a_rate_that_changes_is_covered_if_that_is_said() {
     let mut path = Path::new(100_000, 10_000.0, 85e-6);
