@@ -27,6 +27,26 @@ pub const EPOCH_BUMPED: &str = "epoch bumped";
 pub const PLAYED_ON: &str = "played on through a leader change";
 /// A node that lost its disk was replaced.
 pub const NODE_REPLACED: &str = "node replaced after losing its disk";
+/// A song's file was damaged on one node, and every node served the song whole in the end.
+pub const SONG_REPAIRED: &str = "song repaired";
+
+/// Songs that were damaged somewhere and could be fetched whole from everywhere afterwards.
+fn repaired(history: &History) -> usize {
+    let mut damaged: Vec<&str> = Vec::new();
+    let mut whole: BTreeMap<String, bool> = BTreeMap::new();
+    for record in &history.records {
+        match &record.what {
+            What::Damaged { what, .. } if what.starts_with("songs/") => damaged.push(what),
+            What::Fetched { track, wrong, .. } => {
+                let name: String = track.0.iter().map(|byte| format!("{byte:02x}")).collect();
+                *whole.entry(name).or_insert(true) &= wrong.is_none();
+            }
+            _ => {}
+        }
+    }
+    let is_whole = |what: &&&str| whole.iter().any(|(name, whole)| *whole && what.contains(name));
+    damaged.iter().filter(is_whole).count()
+}
 
 /// How often each thing happened, in one run or in many. What the history tells by itself is counted
 /// from that; the rest is what [`What::Sometimes`] says.
@@ -39,6 +59,7 @@ impl Counters {
         let mut counters = Self::default();
         let wiped = counters.records(history);
         counters.steps(replay, wiped);
+        (0..repaired(history)).for_each(|_| counters.add(SONG_REPAIRED));
         (0..hearing::played_through(history, replay)).for_each(|_| counters.add(PLAYED_ON));
         counters
     }
