@@ -87,8 +87,8 @@ impl Timing {
             enable_pre_vote: Some(true),
             // A restarted leader comes through an election: its clock and its rooms start from there.
             enable_leader_restore: Some(false),
-            // A bit that flipped in the last record of a follower's journal looks like a write that was torn: the follower
-            // lacks an entry then. To panic would cost the leader, whose successor sends the entry as well.
+            // A follower's journal that rotted at its end looks like one whose last write was torn, and the follower lacks
+            // entries then. To panic would cost the leader, whose successor sends them as well.
             allow_log_reversion: Some(true),
             backoff: BACKOFF.to_owned(),
             ..Config::default()
