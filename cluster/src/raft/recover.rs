@@ -174,7 +174,10 @@ pub fn walk(
         let mut current = None;
         while let Some(Ok((key, _))) = parts.peek() {
             match (layout::parse_entry_key(key), current) {
-                (Err(error), _) => return Some(Err(error)),
+                (Err(error), _) => {
+                    parts.next();
+                    return Some(Err(error));
+                }
                 (Ok((index, _)), Some(current)) if index != current => break,
                 (Ok((index, _)), _) => current = Some(index),
             }
