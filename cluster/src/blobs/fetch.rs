@@ -120,14 +120,14 @@ impl Blobs {
 
     /// A wanted song is here.
     async fn settle(&self, id: TrackId, want: Want) {
-        {
+        let removed = {
             let mut wanted = self.wanted();
             // It may have been found damaged again.
-            if self.store.held(&id).is_some() {
-                wanted.remove(&id);
-            }
-        }
-        if want.damaged {
+            let is_here = self.store.held(&id).is_some();
+            if is_here { wanted.remove(&id) } else { None }
+        };
+        // Also if it was found damaged only while it was fetched.
+        if want.damaged || removed.is_some_and(|now| now.damaged) {
             self.tally.repaired();
             self.tidied(id, self.store.drop_aside(id).await);
         }
