@@ -9,7 +9,6 @@
 //! START_NS is a CLOCK_MONOTONIC_RAW reading, OUTPUT as for `jam join`. Songs are queued in order,
 //! again and again.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwapOption;
 use jam_client::audio::clocks::slept_ns;
-use jam_client::audio::{ClockView, OutputSpec, Player, PlayerConfig, PlayerInputs, SongSource};
+use jam_client::audio::{ClockView, OutputSpec, Player, PlayerConfig, PlayerInputs, SongFiles};
 use jam_proto::event::{Entry, Event, EventKind};
 use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
 use jam_proto::limits;
@@ -26,14 +25,6 @@ use jam_proto::room::Room;
 use jam_proto::sync::SharedMap;
 use jam_proto::time::SharedTime;
 use jam_world::World;
-
-struct Files(BTreeMap<TrackId, PathBuf>);
-
-impl SongSource for Files {
-    fn path(&self, track: &TrackId) -> Option<PathBuf> {
-        self.0.get(track).cloned()
-    }
-}
 
 fn main() -> Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
@@ -72,7 +63,7 @@ fn main() -> Result<()> {
 }
 
 /// A room that plays the songs from `start` on, often enough for `seconds` and a few minutes more.
-fn room_of(songs: &[String], start: SharedTime, seconds: u64) -> Result<(Room, Files)> {
+fn room_of(songs: &[String], start: SharedTime, seconds: u64) -> Result<(Room, SongFiles)> {
     let mut revision = 0;
     let mut next = |kind| {
         revision += 1;
@@ -86,7 +77,7 @@ fn room_of(songs: &[String], start: SharedTime, seconds: u64) -> Result<(Room, F
     };
     let created = EventKind::Created { code: RoomCode::from_random(0), name: "alone".into() };
     let mut room = Room::begin(&next(created)).context("a room begins with its creation")?;
-    let mut files = BTreeMap::new();
+    let files = SongFiles::default();
     let mut entries = Vec::new();
     for (n, song) in songs.iter().enumerate() {
         let path = PathBuf::from(song);
@@ -94,7 +85,7 @@ fn room_of(songs: &[String], start: SharedTime, seconds: u64) -> Result<(Room, F
         let info =
             jam_media::inspect(jam_media::file(&path)?, limit).with_context(|| song.clone())?;
         let track = TrackId([n as u8; 32]);
-        files.insert(track, path);
+        files.add(track, path);
         entries.push(Entry {
             id: EntryId(0),
             track,
@@ -115,5 +106,5 @@ fn room_of(songs: &[String], start: SharedTime, seconds: u64) -> Result<(Room, F
         room.fold(&next(EventKind::Enqueued { entry, before: None }))?;
     }
     room.fold(&next(EventKind::Played))?;
-    Ok((room, Files(files)))
+    Ok((room, files))
 }

@@ -22,9 +22,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Fuse};
-use jam_proto::ids::{RoomCode, TrackId};
+use jam_proto::ids::RoomCode;
 use jam_proto::room::Room;
-use jam_proto::time::SharedTime;
+use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::v1 as wire;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -41,6 +41,8 @@ use crate::news::{News, Reporter};
 use crate::nodes::Nodes;
 use crate::songs::cache::SongCache;
 use crate::songs::disk::DiskCache;
+use crate::songs::plan::Wish;
+use crate::songs::quality::Quality;
 
 /// How often the parts are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -63,6 +65,8 @@ pub struct ListenerConfig {
     pub user: String,
     /// Where songs are kept.
     pub cache: DiskCache,
+    /// The best quality that is fetched.
+    pub quality: Quality,
     /// What they are played on.
     pub player: PlayerConfig,
 }
@@ -79,7 +83,7 @@ pub struct Listener {
     clock: Clock,
     sounding: Arc<AtomicBool>,
     report: watch::Sender<Option<wire::ListenerReport>>,
-    wanted: watch::Sender<Vec<TrackId>>,
+    wanted: watch::Sender<Vec<Wish>>,
     news: mpsc::Receiver<News>,
     following: Fuse<BoxFuture<'static, Failure>>,
     tasks: JoinSet<()>,
@@ -96,7 +100,7 @@ pub struct Look {
     pub now: Option<SharedTime>,
     /// What sounds.
     pub status: PlayerStatus,
-    /// Whether the song that is current for the player is on this machine.
+    /// Whether the song that is current for the player is on this machine, for the next second at least.
     pub song_here: bool,
 }
 
@@ -106,8 +110,16 @@ impl Listener {
     /// # Errors
     /// If the output can't be opened, or there is no thread.
     pub fn start(config: ListenerConfig) -> Result<Self, Failure> {
-        let ListenerConfig { dialer, cluster, addresses, room: room_code, user, cache, player } =
-            config;
+        let ListenerConfig {
+            dialer,
+            cluster,
+            addresses,
+            room: room_code,
+            user,
+            cache,
+            quality,
+            player,
+        } = config;
         let world = dialer.world().clone();
         let nodes = Nodes::new(dialer, addresses);
         let (reporter, news) = Reporter::new();
@@ -116,7 +128,7 @@ impl Listener {
         let sounding = Arc::new(AtomicBool::new(false));
         let (report, reports) = watch::channel(None);
         let (wanted, wants) = watch::channel(Vec::new());
-        let songs = SongCache::new(cache, nodes.clone(), reporter.clone());
+        let songs = SongCache::new(cache, nodes.clone(), quality, reporter.clone());
         let clock = Clock::start(ClockConfig {
             nodes: nodes.clone(),
             cluster: cluster.clone(),
@@ -197,7 +209,10 @@ impl Listener {
         }
         self.report.send_replace(Some(self.own_report(&status, clock.as_deref())));
         let current = room.as_deref().zip(status.entry).and_then(|(room, entry)| room.entry(entry));
-        let song_here = current.is_some_and(|entry| self.songs.path(&entry.track).is_some());
+        let song_here = current.is_some_and(|entry| {
+            let enough = status.frame + u64::from(entry.sample_rate);
+            self.songs.has(&entry.track, status.frame, enough)
+        });
         Look { room, clock, now, status, song_here }
     }
 
@@ -226,15 +241,20 @@ impl Listener {
     }
 
     fn want(&self, room: &Room, now: SharedTime) {
-        let mut tracks: Vec<TrackId> = Vec::with_capacity(SONGS_AHEAD);
+        let mut wishes: Vec<Wish> = Vec::with_capacity(SONGS_AHEAD);
+        let sounding = room.at(now);
         for entry in room.queue_at(now).into_iter().take(SONGS_AHEAD) {
-            if !tracks.contains(&entry.track) {
-                tracks.push(entry.track);
+            let is_current = sounding.entry.is_some_and(|current| current.id == entry.id);
+            let position = if is_current { sounding.position } else { Flicks(0) };
+            let (frames, rate) = (entry.frames, entry.sample_rate);
+            let frame = u64::try_from(position.as_frames(rate)).unwrap_or(0).min(frames);
+            if wishes.iter().all(|wish| wish.track != entry.track) {
+                wishes.push(Wish { track: entry.track, frame, frames, rate });
             }
         }
         self.wanted.send_if_modified(|old| {
-            let changed = *old != tracks;
-            *old = tracks;
+            let changed = *old != wishes;
+            *old = wishes;
             changed
         });
     }

@@ -71,6 +71,12 @@ pub struct Args {
     /// How fast songs on the disk are read to check them, in megabytes a second
     #[arg(long, env = "JAM_SCRUB_MB_PER_S", value_name = "MB", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub scrub_mb_per_s: u64,
+    /// How much of the disk the songs' segments may take, in megabytes: they are cut again when they are missing
+    #[arg(long, env = "JAM_PACKS_MB", value_name = "MB", default_value_t = 8192, value_parser = clap::value_parser!(u64).range(1..))]
+    pub packs_mb: u64,
+    /// How much memory the segments that are asked for most may take, in megabytes
+    #[arg(long, env = "JAM_HOT_MB", value_name = "MB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub hot_mb: u64,
     /// After how long a song that no room needs goes: queued, current and played songs are needed
     #[arg(long, env = "JAM_FORGET_AFTER", value_name = "7d|12h|30m", default_value = "7d", value_parser = grace)]
     pub forget_after: Duration,
@@ -135,6 +141,10 @@ pub struct Config {
     pub unheard_ms: u64,
     /// How fast songs are read to check them.
     pub scrub_mb_per_s: u64,
+    /// Bytes of packs of segments on the disk.
+    pub packs_bytes: u64,
+    /// Bytes of segments in memory.
+    pub hot_bytes: u64,
     /// When a song that no room needs is forgotten.
     pub forget_after: Duration,
 }
@@ -199,6 +209,8 @@ impl Args {
             workers: self.workers.map_or_else(workers_by_default, usize::from),
             unheard_ms: self.unheard_ms,
             scrub_mb_per_s: self.scrub_mb_per_s,
+            packs_bytes: self.packs_mb.saturating_mul(1_000_000),
+            hot_bytes: self.hot_mb * 1_000_000,
             forget_after: self.forget_after,
         })
     }
@@ -340,6 +352,8 @@ mod tests {
             (format!("{GOOD} --forget-after 0m"), "7d, 12h or 30m"),
             (format!("{GOOD} --forget-after ä"), "7d, 12h or 30m"),
             (format!("{GOOD} --scrub-mb-per-s 0"), "1..=10000"),
+            (format!("{GOOD} --packs-mb 0"), "1.."),
+            (format!("{GOOD} --hot-mb x"), "x"),
         ] {
             let error = parse(&flags).expect_err(&flags).to_string();
             assert!(error.contains(said), "{error}");

@@ -45,6 +45,7 @@ use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
+use crate::segments::{self, Segments, Shelf};
 use crate::server;
 use crate::shard::{Group, Stamper};
 use crate::songs::{Applied, SongCluster};
@@ -151,6 +152,8 @@ struct Parts {
     stopping: watch::Receiver<bool>,
     unheard: Duration,
     scrub: Pace,
+    packs_bytes: u64,
+    hot_bytes: u64,
     forget_after: Duration,
 }
 
@@ -177,6 +180,8 @@ impl Parts {
             stopping,
             unheard: Duration::from_millis(config.unheard_ms),
             scrub: Pace::mb_per_s(config.scrub_mb_per_s),
+            packs_bytes: config.packs_bytes,
+            hot_bytes: config.hot_bytes,
             forget_after: config.forget_after,
         }
     }
@@ -218,12 +223,19 @@ impl Parts {
         let (links, metrics) = (self.links.clone(), self.metrics.clone());
         let forwarder = Forwarder::new(group.clone(), links, metrics, cluster_id.clone());
         let cluster = SongCluster { group: group.clone(), forwarder: forwarder.clone() };
-        let blobs = Blobs::open(&self.world, &self.data, Arc::new(cluster), self.scrub)
-            .with_context(|| format!("can't open the songs in {}", self.data.display()))?;
+        let open = || -> std::io::Result<_> {
+            let shelf = Shelf::open(&self.world, &self.data, self.packs_bytes)?;
+            let cluster = Arc::new(cluster);
+            let blobs = Blobs::open(&self.world, &self.data, cluster, shelf.clone(), self.scrub)?;
+            Ok((shelf, blobs))
+        };
+        let (shelf, blobs) =
+            open().with_context(|| format!("can't open the songs in {}", self.data.display()))?;
+        let segments = Segments::new(&self.world, blobs.clone(), shelf, self.hot_bytes);
         self.applied.connect(group, &blobs);
         tasks.spawn(blobs.clone().run());
         // Set once: `run` calls this once.
-        let _ = main.set(self.routes(group, &forwarder, blobs, cluster_id));
+        let _ = main.set(self.routes(group, &forwarder, blobs, segments, cluster_id));
         self.witness.started(group, &self.clock);
         Ok(())
     }
@@ -233,6 +245,7 @@ impl Parts {
         group: &Group,
         forwarder: &Forwarder,
         blobs: Arc<Blobs>,
+        segments: Arc<Segments>,
         cluster_id: Vec<u8>,
     ) -> Router {
         let rooms = RoomsService {
@@ -262,6 +275,7 @@ impl Parts {
             presence: self.presence.clone(),
             hub: self.hub.clone(),
             blobs: blobs.clone(),
+            segments: segments.clone(),
             stopping: self.stopping.clone(),
         };
         let limit = REQUEST_BYTES_MAX;
@@ -271,6 +285,7 @@ impl Parts {
             .add_service(ForwardServer::new(ForwardService::new(forwarder.clone())))
             .add_service(blobs::peer_service(blobs.clone()))
             .add_service(songs::service(blobs))
+            .add_service(segments::service(segments))
             .into_axum_router()
             .merge(router(pages))
     }

@@ -9,6 +9,7 @@ use jam_client::connection::{Address, Bearer, Cluster, Dialer};
 use jam_client::error::Failure;
 use jam_client::listener::{Listener, ListenerConfig, Look};
 use jam_client::songs::disk::DiskCache;
+use jam_client::songs::quality::Quality;
 use jam_proto::ids::RoomCode;
 use jam_world::World;
 use tokio::time::{Instant, sleep};
@@ -86,6 +87,7 @@ impl Guest {
             room: self.room.clone(),
             user: self.name.clone(),
             cache: cache.map_err(|error| Failure::local("no cache", error))?,
+            quality: Quality::Original,
             player: PlayerConfig {
                 normalizes: true,
                 output: OutputSpec::Virtual(VirtualSpec { drift_ppm: self.drift_ppm, wav: None }),

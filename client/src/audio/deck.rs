@@ -61,6 +61,10 @@ impl Deck {
             self.fade_out();
             return false;
         };
+        if !self.library.has(&song, due.frame_at(playhead).max(0.0) as u64, now_ns) {
+            self.fade_out();
+            return false;
+        }
         let ends = due.origin + song.length();
         let follows = self.ends == due.origin;
         if let Some(voice) = &mut self.voice {
@@ -150,6 +154,7 @@ impl Deck {
         let spliceable = |song: &Song| song.rate == voice.rate() && next.origin == self.ends;
         let Some(song) = next.sounding().filter(spliceable) else { return };
         if let Some(entry) = room.at(self.ends).entry
+            && self.library.has(&song, 0, now_ns)
             && let Some(sound) = self.library.take(entry, now_ns)
         {
             let gain = self.library.gain(entry);

@@ -1,39 +1,13 @@
 //! The songs that are open: what decodes them, kept for the next time.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
-use jam_media::{Decoder, Source};
 use jam_proto::event::Entry;
 use jam_proto::ids::{EntryId, TrackId};
-use jam_world::{Cursor, Disk, Open};
 
-use super::SongSource;
 use super::link::CHANNELS;
-
-/// A song as samples.
-pub trait Sound: Send {
-    /// Goes to a frame.
-    fn seek(&mut self, frame: u64);
-    /// Fills `out` with the next frames, interleaved stereo, and says how many; fewer only at the
-    /// end.
-    fn read(&mut self, out: &mut [f32]) -> usize;
-    /// Why the rest is silence, if so.
-    fn failure(&self) -> Option<&str>;
-}
-
-impl Sound for Decoder {
-    fn seek(&mut self, frame: u64) {
-        Decoder::seek(self, frame);
-    }
-    fn read(&mut self, out: &mut [f32]) -> usize {
-        Decoder::read(self, out)
-    }
-    fn failure(&self) -> Option<&str> {
-        Decoder::failure(self)
-    }
-}
+use super::plan::Song;
+use super::{SongSource, Sound};
 
 /// What plays where nothing is to be heard.
 struct Silence;
@@ -49,9 +23,8 @@ impl Sound for Silence {
     }
 }
 
-/// Opens songs from files, and keeps a few of them open.
+/// Opens songs, and keeps a few of them open.
 pub struct Library {
-    disk: Arc<dyn Disk>,
     songs: Arc<dyn SongSource>,
     audible: bool,
     normalizes: bool,
@@ -62,18 +35,15 @@ pub struct Library {
 
 /// The current song, the next, and the one before.
 const OPEN_MAX: usize = 3;
+/// So much of a song has to be here for it to be played: 50 ms, which is more than is rendered in one go, and than a fade takes.
+const MOMENTS_PER_SECOND: u32 = 20;
 /// After a song could not be opened.
 const RETRY_NS: i64 = 1_000_000_000;
 
 impl Library {
-    /// Of the songs on this machine's disk. If nothing is audible, nothing is decoded.
-    pub fn new(
-        disk: Arc<dyn Disk>,
-        songs: Arc<dyn SongSource>,
-        audible: bool,
-        normalizes: bool,
-    ) -> Self {
-        Self { disk, songs, audible, normalizes, open: Vec::new(), not_before: Vec::new() }
+    /// Of the songs on this machine. If nothing is audible, nothing is decoded.
+    pub fn new(songs: Arc<dyn SongSource>, audible: bool, normalizes: bool) -> Self {
+        Self { songs, audible, normalizes, open: Vec::new(), not_before: Vec::new() }
     }
 
     /// What a song's samples are multiplied with, to be as loud as others.
@@ -86,13 +56,22 @@ impl Library {
         self.audible
     }
 
-    /// Whether the song's file is here and can be opened, by what is known.
-    pub fn has(&self, track: &TrackId, now_ns: i64) -> bool {
-        let refused = self
-            .not_before
-            .iter()
-            .any(|(refused, again_at)| refused == track && *again_at > now_ns);
-        !refused && self.songs.path(track).is_some()
+    /// Whether a song can be played from a frame on: it is here for a moment at least, by what is known.
+    pub fn has(&self, song: &Song, frame: u64, now_ns: i64) -> bool {
+        let moment = u64::from(song.rate / MOMENTS_PER_SECOND);
+        self.may_open(&song.track, now_ns) && self.songs.has(&song.track, frame, frame + moment)
+    }
+
+    /// Up to which frame a song can be played from one on.
+    pub fn here_until(&self, song: &Song, frame: u64, now_ns: i64) -> u64 {
+        match self.may_open(&song.track, now_ns) {
+            true => self.songs.here_until(&song.track, frame).min(song.frames),
+            false => frame,
+        }
+    }
+
+    fn may_open(&self, track: &TrackId, now_ns: i64) -> bool {
+        !self.not_before.iter().any(|(refused, again_at)| refused == track && *again_at > now_ns)
     }
 
     /// The song, at any position. It is the caller's until it is given back.
@@ -135,26 +114,17 @@ impl Library {
         if self.not_before.iter().any(|(refused, _)| *refused == entry.track) {
             return None;
         }
-        let path = self.songs.path(&entry.track)?;
+        let opened = self.songs.open(entry)?;
         if !self.audible {
             return Some(Box::new(Silence));
         }
-        let opened = self.file(&path).map_err(|error| error.to_string()).and_then(|file| {
-            Decoder::open(file, entry.frames, entry.sample_rate).map_err(|error| error.to_string())
-        });
         match opened {
-            Ok(decoder) => Some(Box::new(decoder)),
+            Ok(sound) => Some(sound),
             Err(error) => {
-                tracing::warn!("can't play '{}' from {}: {error}", entry.title, path.display());
+                tracing::warn!("can't play '{}': {error}", entry.title);
                 self.refuse(entry.track, now_ns);
                 None
             }
         }
-    }
-
-    fn file(&self, path: &Path) -> io::Result<Source> {
-        let file = self.disk.open(path, Open::Read)?;
-        let bytes = file.len()?;
-        Ok(jam_media::source(Cursor::new(file), bytes))
     }
 }

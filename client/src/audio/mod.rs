@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use jam_proto::event::Entry;
 use jam_proto::ids::{EntryId, TrackId};
 use jam_proto::room::Room;
 use jam_proto::sync::SharedMap;
@@ -34,6 +35,7 @@ mod cpal_device;
 mod deck;
 mod device;
 mod fade;
+mod files;
 mod history;
 mod library;
 mod link;
@@ -42,7 +44,7 @@ mod player;
 mod priority;
 mod render;
 mod report;
-mod resample;
+pub(crate) mod resample;
 mod spec;
 mod trace;
 mod turns;
@@ -51,6 +53,8 @@ mod voice;
 mod wav;
 
 pub use cpal_device::{OutputInfo, list_outputs};
+pub use files::SongFiles;
+pub(crate) use link::CHANNELS;
 pub use player::Player;
 pub use spec::{InvalidOutput, OutputSpec, VirtualSpec};
 pub use virtual_device::{Sink, VIRTUAL_RATE};
@@ -91,11 +95,29 @@ impl ClockView {
     }
 }
 
-/// Where song files are.
+/// Where songs are. All of it is called often: it must be quick.
 pub trait SongSource: Send + Sync {
-    /// The complete file of a song in the cache; `None`: not here (yet). Called often: it must be
-    /// quick.
-    fn path(&self, track: &TrackId) -> Option<PathBuf>;
+    /// Opens a song; `None`: nothing is known of it here (yet). The error says why it can't be played.
+    fn open(&self, entry: &Entry) -> Option<Result<Box<dyn Sound>, String>>;
+    /// Whether all of it from one frame to another is here, or to its end if that comes first.
+    fn has(&self, track: &TrackId, from: u64, to: u64) -> bool;
+    /// Up to which frame it is here without a hole from `frame` on; `frame`: not at all.
+    fn here_until(&self, track: &TrackId, frame: u64) -> u64;
+}
+
+/// A song as samples.
+pub trait Sound: Send {
+    /// Goes to a frame.
+    fn seek(&mut self, frame: u64);
+    /// Fills `out` with the next frames, interleaved stereo, and says how many; fewer only at the
+    /// end.
+    fn read(&mut self, out: &mut [f32]) -> usize;
+    /// Why some of it is silence, if so.
+    fn failure(&self) -> Option<&str>;
+    /// What is read now: about so many thousand bits a second; 0: the original; `None`: that is not known.
+    fn kbps(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// How to play.

@@ -141,8 +141,7 @@ impl Playing {
         let trace = config.trace.as_deref().map(Trace::create).transpose()?;
         let (device, line) = Device::open(&world, &mut config, shared.gain())?;
         let is_audible = config.output != OutputSpec::None;
-        let library =
-            Library::new(world.disk.clone(), inputs.songs.clone(), is_audible, config.normalizes);
+        let library = Library::new(inputs.songs.clone(), is_audible, config.normalizes);
         #[cfg(feature = "planted")]
         if jam_proto::planted::Bug::WrongPhase.is_planted() {
             config.trim_ns -= 3_000_000;

@@ -276,12 +276,9 @@ impl Renderer {
         let (revise, realign) =
             (std::mem::take(&mut self.room_changed), std::mem::take(&mut self.new_epoch));
         let reachable = self.reachable();
-        let came_in = self
-            .history
-            .last()
-            .is_some_and(|piece| wants_song(piece) && self.song_is_here(piece, now_ns));
         let wrong = |piece: &&Piece| {
-            realign || (revise && !fits(piece, room)) || (came_in && wants_song(piece))
+            let came_in = wants_song(piece) && self.song_is_here(piece, now_ns);
+            realign || (revise && !fits(piece, room)) || came_in
         };
         let Some(piece) = self.history.from(reachable).find(wrong) else {
             self.aligned &= !realign;
@@ -302,7 +299,8 @@ impl Renderer {
     }
 
     fn song_is_here(&self, piece: &Piece, now_ns: i64) -> bool {
-        piece.due.sounding().is_some_and(|song| self.deck.library.has(&song.track, now_ns))
+        let frame = piece.due.frame_at(piece.playhead).max(0.0) as u64;
+        piece.due.sounding().is_some_and(|song| self.deck.library.has(&song, frame, now_ns))
     }
 
     fn render_piece(&mut self, room: &Room, view: &ClockView, now_ns: i64) {

@@ -105,15 +105,20 @@ impl Renderer {
             return 0;
         };
         let now_ns = report.mono_ns;
-        if !self.deck.library.has(&song.track, now_ns) {
-            return 0;
-        }
-        let left = song.frames.saturating_sub(report.frame) as f64 / song.frames_per_flick();
+        let library = &self.deck.library;
+        let until = library.here_until(&song, report.frame, now_ns);
+        let mut flicks = until.saturating_sub(report.frame) as f64 / song.frames_per_flick();
         let now = SharedTime(Flicks::from_nanos(shared_ns - report.error_ns).0);
-        let following = room.next_after(now, SONGS_AHEAD);
-        let following =
-            following.iter().take_while(|(_, entry)| self.deck.library.has(&entry.track, now_ns));
-        let flicks = left + following.map(|(_, entry)| entry.length().0 as f64).sum::<f64>();
+        let mut whole = until >= song.frames;
+        for (_, entry) in room.next_after(now, SONGS_AHEAD) {
+            if !whole {
+                break;
+            }
+            let song = Song::of(entry);
+            let until = library.here_until(&song, 0, now_ns);
+            flicks += until as f64 / song.frames_per_flick();
+            whole = until >= song.frames;
+        }
         (flicks * 1e3 / FLICKS_PER_SECOND as f64).max(0.0) as u32
     }
 }

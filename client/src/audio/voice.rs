@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use jam_proto::ids::EntryId;
 
-use super::library::Sound;
+use super::Sound;
 use super::link::CHANNELS;
 use super::resample::{Input, Resampler};
 

@@ -9,6 +9,7 @@ use jam_proto::ids::RoomCode;
 use jam_proto::time::Flicks;
 
 use super::{position, seconds};
+use crate::songs::quality::Quality;
 
 /// What `jam` does.
 #[derive(Subcommand, Debug)]
@@ -180,6 +181,9 @@ pub struct JoinArgs {
     /// From 0 to 100
     #[arg(long, env = "JAM_VOLUME", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub volume: u8,
+    /// The best quality to fetch: the line may carry less
+    #[arg(long, env = "JAM_QUALITY", value_enum, default_value_t = Quality::default())]
+    pub quality: Quality,
     /// Play songs as loud as they are, instead of at an even loudness
     #[arg(long, env = "JAM_NO_NORMALIZE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub no_normalize: bool,

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_proto::wire::v1::rooms_client::RoomsClient;
+use jam_proto::wire::v1::segments_client::SegmentsClient;
 use jam_proto::wire::v1::songs_client::SongsClient;
 use jam_proto::wire::v1::time_client::TimeClient;
 use jam_world::World;
@@ -88,6 +89,10 @@ impl Door {
     /// Uploads and fetches.
     pub fn songs(&self) -> SongsClient<InterceptedService<Channel, Bearer>> {
         SongsClient::new(self.0.clone())
+    }
+    /// Songs in segments.
+    pub fn segments(&self) -> SegmentsClient<InterceptedService<Channel, Bearer>> {
+        SegmentsClient::new(self.0.clone())
     }
     /// Clock probes.
     pub fn time(&self) -> TimeClient<InterceptedService<Channel, Bearer>> {

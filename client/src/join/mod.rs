@@ -73,6 +73,7 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
         room: args.room.clone(),
         user,
         cache,
+        quality: args.quality,
         player: PlayerConfig {
             output: spec,
             host: args.host.clone(),

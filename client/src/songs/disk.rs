@@ -1,19 +1,23 @@
-//! The songs on this machine's disk: whole files named by their hash, parts of files that are on their way,
-//! and a bound on what they take together.
+//! Segments on this machine's disk, named by their hash, and a bound on what they take together.
 //!
-//! Several processes may share the folder. A part is written under a lock; a whole file appears in one piece and is
-//! never written again. What a file holds is checked against its name before it is used for the first time.
+//! Several processes may share the folder: a file appears in one piece and is never written again. What it holds is
+//! checked against its name each time it is read, so a damaged one is as good as none.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jam_proto::ids::TrackId;
-use jam_world::{Cursor, Disk, File, Meta, Open, World};
+use jam_world::{Meta, Open, World};
 
-/// A part that nobody touched for so long is not waited for any more.
+/// What a file has more in its name while it is written. Nobody waits for one that is older than a day.
+const PART: &str = ".part";
 const PART_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Bytes that are written between two looks at how much there is.
+const LOOK_EVERY_BYTES: u64 = 16 << 20;
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -21,83 +25,100 @@ pub struct DiskCache {
     world: World,
     folder: PathBuf,
     bytes_max: u64,
-}
-
-/// A song on its way.
-pub struct Part {
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
-    whole: PathBuf,
-    file: Arc<dyn File>,
-    hasher: blake3::Hasher,
-    id: TrackId,
-    _lock: Box<dyn Send + Sync>,
+    written: Arc<AtomicU64>,
 }
 
 impl DiskCache {
     /// Opens the folder, or makes it. Blocks.
+    ///
+    /// # Errors
+    /// Those of the disk.
     pub fn open(world: &World, folder: PathBuf, bytes_max: u64) -> io::Result<Self> {
         world.disk.make_folder(&folder)?;
-        let cache = Self { world: world.clone(), folder, bytes_max };
+        let cache = Self { world: world.clone(), folder, bytes_max, written: Arc::default() };
         cache.drop_old_parts()?;
+        cache.evict(&BTreeSet::new())?;
         Ok(cache)
     }
 
-    /// How many bytes the songs may take.
+    /// How many bytes the segments may take.
     pub fn bytes_max(&self) -> u64 {
         self.bytes_max
     }
 
-    /// The file of a whole song, its bytes checked against `id`. Takes a moment: it reads all of it.
-    pub fn verified(&self, id: &TrackId) -> io::Result<Option<PathBuf>> {
-        let (disk, path) = (&self.world.disk, self.whole(id));
-        let file = match disk.open(&path, Open::Read) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let (found, _) = super::hash(Cursor::new(file))?;
-        if found == *id {
-            // The time of its last use decides what has to go first.
-            disk.touch(&path, self.world.clock.wall())?;
-            Ok(Some(path))
-        } else {
-            disk.remove(&path)?;
-            Ok(None)
+    /// A segment's bytes, if they are here and right. Blocks.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn load(&self, hash: &[u8; 32]) -> io::Result<Option<Vec<u8>>> {
+        let name = name(hash);
+        let Some(bytes) = self.read(&name)? else { return Ok(None) };
+        if blake3::hash(&bytes) != *hash {
+            self.remove(&name)?;
+            return Ok(None);
+        }
+        // The time of its last use decides what has to go first.
+        match self.world.disk.touch(&self.folder.join(name), self.world.clock.wall()) {
+            // Another process may have made room just now; the bytes are here.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(Some(bytes)),
         }
     }
 
-    /// The part of a song, with what an earlier fetch left of it. If another process is at it, a part of our own.
-    pub fn part(&self, id: &TrackId) -> io::Result<Part> {
-        let shared = self.folder.join(format!("{id}.part"));
-        if let Some(part) = self.lock_part(shared, id)? {
-            return Ok(part);
+    /// Keeps a segment that was checked. Blocks.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn store(&self, hash: &[u8; 32], bytes: &[u8]) -> io::Result<()> {
+        self.write(&name(hash), bytes)
+    }
+
+    /// A song's manifest at a quality, as it was kept. Blocks.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn load_manifest(&self, track: &TrackId, kbps: u32) -> io::Result<Option<Vec<u8>>> {
+        let name = manifest_name(track, kbps);
+        let Some(kept) = self.read(&name)? else { return Ok(None) };
+        let whole =
+            kept.split_at_checked(32).filter(|(hash, wire)| blake3::hash(wire).as_bytes() == hash);
+        match whole {
+            Some((_, wire)) => Ok(Some(wire.to_vec())),
+            None => self.remove(&name).map(|()| None),
         }
-        let own = self.folder.join(format!("{id}.{:08x}.part", rand::random::<u32>()));
-        self.lock_part(own, id)?.ok_or_else(|| io::ErrorKind::AlreadyExists.into())
     }
 
-    fn lock_part(&self, path: PathBuf, id: &TrackId) -> io::Result<Option<Part>> {
-        let disk = self.world.disk.clone();
-        let Some(lock) = disk.lock(&path)? else { return Ok(None) };
-        let file = disk.open(&path, Open::Change)?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(Cursor::new(file.clone()))?;
-        let whole = self.whole(id);
-        Ok(Some(Part { disk, path, whole, file, hasher, id: *id, _lock: lock }))
+    /// Keeps a manifest. Blocks.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn store_manifest(&self, track: &TrackId, kbps: u32, wire: &[u8]) -> io::Result<()> {
+        let hash = blake3::hash(wire);
+        self.write(&manifest_name(track, kbps), &[hash.as_bytes(), wire].concat())
     }
 
-    /// Makes room: whole songs that were not used for longest go, but none of `keep`.
-    pub fn evict(&self, keep: &[TrackId]) -> io::Result<()> {
-        let kept: Vec<String> = keep.iter().map(TrackId::to_string).collect();
-        let mut songs = self.files()?;
-        songs.sort_by_key(|(_, meta)| (meta.modified, meta.len));
-        let mut bytes: u64 = songs.iter().map(|(_, meta)| meta.len).sum();
-        for (name, meta) in songs {
+    /// Makes room if much was written since the last time: what was not used for longest goes, but none of `keep`. Blocks.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn tidy(&self, keep: &BTreeSet<[u8; 32]>) -> io::Result<()> {
+        if self.written.load(Ordering::Relaxed) < LOOK_EVERY_BYTES.min(self.bytes_max / 8) {
+            return Ok(());
+        }
+        self.evict(keep)
+    }
+
+    fn evict(&self, keep: &BTreeSet<[u8; 32]>) -> io::Result<()> {
+        self.written.store(0, Ordering::Relaxed);
+        let kept: BTreeSet<String> = keep.iter().map(name).collect();
+        let mut files = self.files()?;
+        files.sort_by_key(|(_, meta)| (meta.modified, meta.len));
+        let mut bytes: u64 = files.iter().map(|(_, meta)| meta.len).sum();
+        for (name, meta) in files {
             if bytes <= self.bytes_max {
                 break;
             }
-            if !is_part(&name) && !kept.contains(&name) {
+            if !name.ends_with(PART) && !kept.contains(&name) {
                 self.remove(&name)?;
                 bytes -= meta.len;
             }
@@ -105,20 +126,39 @@ impl DiskCache {
         Ok(())
     }
 
-    /// Bytes that these songs take now.
-    pub fn bytes_of(&self, ids: &[TrackId]) -> u64 {
-        let look = |id| self.world.disk.look(&self.whole(id)).ok();
-        ids.iter().filter_map(look).map(|meta| meta.len).sum()
-    }
-
     fn drop_old_parts(&self) -> io::Result<()> {
         let now = self.world.clock.wall();
         for (name, meta) in self.files()? {
             let is_old = now.duration_since(meta.modified).is_ok_and(|age| age > PART_KEPT);
-            if is_part(&name) && is_old {
+            if name.ends_with(PART) && is_old {
                 self.remove(&name)?;
             }
         }
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match self.world.disk.read(&self.folder.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// Not synced, which takes seconds on a busy disk while music is waited for: what a power cut leaves of it is checked
+    /// before it is used.
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let part = self.folder.join(format!("{name}.{:08x}{PART}", rand::random::<u32>()));
+        let disk = &self.world.disk;
+        let written = disk
+            .open(&part, Open::Anew)
+            .and_then(|file| file.write_at(bytes, 0))
+            .and_then(|()| disk.rename(&part, &self.folder.join(name)));
+        if let Err(error) = written {
+            // The first error is the one to tell.
+            let _ = disk.remove(&part);
+            return Err(error);
+        }
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -136,45 +176,14 @@ impl DiskCache {
             _ => Ok(()),
         }
     }
-
-    fn whole(&self, id: &TrackId) -> PathBuf {
-        self.folder.join(id.to_string())
-    }
 }
 
-impl Part {
-    /// How many bytes are here.
-    pub fn bytes(&self) -> u64 {
-        self.hasher.count()
-    }
-
-    /// Whether that is all of it.
-    pub fn is_whole(&self) -> bool {
-        TrackId(*self.hasher.finalize().as_bytes()) == self.id
-    }
-
-    /// Adds the bytes that follow.
-    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_at(bytes, self.bytes())?;
-        self.hasher.update(bytes);
-        Ok(())
-    }
-
-    /// All of it is here: the whole file, if it is what its id says. If not, the part is dropped and it starts over.
-    pub fn finish(self) -> io::Result<Option<PathBuf>> {
-        if !self.is_whole() {
-            self.disk.remove(&self.path)?;
-            return Ok(None);
-        }
-        // Not synced, which takes seconds on a busy disk while music is waited for: what a power cut
-        // leaves of it is checked against its name before it is used.
-        self.disk.rename(&self.path, &self.whole)?;
-        Ok(Some(self.whole))
-    }
+fn name(hash: &[u8; 32]) -> String {
+    blake3::Hash::from(*hash).to_string()
 }
 
-fn is_part(name: &str) -> bool {
-    name.ends_with(".part")
+fn manifest_name(track: &TrackId, kbps: u32) -> String {
+    format!("{track}.{kbps}.manifest")
 }
 
 #[cfg(test)]
@@ -184,10 +193,6 @@ mod tests {
 
     use super::*;
 
-    fn id_of(bytes: &[u8]) -> TrackId {
-        TrackId(*blake3::hash(bytes).as_bytes())
-    }
-
     fn cache(bytes_max: u64) -> (tempfile::TempDir, DiskCache) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("songs");
@@ -195,69 +200,45 @@ mod tests {
         (folder, cache)
     }
 
-    fn store(cache: &DiskCache, bytes: &[u8]) -> PathBuf {
-        let mut part = cache.part(&id_of(bytes)).expect("opens");
-        part.append(bytes).expect("written");
-        part.finish().expect("renamed").expect("the right bytes")
-    }
-
-    #[test]
-    fn a_part_goes_on_where_it_was() {
-        let (_folder, cache) = cache(1000);
-        let id = id_of(b"hello world");
-        let mut part = cache.part(&id).expect("opens");
-        part.append(b"hello ").expect("written");
-        drop(part);
-        assert_eq!(cache.verified(&id).expect("readable"), None);
-        let mut part = cache.part(&id).expect("opens");
-        assert_eq!(part.bytes(), 6);
-        part.append(b"world").expect("written");
-        let path = part.finish().expect("renamed").expect("the right bytes");
-        assert_eq!(cache.verified(&id).expect("readable"), Some(path));
-    }
-
-    #[test]
-    fn two_at_once_do_not_mix() {
-        let (_folder, cache) = cache(1000);
-        let id = id_of(b"song");
-        let mut first = cache.part(&id).expect("opens");
-        let mut second = cache.part(&id).expect("opens");
-        first.append(b"so").expect("written");
-        second.append(b"song").expect("written");
-        first.append(b"ng").expect("written");
-        assert!(second.finish().expect("renamed").is_some());
-        assert!(first.finish().expect("renamed").is_some());
-        assert!(cache.verified(&id).expect("readable").is_some());
+    fn store(cache: &DiskCache, bytes: &[u8]) -> [u8; 32] {
+        let hash = blake3::hash(bytes).into();
+        cache.store(&hash, bytes).expect("written");
+        hash
     }
 
     #[test]
     fn wrong_bytes_are_never_used() {
         let (_folder, cache) = cache(1000);
-        let id = id_of(b"right");
-        let mut part = cache.part(&id).expect("opens");
-        part.append(b"wrong").expect("written");
-        assert_eq!(part.finish().expect("removed"), None);
-        assert_eq!(cache.part(&id).expect("opens").bytes(), 0);
-        let path = store(&cache, b"right");
+        let hash = store(&cache, b"right");
+        assert_eq!(cache.load(&hash).expect("readable").as_deref(), Some(&b"right"[..]));
+        let path = cache.folder.join(name(&hash));
         fs::write(&path, b"rotten").expect("written");
-        assert_eq!(cache.verified(&id).expect("readable"), None);
+        assert_eq!(cache.load(&hash).expect("readable"), None);
         assert!(!path.exists());
+
+        let track = TrackId([7; 32]);
+        cache.store_manifest(&track, 24, b"list").expect("written");
+        assert_eq!(
+            cache.load_manifest(&track, 24).expect("readable").as_deref(),
+            Some(&b"list"[..])
+        );
+        assert_eq!(cache.load_manifest(&track, 0).expect("readable"), None);
+        fs::write(cache.folder.join(manifest_name(&track, 24)), b"cut").expect("written");
+        assert_eq!(cache.load_manifest(&track, 24).expect("readable"), None);
     }
 
     #[test]
     fn the_least_recently_used_goes_first_and_what_is_needed_stays() {
         let (_folder, cache) = cache(25);
-        let songs: [&[u8]; 3] = [b"0123456789", b"abcdefghij", b"ABCDEFGHIJ"];
-        let ids: Vec<TrackId> = songs.iter().map(|song| id_of(song)).collect();
-        for (place, song) in songs.iter().enumerate() {
-            let path = store(&cache, song);
+        let segments: [&[u8]; 3] = [b"0123456789", b"abcdefghij", b"ABCDEFGHIJ"];
+        let hashes: Vec<_> = segments.iter().map(|bytes| store(&cache, bytes)).collect();
+        for (place, hash) in hashes.iter().enumerate() {
             let used = SystemTime::UNIX_EPOCH + Duration::from_secs(1000 + place as u64);
-            cache.world.disk.touch(&path, used).expect("set");
+            cache.world.disk.touch(&cache.folder.join(name(hash)), used).expect("set");
         }
-        cache.evict(&ids[..1]).expect("evicts");
+        cache.tidy(&BTreeSet::from([hashes[0]])).expect("evicts");
         let left: Vec<bool> =
-            ids.iter().map(|id| cache.verified(id).expect("readable").is_some()).collect();
+            hashes.iter().map(|hash| cache.load(hash).expect("readable").is_some()).collect();
         assert_eq!(left, [true, false, true]);
-        assert_eq!(cache.bytes_of(&ids), 20);
     }
 }

@@ -1,11 +1,19 @@
-//! Songs on their way: from this machine's files to the cluster, and from the cluster into a disk cache.
+//! Songs on their way: from this machine's files to the cluster, and from the cluster, in segments, into a disk cache.
 //!
-//! In this release a song travels as its whole original file, and sounds once all of it is here. Segments
-//! will come in between: [`cache::SongCache`] is the only place that fetches, and the player asks it for what it needs.
+//! [`cache::SongCache`] is the only place that fetches; the player reads along what is here ([`sound`]) and asks first how far it
+//! reaches. What to fetch next and at which quality is thought out in [`plan`] and [`quality`], which are pure.
 
 pub mod cache;
 pub mod disk;
+pub mod fetch;
+pub mod local;
+mod meter;
 pub mod order;
+pub mod plan;
+pub mod quality;
+mod reread;
+pub mod sound;
+mod strand;
 pub mod upload;
 
 use std::io::{self, Read};

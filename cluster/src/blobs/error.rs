@@ -66,6 +66,12 @@ pub enum SongError {
     /// Not committed.
     #[error("the cluster does not have song {0} (any more); add the file again")]
     Gone(TrackId),
+    /// Not on this node, though it is committed.
+    #[error("this node does not have song {0} whole yet; ask another node, or again")]
+    NotHere(TrackId),
+    /// The client's manifest is not the one that there is now.
+    #[error("this song's segments were made again since; ask for its manifest again")]
+    ManifestChanged,
     /// No node that answers has the bytes.
     #[error("no node that answers has the bytes of song {0}; try again when more nodes are up")]
     Unreachable(TrackId),
@@ -87,7 +93,8 @@ impl SongError {
             Self::HashMismatch => "hash_mismatch",
             Self::WrongOffset { .. } => "wrong_offset",
             Self::Incomplete { .. } => "incomplete",
-            Self::Busy | Self::Unreachable(_) => "unavailable",
+            Self::Busy | Self::NotHere(_) | Self::Unreachable(_) => "unavailable",
+            Self::ManifestChanged => "manifest_changed",
             Self::Unsupported(_) => "unsupported_song",
             Self::NoQuorum { .. } => "no_quorum",
             Self::Gone(_) => "track_gone",
@@ -101,9 +108,13 @@ impl SongError {
             Self::TooLarge(_) | Self::NameTooLong | Self::DiskFull { .. } => {
                 Code::ResourceExhausted
             }
-            Self::HashMismatch | Self::WrongOffset { .. } => Code::FailedPrecondition,
+            Self::HashMismatch | Self::WrongOffset { .. } | Self::ManifestChanged => {
+                Code::FailedPrecondition
+            }
             Self::Incomplete { .. } => Code::Aborted,
-            Self::Busy | Self::NoQuorum { .. } | Self::Unreachable(_) => Code::Unavailable,
+            Self::Busy | Self::NoQuorum { .. } | Self::NotHere(_) | Self::Unreachable(_) => {
+                Code::Unavailable
+            }
             Self::Gone(_) => Code::NotFound,
             Self::Disk(_) | Self::Relayed(_) => Code::Internal,
         }

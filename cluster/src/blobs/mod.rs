@@ -38,6 +38,7 @@ pub use serve::peer_service;
 pub use store::{Store, UNFINISHED_KEPT};
 pub use upload::Received;
 
+use crate::segments::Shelf;
 use peers::Peers;
 use pen::Via;
 use tally::Tally;
@@ -78,6 +79,8 @@ pub trait Cluster: Send + Sync + 'static {
 pub struct Blobs {
     world: World,
     store: Arc<Store>,
+    /// What the songs are cut into.
+    shelf: Arc<Shelf>,
     cluster: Arc<dyn Cluster>,
     peers: Peers,
     pace: Pace,
@@ -119,11 +122,13 @@ impl Blobs {
         world: &World,
         data: &Path,
         cluster: Arc<dyn Cluster>,
+        shelf: Arc<Shelf>,
         pace: Pace,
     ) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             world: world.clone(),
             store: Arc::new(Store::open(world, data)?),
+            shelf,
             cluster,
             peers: Peers::new(world),
             pace,
@@ -174,6 +179,14 @@ impl Blobs {
         work: impl FnOnce() -> Result<T, SongError> + Send + 'static,
     ) -> Result<T, SongError> {
         self.world.blocking(work).await.map_err(SongError::Disk)?
+    }
+
+    /// As [`Blobs::blocking`], for what takes the processor for long.
+    async fn heavy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, SongError> + Send + 'static,
+    ) -> Result<T, SongError> {
+        self.world.heavy(work).await.map_err(SongError::Disk)?
     }
 
     fn wanted(&self) -> MutexGuard<'_, BTreeMap<TrackId, Want>> {

@@ -143,6 +143,13 @@ impl Blobs {
     }
 }
 
+impl Blobs {
+    /// The song's file, as [`Blobs::song`].
+    pub(crate) async fn file(self: &Arc<Self>, id: &TrackId) -> Option<Arc<dyn File>> {
+        Some(self.song(id).await?.file)
+    }
+}
+
 impl Song {
     /// Its bytes in messages. `length` 0: to the end.
     pub(crate) fn chunks(self, offset: u64, length: u64) -> Result<ChunkStream, SongError> {

@@ -75,6 +75,11 @@ impl Blobs {
     async fn remove_left(&self, id: TrackId) -> Result<bool, SongError> {
         let cluster = self.cluster.clone();
         let is_committed = move || cluster.track(&id).is_some();
-        Ok(self.store.remove_left(id, self.world.clock.wall(), is_committed).await?)
+        let removed = self.store.remove_left(id, self.world.clock.wall(), is_committed).await?;
+        if removed {
+            let shelf = self.shelf.clone();
+            self.world.try_blocking(move || shelf.remove_all(&id)).await?;
+        }
+        Ok(removed)
     }
 }

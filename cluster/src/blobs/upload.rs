@@ -15,7 +15,7 @@ use tonic::Status;
 use super::pen::Pen;
 use super::serve::ChunkStream;
 use super::{Blobs, SongError, Via};
-use crate::media;
+use crate::{media, segments};
 
 /// A client that sends nothing for this long is dropped; what it sent stays.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
@@ -97,28 +97,33 @@ impl Blobs {
             return Ok(track);
         }
         let pen = self.write(start, pen, data).await?;
-        let bytes = start.bytes;
+        let (id, bytes) = (start.id, start.bytes);
         let start = start.clone();
         let permit = self.inspecting.acquire().await.map_err(|_| SongError::Busy)?;
-        let world = self.world.clone();
+        let (world, shelf) = (self.world.clone(), self.shelf.clone());
         let done = self
-            .blocking(move || {
+            .heavy(move || {
                 pen.verify()?;
                 let file = world.disk.open(&pen.path(), Open::Read)?;
-                let track = match media::ingest(file, start.id, start.bytes, &start.file_name) {
-                    Ok(track) => track,
-                    Err(refusal) => {
-                        // Sent again it would be refused again.
-                        pen.discard()?;
-                        return Err(refusal.into());
-                    }
-                };
-                Ok((pen, track))
+                let taken = media::ingest(file.clone(), start.id, bytes, &start.file_name)
+                    .map_err(SongError::from)
+                    .and_then(|track| Ok((segments::cut_new(&shelf, file, &track)?, track)));
+                if let Err(SongError::Unsupported(_)) = &taken {
+                    // Sent again it would be refused again.
+                    pen.discard()?;
+                }
+                let (draft, track) = taken?;
+                Ok((pen, draft, track))
             })
             .await;
         drop(permit);
-        let (pen, track) = done?;
+        let (pen, draft, track) = done?;
         pen.finish().await.map_err(|error| SongError::of_write(error, bytes))?;
+        if let Some(draft) = draft
+            && let Err(error) = self.world.try_blocking(move || draft.take_in(id)).await
+        {
+            tracing::warn!(song = %id, %error, "a new song's segments were not kept; they are cut again when they are asked for");
+        }
         Ok(track)
     }
 
@@ -186,7 +191,7 @@ impl Blobs {
         let start = start.clone();
         let file = self.world.disk.open(&self.store.place(&start.id), Open::Read)?;
         let inspect = move || Ok(media::ingest(file, start.id, bytes, &start.file_name)?);
-        self.blocking(inspect).await.map(Some)
+        self.heavy(inspect).await.map(Some)
     }
 
     /// The bytes of a committed song, from here or, if they are not here yet, straight from a node that has
@@ -208,7 +213,7 @@ impl Blobs {
     }
 
     /// The track, also if this node is a moment behind.
-    async fn committed(&self, id: &TrackId) -> Result<Track, SongError> {
+    pub(crate) async fn committed(&self, id: &TrackId) -> Result<Track, SongError> {
         let applied = async {
             loop {
                 let applied = self.applied.notified();

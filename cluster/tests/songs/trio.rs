@@ -11,6 +11,7 @@ use futures_util::stream;
 use jam_cluster::api::songs;
 use jam_cluster::blobs::{Blobs, Cluster, Neighbour, Pace, peer_service};
 use jam_cluster::metrics::Page;
+use jam_cluster::segments::{self, Segments, Shelf};
 use jam_proto::ids::TrackId;
 use jam_proto::wire::v1::songs_client::SongsClient;
 use jam_proto::wire::v1::{
@@ -139,11 +140,15 @@ impl Nodes {
         };
         let cluster =
             Fake { id: id as u64, members: self.members.clone(), registry: self.registry.clone() };
-        let blobs = Blobs::open(&world, data.path(), Arc::new(cluster), self.pace).expect("opens");
+        let shelf = Shelf::open(&world, data.path(), 1 << 30).expect("opens");
+        let blobs = Blobs::open(&world, data.path(), Arc::new(cluster), shelf.clone(), self.pace)
+            .expect("opens");
+        let segments = Segments::new(&world, blobs.clone(), shelf, 1 << 20);
         self.registry.nodes.lock().expect("no panic").push(blobs.clone());
         let server = Server::builder()
             .add_service(songs::service(blobs.clone()))
             .add_service(peer_service(blobs.clone()))
+            .add_service(segments::service(segments))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let tasks = vec![
             tokio::spawn(async move { server.await.expect("serves") }),

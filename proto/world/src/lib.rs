@@ -97,6 +97,20 @@ impl World {
         self.blocking(work).await?
     }
 
+    /// As [`World::blocking`], for what takes the processor for long: all else goes before it.
+    ///
+    /// # Errors
+    /// If it panicked, if there is no thread, or if the process is ending.
+    pub async fn heavy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let (tell, told) = oneshot::channel();
+        self.work.heavy(Box::new(move || drop(tell.send(work())))).await;
+        told.await
+            .map_err(|_| io::Error::other("heavy work panicked, or there was no thread for it"))
+    }
+
     /// Starts a thread of its own for `task`, which may block.
     ///
     /// # Errors

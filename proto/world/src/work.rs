@@ -9,11 +9,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 
 /// Threads, or what stands in for them.
 pub trait Work: Debug + Send + Sync {
     /// Does `work`, and is ready when it is done, or when it panicked.
     fn blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
+    /// As [`Work::blocking`], for what takes the processor for long: all else goes before it.
+    fn heavy(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        self.blocking(work)
+    }
     /// Runs `task` on a thread of its own, where it may block, with tokio's time and network at hand.
     ///
     /// # Errors
@@ -36,6 +41,9 @@ pub trait Pacer: Debug + Send + Sync {
     fn wake(&self);
 }
 
+/// The lowest there is.
+const HEAVY_NICE: i32 = 19;
+
 /// The operating system's. Needs tokio's runtime.
 #[derive(Debug)]
 pub(crate) struct Threads;
@@ -44,6 +52,24 @@ impl Work for Threads {
     fn blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
         // A panic was reported by its hook; whoever waits finds that there is no result.
         tokio::task::spawn_blocking(work).map(drop).boxed()
+    }
+
+    fn heavy(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        let (done, told) = oneshot::channel::<()>();
+        // A thread of its own: one whose priority was lowered can't raise it again.
+        let thread = std::thread::Builder::new().name("jam-heavy".to_owned());
+        let started = thread.spawn(move || {
+            // On Linux a process id names one thread here, and none names the caller. Where it is not allowed the
+            // work is done all the same.
+            let _ = rustix::process::setpriority_process(None, HEAVY_NICE);
+            work();
+            drop(done);
+        });
+        match started {
+            Ok(_) => told.map(drop).boxed(),
+            // Then what was to be done is gone, and whoever waits finds that there is no result.
+            Err(_) => futures_util::future::ready(()).boxed(),
+        }
     }
 
     fn worker(&self, name: &str, task: BoxFuture<'static, ()>) -> io::Result<()> {

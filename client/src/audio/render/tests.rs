@@ -1,10 +1,6 @@
 //! The renderer against a simulated device and clock: every frame that comes out is compared with
 //! what the room says is due when that frame sounds.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Mutex;
-
 use jam_proto::event::{Entry, Event, EventKind};
 use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
 use jam_proto::loudness::Gain;
@@ -12,7 +8,7 @@ use jam_proto::sync::SharedMap;
 use jam_proto::time::Flicks;
 
 use super::*;
-use crate::audio::SongSource;
+use crate::audio::SongFiles;
 use crate::audio::clocks::ClockPair;
 use crate::audio::link::{Feed, link};
 
@@ -31,21 +27,10 @@ fn song_at(entry: &Entry, seconds: f64) -> f64 {
     edge * (0.5 * (turn * low).sin() + 0.3 * (turn * low * 1.618).cos())
 }
 
-#[derive(Default)]
-struct Folder {
-    files: Mutex<BTreeMap<TrackId, PathBuf>>,
-}
-
-impl SongSource for Folder {
-    fn path(&self, track: &TrackId) -> Option<PathBuf> {
-        self.files.lock().expect("not poisoned").get(track).cloned()
-    }
-}
-
 /// A listener: device, clock and room, in simulated time.
 struct Sim {
     folder: tempfile::TempDir,
-    songs: Arc<Folder>,
+    songs: Arc<SongFiles>,
     room: Room,
     published: Option<Arc<Room>>,
     view: ClockView,
@@ -59,9 +44,9 @@ struct Sim {
 impl Sim {
     /// A room with songs of these rates and lengths, that plays from shared second 1 on.
     fn new(device_ppm: f64, songs: &[(u32, f64)]) -> Self {
-        let source = Arc::new(Folder::default());
+        let source = Arc::new(SongFiles::default());
         let (line, feed) = link(DEVICE_RATE, 1.0);
-        let library = Library::new(jam_world::World::real().disk, source.clone(), true, true);
+        let library = Library::new(source.clone(), true, true);
         let map = SharedMap { raw_ns: 0, shared: SharedTime(0), drift: 0.0 };
         let created = EventKind::Created { code: RoomCode::from_random(7), name: "test".into() };
         let room = Room::begin(&event(1, 0.0, created)).expect("a room begins");
@@ -111,7 +96,7 @@ impl Sim {
             writer.write_sample((value * 32_767.0).round() as i16).expect("a sample");
         }
         writer.finalize().expect("a whole file");
-        self.songs.files.lock().expect("not poisoned").insert(entry.track, path);
+        self.songs.add(entry.track, path);
     }
 
     fn event(&mut self, seconds: f64, kind: EventKind) {
@@ -267,17 +252,11 @@ fn what_the_next_song_is_may_change_until_the_end() {
 #[test]
 fn a_song_that_comes_late_is_joined_at_the_right_sample() {
     let mut sim = Sim::new(0.0, &[(44_100, 2.0), (48_000, 4.0)]);
-    let missing = sim
-        .songs
-        .files
-        .lock()
-        .expect("not poisoned")
-        .remove(&TrackId([2; 32]))
-        .expect("it was there");
+    let missing = sim.songs.remove(&TrackId([2; 32])).expect("it was there");
     sim.run_until(4.0);
     assert!(sim.heard.iter().filter(|(at, _)| *at > 3.01).all(|(_, heard)| *heard == 0.0));
     assert_eq!(sim.renderer.history.last().map(|piece| piece.state), Some(PlayerState::Starved));
-    sim.songs.files.lock().expect("not poisoned").insert(TrackId([2; 32]), missing);
+    sim.songs.add(TrackId([2; 32]), missing);
     sim.run_until(5.0);
     assert!(sim.worst(4.1, 5.0, &[]) < CLOSE, "{}", sim.worst(4.1, 5.0, &[]));
     assert_eq!(sim.renderer.underruns, 0);

@@ -1,0 +1,72 @@
+//! Segments for clients, over gRPC.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use jam_proto::ids::TrackId;
+use jam_proto::limits::{CHUNK_BYTES_MAX, REQUEST_BYTES_MAX};
+use jam_proto::wire::v1::segments_server::{self, SegmentsServer};
+use jam_proto::wire::v1::{
+    ManifestsReply, ManifestsRequest, Rendition as WireRendition, SegmentChunk, SegmentRequest,
+};
+use tonic::{Request, Response, Status};
+
+use super::{Rendition, Segments};
+use crate::blobs::SongError;
+
+/// The service, with its limits.
+pub fn service(segments: Arc<Segments>) -> SegmentsServer<impl segments_server::Segments> {
+    SegmentsServer::new(Service { segments }).max_decoding_message_size(REQUEST_BYTES_MAX)
+}
+
+struct Service {
+    segments: Arc<Segments>,
+}
+
+#[tonic::async_trait]
+impl segments_server::Segments for Service {
+    type SegmentStream = Pin<Box<dyn Stream<Item = Result<SegmentChunk, Status>> + Send>>;
+
+    async fn manifests(
+        &self,
+        request: Request<ManifestsRequest>,
+    ) -> Result<Response<ManifestsReply>, Status> {
+        let request = request.get_ref();
+        let track = TrackId::from_wire(&request.track).map_err(SongError::from)?;
+        let of = Rendition { track, kbps: 0 };
+        let pack = self.segments.pack(of).await?;
+        let rendition = WireRendition {
+            kbps: of.kbps,
+            hash: pack.hash().to_vec(),
+            bytes: pack.bytes(),
+            manifest: if request.kbps.contains(&of.kbps) { pack.wire() } else { Bytes::new() },
+        };
+        Ok(Response::new(ManifestsReply { renditions: vec![rendition] }))
+    }
+
+    async fn segment(
+        &self,
+        request: Request<SegmentRequest>,
+    ) -> Result<Response<Self::SegmentStream>, Status> {
+        let request = request.get_ref();
+        let track = TrackId::from_wire(&request.track).map_err(SongError::from)?;
+        let of = Rendition { track, kbps: request.kbps };
+        let bytes = self.segments.segment(of, request.index as usize, &request.hash).await?;
+        let offset = request.offset as usize;
+        if offset > bytes.len() {
+            let length = bytes.len();
+            let message = format!("the segment has {length} bytes; there are none at {offset}");
+            return Err(SongError::Invalid(message).into());
+        }
+        let chunks = stream::unfold(bytes.slice(offset..), |mut left| async move {
+            if left.is_empty() {
+                return None;
+            }
+            let data = left.split_to(left.len().min(CHUNK_BYTES_MAX));
+            Some((Ok(SegmentChunk { data }), left))
+        });
+        Ok(Response::new(Box::pin(chunks)))
+    }
+}
