@@ -21,6 +21,7 @@ mod decoder;
 mod demux;
 mod downmix;
 mod elementary;
+mod filter;
 mod inspect;
 mod loudness;
 mod mp4;
@@ -36,6 +37,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 pub use decoder::Decoder;
+pub use filter::Filter;
 pub use inspect::{Limits, SongInfo, inspect};
 pub use loudness::Loudness;
 pub use refusal::Refusal;
