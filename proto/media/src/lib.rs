@@ -10,6 +10,7 @@
 //! * **One reading.** [`inspect()`] counts by walking that line to its end; [`Decoder`] walks the
 //!   very same line. So a length can't disagree with what is played.
 //! * **One cut.** [`cut`] takes segments from that line, and [`SegmentDecoder`] decodes each by itself.
+//! * **Any rung of it.** [`render`] makes Opus of it, which lies on the same line.
 //! * **The bytes alone decide.** File names and extensions are never looked at, since a player
 //!   knows a song by its hash only.
 //!
@@ -27,6 +28,7 @@ mod loudness;
 mod mp4;
 mod preroll;
 mod refusal;
+mod render;
 mod sbr;
 mod segments;
 mod tags;
@@ -41,6 +43,7 @@ pub use filter::Filter;
 pub use inspect::{Limits, SongInfo, inspect};
 pub use loudness::Loudness;
 pub use refusal::Refusal;
+pub use render::{LADDER_KBPS, RENDITION_RATE, render, rendition_frames};
 pub use segments::{
     Manifest, ManifestError, SEGMENT_BYTES_MAX, SEGMENT_SECS_MAX, SEGMENTER, SegmentDecoder,
     SegmentError, SegmentInfo, cut,

@@ -49,7 +49,7 @@ pub fn cut<E: From<Refusal>>(
 }
 
 /// Makes segments of packets, wherever they come from.
-pub(super) struct Cutter {
+pub(crate) struct Cutter {
     preroll: Preroll,
     frames_max: u64,
     /// What the packet to come needs before it.
@@ -59,7 +59,7 @@ pub(super) struct Cutter {
 }
 
 /// A segment and its bytes.
-type Segment = (SegmentInfo, Vec<u8>);
+pub(crate) type Segment = (SegmentInfo, Vec<u8>);
 
 /// A segment that more packets may be added to.
 struct Draft {
@@ -69,7 +69,7 @@ struct Draft {
 }
 
 impl Cutter {
-    pub(super) fn new(preroll: Preroll, sample_rate: u32) -> Self {
+    pub(crate) fn new(preroll: Preroll, sample_rate: u32) -> Self {
         Self {
             preroll,
             frames_max: frames_max(sample_rate),
@@ -80,19 +80,19 @@ impl Cutter {
     }
 
     /// Takes the line's next packet, and gives the segment before it if that is whole.
-    pub(super) fn push(&mut self, piece: Piece) -> Result<Option<Segment>, Refusal> {
+    pub(crate) fn push(&mut self, piece: Piece) -> Result<Option<Segment>, Refusal> {
         let whole = self.draft.take_if(|draft| !draft.fits(&piece, self.frames_max));
         self.add(piece)?;
         whole.map(|whole| self.close(whole)).transpose()
     }
 
     /// The last segment, behind the last packet.
-    pub(super) fn finish(&mut self) -> Result<Option<Segment>, Refusal> {
+    pub(crate) fn finish(&mut self) -> Result<Option<Segment>, Refusal> {
         self.draft.take().map(|last| self.close(last)).transpose()
     }
 
     /// The list of all that were cut.
-    pub(super) fn manifest(self, sound: Sound, frames: u64) -> Manifest {
+    pub(crate) fn manifest(self, sound: Sound, frames: u64) -> Manifest {
         Manifest { segmenter: SEGMENTER, sound, frames, segments: self.done }
     }
 

@@ -10,7 +10,7 @@ use crate::demux::{Demux, Placed};
 use crate::inspect::cut_short;
 
 /// A packet, and what of it is the song.
-pub(super) struct Piece {
+pub(crate) struct Piece {
     pub(super) placed: Placed,
     /// Frames that its decoder puts out before the song's.
     pub(super) lead: u64,
@@ -24,24 +24,24 @@ pub(super) fn decoded(placed: &Placed) -> u64 {
 }
 
 /// Where on the raw line the song lies, and how far packets were laid on it.
-pub(super) struct Ruler {
+pub(crate) struct Ruler {
     song: Range<u64>,
     laid: u64,
 }
 
 impl Ruler {
     /// For a song of `frames` whose decoder puts out `delay` frames before it.
-    pub(super) fn new(delay: u64, frames: u64) -> Self {
+    pub(crate) fn new(delay: u64, frames: u64) -> Self {
         Self { song: delay..delay.saturating_add(frames), laid: 0 }
     }
 
     /// The end of the song, if packets were not laid up to it yet; else nothing.
-    fn left(&self) -> Option<u64> {
+    pub(crate) fn left(&self) -> Option<u64> {
         (self.laid < self.song.end).then_some(self.song.end)
     }
 
     /// Lays a packet that leaves no gap. Where two overlap the first one is heard.
-    pub(super) fn lay(&mut self, placed: Placed) -> Piece {
+    pub(crate) fn lay(&mut self, placed: Placed) -> Piece {
         let end = placed.start + placed.frames;
         let from = self.laid.max(self.song.start);
         let own = end.min(self.song.end).saturating_sub(from);
