@@ -1,4 +1,4 @@
-//! What a song's bytes mean: its exact length, its tags, and its samples, the same on every
+//! What a song's bytes mean: its exact length, its tags and picture, and its samples, the same on every
 //! node and in every player.
 //!
 //! Symphonia demuxes and decodes. What it leaves open is decided here, once, since a node that
@@ -18,6 +18,7 @@
 //! today; whatever can read and seek may take its place.
 
 mod codec;
+mod cover;
 mod decoder;
 mod demux;
 mod downmix;
@@ -33,11 +34,13 @@ mod sbr;
 mod segments;
 mod tags;
 mod voice;
+mod waveform;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+pub use cover::{COVER_BYTES_MAX, Cover, cover};
 pub use decoder::Decoder;
 pub use filter::Filter;
 pub use inspect::{Limits, SongInfo, inspect};
