@@ -44,7 +44,9 @@ impl Decoder {
     /// If the bytes are not such a song. What was refused at ingest is refused here too, as far as the headers
     /// tell; what is broken further on is silence.
     pub fn open(source: Source, committed_frames: u64, sample_rate: u32) -> Result<Self, Refusal> {
-        let demux = Demux::open(source)?;
+        let mut demux = Demux::open(source)?;
+        // Up to 2 MiB that nobody looks at while it plays.
+        demux.cover = None;
         let found = demux.sample_rate();
         if found != sample_rate {
             return Err(Refusal::OtherRate { found, committed: sample_rate });

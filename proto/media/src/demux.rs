@@ -18,7 +18,8 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase, Timestamp};
 
-use crate::tags::Tags;
+use crate::cover::Cover;
+use crate::tags::{self, Tags};
 use crate::{Refusal, Source, mp4, sbr};
 
 /// Frames of an AAC-LC packet.
@@ -34,6 +35,7 @@ pub(crate) struct Demux {
     /// Frames before the song's first one: what the encoder added.
     pub(crate) delay: u64,
     pub(crate) tags: Tags,
+    pub(crate) cover: Option<Cover>,
     pub(crate) mp4: Option<mp4::Facts>,
     next_frame: u64,
     /// The first packet, read ahead since it may tell of more delay.
@@ -82,7 +84,7 @@ impl Demux {
             }
             probed => probed?,
         };
-        let tags = Tags::of(reader.as_mut());
+        let (tags, cover) = tags::read(reader.as_mut());
         let track = match reader.default_track(TrackType::Audio) {
             Some(track) => track.clone(),
             None if reader.tracks().is_empty() => return Err(Refusal::NotAudio),
@@ -101,6 +103,7 @@ impl Demux {
             track,
             delay: 0,
             tags,
+            cover,
             mp4,
             next_frame: 0,
             ahead: None,

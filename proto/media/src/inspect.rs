@@ -14,7 +14,8 @@ use crate::demux::{Demux, unreadable};
 use crate::elementary::{self, Kind};
 use crate::loudness::{Loudness, Meter};
 use crate::voice::{Outcome, Voice};
-use crate::{Refusal, Source, Tags, sbr};
+use crate::waveform::Waveform;
+use crate::{Cover, Refusal, Source, Tags, sbr};
 
 /// What is too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,13 @@ pub struct SongInfo {
     pub tags: Tags,
     /// How loud it is; none: it is silent, or very short.
     pub loudness: Option<Loudness>,
+    /// What it looks like: at most 1,000 points, at least 500 if it has as many frames. Each is the peak of both
+    /// channels over the same number of frames, a power of two: the smallest with which there are so many points.
+    /// From 0, silence, to 255, full scale and above, rounded up. Linear, as sound is drawn everywhere: a picture in
+    /// decibels can be made from it down to -48.
+    pub waveform: Vec<u8>,
+    /// Its front cover, or else the first picture that it has.
+    pub cover: Option<Cover>,
 }
 
 /// A hole that the container admits to, in seconds. Longer ones are no scratch but a broken file.
@@ -94,6 +102,8 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
         codec: codec_name(voice.codec_info()),
         tags: std::mem::take(&mut demux.tags),
         loudness: counted.meter.loudness(),
+        waveform: counted.waveform.points(frames),
+        cover: demux.cover.take(),
     })
 }
 
@@ -127,12 +137,14 @@ struct Counted {
     packets: u64,
     failed: u64,
     meter: Meter,
+    waveform: Waveform,
 }
 
 fn count(demux: &mut Demux, voice: &mut Voice, limits: Limits) -> Result<Counted, Refusal> {
     let rate = demux.sample_rate();
     let meter = Meter::new(rate, demux.delay);
-    let mut counted = Counted { end: 0, packets: 0, failed: 0, meter };
+    let waveform = Waveform::new(demux.delay);
+    let mut counted = Counted { end: 0, packets: 0, failed: 0, meter, waveform };
     let mut watch = sbr::Watch::default();
     let mut sound = Vec::new();
     loop {
@@ -162,6 +174,7 @@ fn count(demux: &mut Demux, voice: &mut Voice, limits: Limits) -> Result<Counted
             Outcome::Changed(how) => return Err(Refusal::FormatChanges(how)),
         }
         counted.meter.hear(&sound);
+        counted.waveform.hear(placed.start, &sound);
     }
 }
 

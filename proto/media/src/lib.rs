@@ -1,4 +1,4 @@
-//! What a song's bytes mean: its exact length, its tags, and its samples, the same on every
+//! What a song's bytes mean: its exact length, its tags and picture, and its samples, the same on every
 //! node and in every player.
 //!
 //! Symphonia demuxes and decodes. What it leaves open is decided here, once, since a node that
@@ -10,6 +10,7 @@
 //! * **One reading.** [`inspect()`] counts by walking that line to its end; [`Decoder`] walks the
 //!   very same line. So a length can't disagree with what is played.
 //! * **One cut.** [`cut`] takes segments from that line, and [`SegmentDecoder`] decodes each by itself.
+//! * **Any rung of it.** [`render`] makes Opus of it, which lies on the same line.
 //! * **The bytes alone decide.** File names and extensions are never looked at, since a player
 //!   knows a song by its hash only.
 //!
@@ -17,28 +18,35 @@
 //! today; whatever can read and seek may take its place.
 
 mod codec;
+mod cover;
 mod decoder;
 mod demux;
 mod downmix;
 mod elementary;
+mod filter;
 mod inspect;
 mod loudness;
 mod mp4;
 mod preroll;
 mod refusal;
+mod render;
 mod sbr;
 mod segments;
 mod tags;
 mod voice;
+mod waveform;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+pub use cover::{COVER_BYTES_MAX, Cover, cover};
 pub use decoder::Decoder;
+pub use filter::Filter;
 pub use inspect::{Limits, SongInfo, inspect};
 pub use loudness::Loudness;
 pub use refusal::Refusal;
+pub use render::{LADDER_KBPS, RENDITION_RATE, render, rendition_frames};
 pub use segments::{
     Manifest, ManifestError, SEGMENT_BYTES_MAX, SEGMENT_SECS_MAX, SEGMENTER, SegmentDecoder,
     SegmentError, SegmentInfo, cut,

@@ -24,6 +24,10 @@ mod manifest;
 mod sound;
 mod wire;
 
+pub(crate) use cut::{Cutter, Segment};
+pub(crate) use line::Ruler;
+pub(crate) use sound::Sound;
+
 pub use cut::cut;
 pub use decoder::{SegmentDecoder, SegmentError};
 pub use manifest::{Manifest, ManifestError, SegmentInfo};
@@ -42,7 +46,7 @@ const MANIFEST_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a codec's headers. Vorbis has the largest, 3 to 8 KiB of codebooks.
 const EXTRA_BYTES_MAX: usize = 64 << 10;
 /// Frames per second. The highest rate that converters have is 768 kHz.
-const RATE_MAX: u32 = 768_000;
+pub(crate) const RATE_MAX: u32 = 768_000;
 
 /// Frames that neither a segment nor its preroll nor a packet of it exceeds.
 fn frames_max(sample_rate: u32) -> u64 {

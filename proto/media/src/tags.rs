@@ -5,6 +5,7 @@ use std::path::Path;
 use symphonia::core::formats::FormatReader;
 use symphonia::core::meta::{MetadataRevision, RawValue, StandardTag, Tag};
 
+use crate::cover::{self, Cover};
 use crate::demux::Demux;
 use crate::{Refusal, file};
 
@@ -52,20 +53,24 @@ pub fn title_from_file_name(name: &str) -> String {
     }
 }
 
-impl Tags {
-    pub(crate) fn of(reader: &mut dyn FormatReader) -> Self {
-        let mut tags = Self::default();
-        let mut metadata = reader.metadata();
-        // A later revision is of a tag that lies nearer to the sound; what is set first stays.
-        while let Some(revision) = metadata.pop() {
-            tags.add(&revision);
-        }
-        if let Some(revision) = metadata.current() {
-            tags.add(revision);
-        }
-        tags
+/// All that a file says about itself, and its picture.
+pub(crate) fn read(reader: &mut dyn FormatReader) -> (Tags, Option<Cover>) {
+    let mut tags = Tags::default();
+    let mut picture = cover::Search::default();
+    let mut metadata = reader.metadata();
+    // A later revision is of a tag that lies nearer to the sound; what is set first stays.
+    while let Some(revision) = metadata.pop() {
+        tags.add(&revision);
+        picture.look_at(&revision);
     }
+    if let Some(revision) = metadata.current() {
+        tags.add(revision);
+        picture.look_at(revision);
+    }
+    (tags, picture.found())
+}
 
+impl Tags {
     fn add(&mut self, revision: &MetadataRevision) {
         let per_track = revision.per_track.iter().flat_map(|track| &track.metadata.tags);
         for tag in revision.media.tags.iter().chain(per_track) {

@@ -1,3 +1,5 @@
+use std::f64::consts::PI;
+
 use super::*;
 
 /// A tone whose phase is known at every position: a sine on the left, a cosine on the right.

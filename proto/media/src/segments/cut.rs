@@ -35,22 +35,21 @@ pub fn cut<E: From<Refusal>>(
     if committed_frames == 0 {
         return Err(Refusal::NoSound.into());
     }
-    let mut cutter = Cutter {
-        preroll: Preroll::of(demux.params.codec),
-        line: Line::of(demux, committed_frames),
-        frames_max: frames_max(sample_rate),
-        recent: VecDeque::new(),
-        draft: None,
-        done: Vec::new(),
-    };
-    while let Some(bytes) = cutter.next()? {
-        take(cutter.done.last().expect("it was just cut"), bytes)?;
+    let mut cutter = Cutter::new(Preroll::of(demux.params.codec), sample_rate);
+    let mut line = Line::of(demux, committed_frames);
+    while let Some(piece) = line.next()? {
+        if let Some((segment, bytes)) = cutter.push(piece)? {
+            take(&segment, bytes)?;
+        }
     }
-    Ok(Manifest { segmenter: SEGMENTER, sound, frames: committed_frames, segments: cutter.done })
+    if let Some((segment, bytes)) = cutter.finish()? {
+        take(&segment, bytes)?;
+    }
+    Ok(cutter.manifest(sound, committed_frames))
 }
 
-struct Cutter {
-    line: Line,
+/// Makes segments of packets, wherever they come from.
+pub(crate) struct Cutter {
     preroll: Preroll,
     frames_max: u64,
     /// What the packet to come needs before it.
@@ -58,6 +57,9 @@ struct Cutter {
     draft: Option<Draft>,
     done: Vec<SegmentInfo>,
 }
+
+/// A segment and its bytes.
+pub(crate) type Segment = (SegmentInfo, Vec<u8>);
 
 /// A segment that more packets may be added to.
 struct Draft {
@@ -67,15 +69,31 @@ struct Draft {
 }
 
 impl Cutter {
-    fn next(&mut self) -> Result<Option<Vec<u8>>, Refusal> {
-        while let Some(piece) = self.line.next()? {
-            let whole = self.draft.take_if(|draft| !draft.fits(&piece, self.frames_max));
-            self.add(piece)?;
-            if let Some(whole) = whole {
-                return self.close(whole).map(Some);
-            }
+    pub(crate) fn new(preroll: Preroll, sample_rate: u32) -> Self {
+        Self {
+            preroll,
+            frames_max: frames_max(sample_rate),
+            recent: VecDeque::new(),
+            draft: None,
+            done: Vec::new(),
         }
+    }
+
+    /// Takes the line's next packet, and gives the segment before it if that is whole.
+    pub(crate) fn push(&mut self, piece: Piece) -> Result<Option<Segment>, Refusal> {
+        let whole = self.draft.take_if(|draft| !draft.fits(&piece, self.frames_max));
+        self.add(piece)?;
+        whole.map(|whole| self.close(whole)).transpose()
+    }
+
+    /// The last segment, behind the last packet.
+    pub(crate) fn finish(&mut self) -> Result<Option<Segment>, Refusal> {
         self.draft.take().map(|last| self.close(last)).transpose()
+    }
+
+    /// The list of all that were cut.
+    pub(crate) fn manifest(self, sound: Sound, frames: u64) -> Manifest {
+        Manifest { segmenter: SEGMENTER, sound, frames, segments: self.done }
     }
 
     fn add(&mut self, piece: Piece) -> Result<(), Refusal> {
@@ -114,19 +132,20 @@ impl Cutter {
         Ok(Draft { writer, preroll_frames, frames: piece.own })
     }
 
-    fn close(&mut self, draft: Draft) -> Result<Vec<u8>, Refusal> {
+    fn close(&mut self, draft: Draft) -> Result<Segment, Refusal> {
         if self.done.len() == SEGMENTS_MAX {
             return Err(Refusal::Unsegmentable(format!("it has more than {SEGMENTS_MAX} of them")));
         }
         let bytes = draft.writer.finish();
-        self.done.push(SegmentInfo {
+        let segment = SegmentInfo {
             hash: blake3::hash(&bytes).into(),
             bytes: u32::try_from(bytes.len()).expect("a segment has at most 1 MiB"),
             first_frame: self.done.last().map_or(0, SegmentInfo::end),
             frames: draft.frames,
             preroll_frames: draft.preroll_frames,
-        });
-        Ok(bytes)
+        };
+        self.done.push(segment);
+        Ok((segment, bytes))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{Refusal, codec};
 
 /// A codec and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sound {
+pub(crate) struct Sound {
     pub(super) codec: &'static str,
     pub(super) sample_rate: u32,
     pub(super) channels: u32,
@@ -66,7 +66,7 @@ const BITS_MAX: u64 = 64;
 
 impl Sound {
     /// Of a container's track. Whatever it leaves out here no decoder needs: one is made to see.
-    pub(super) fn of(params: &AudioCodecParameters, sample_rate: u32) -> Result<Self, Refusal> {
+    pub(crate) fn of(params: &AudioCodecParameters, sample_rate: u32) -> Result<Self, Refusal> {
         let codec = CODECS.iter().find(|(_, id)| *id == params.codec);
         let (codec, _) =
             codec.ok_or_else(|| Refusal::UnsupportedCodec(format!("{:?}", params.codec)))?;

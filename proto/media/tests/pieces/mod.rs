@@ -42,7 +42,7 @@ impl Pieces {
     }
 
     /// A segment's frames, from one of them on, by a decoder that has seen nothing else.
-    fn alone(&self, index: usize, from: u64) -> Vec<f32> {
+    pub fn alone(&self, index: usize, from: u64) -> Vec<f32> {
         let mut decoder = self.decoder();
         decoder.take(index, self.segments[index].clone()).expect("it was just cut");
         decoder.seek(from);
@@ -77,7 +77,7 @@ fn rest(decoder: &mut SegmentDecoder) -> Vec<f32> {
 }
 
 /// The largest difference of two samples.
-fn difference(some: &[f32], expected: &[f32]) -> f32 {
+pub fn difference(some: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(some.len(), expected.len());
     some.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
@@ -113,7 +113,7 @@ pub fn is_the_song(path: &Path, bound: f32) -> Pieces {
 }
 
 /// What the manifest promises.
-fn is_sound(pieces: &Pieces, info: &SongInfo) {
+pub fn is_sound(pieces: &Pieces, info: &SongInfo) {
     let manifest = &pieces.manifest;
     assert_eq!(manifest.frames(), info.frames);
     assert_eq!(manifest.sample_rate(), info.sample_rate);
