@@ -71,6 +71,9 @@ pub struct Args {
     /// How fast songs on the disk are read to check them, in megabytes a second
     #[arg(long, env = "JAM_SCRUB_MB_PER_S", value_name = "MB", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub scrub_mb_per_s: u64,
+    /// The bitrates that songs are rendered at for poor lines, in kbit/s of Opus, or none
+    #[arg(long, env = "JAM_RENDITIONS", value_name = "24,96,…|none", default_value = "24,96,160,320", value_parser = ladder)]
+    pub renditions: Ladder,
     /// How much of the disk the songs' segments may take, in megabytes: they are cut again when they are missing
     #[arg(long, env = "JAM_PACKS_MB", value_name = "MB", default_value_t = 8192, value_parser = clap::value_parser!(u64).range(1..))]
     pub packs_mb: u64,
@@ -141,6 +144,8 @@ pub struct Config {
     pub unheard_ms: u64,
     /// How fast songs are read to check them.
     pub scrub_mb_per_s: u64,
+    /// The bitrates that songs are rendered at, in kbit/s.
+    pub renditions: Vec<u32>,
     /// Bytes of packs of segments on the disk.
     pub packs_bytes: u64,
     /// Bytes of segments in memory.
@@ -209,6 +214,7 @@ impl Args {
             workers: self.workers.map_or_else(workers_by_default, usize::from),
             unheard_ms: self.unheard_ms,
             scrub_mb_per_s: self.scrub_mb_per_s,
+            renditions: self.renditions.0.clone(),
             packs_bytes: self.packs_mb.saturating_mul(1_000_000),
             hot_bytes: self.hot_mb * 1_000_000,
             forget_after: self.forget_after,
@@ -253,6 +259,9 @@ fn address(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Each takes room on every node.
+const RUNGS_MAX: usize = 8;
+
 /// A number of days, hours or minutes. What was just taken out of a room may sound for some seconds more, so a minute is
 /// the least.
 fn grace(text: &str) -> Result<Duration, String> {
@@ -266,6 +275,28 @@ fn grace(text: &str) -> Result<Duration, String> {
     let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     let secs = count.checked_mul(unit_secs).filter(|secs| (1..=GRACE_SECS_MAX).contains(secs));
     secs.map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// Bitrates in kbit/s.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ladder(Vec<u32>);
+
+/// Bitrates that Opus has (RFC 6716, 2.1.1), or none.
+fn ladder(text: &str) -> Result<Ladder, String> {
+    if text == "none" {
+        return Ok(Ladder(Vec::new()));
+    }
+    let rung = |item: &str| {
+        let kbps = item.trim().parse().ok().filter(|kbps| (6..=510).contains(kbps));
+        kbps.ok_or_else(|| format!("'{item}' is no bitrate of Opus: 6 to 510 kbit/s, or none"))
+    };
+    let mut rungs: Vec<u32> = text.split(',').map(rung).collect::<Result<_, _>>()?;
+    rungs.sort_unstable();
+    rungs.dedup();
+    match rungs.len() <= RUNGS_MAX {
+        true => Ok(Ladder(rungs)),
+        false => Err(format!("a song may have {RUNGS_MAX} renditions")),
+    }
 }
 
 impl FromStr for Peers {
@@ -352,6 +383,7 @@ mod tests {
             (format!("{GOOD} --forget-after 0m"), "7d, 12h or 30m"),
             (format!("{GOOD} --forget-after ä"), "7d, 12h or 30m"),
             (format!("{GOOD} --scrub-mb-per-s 0"), "1..=10000"),
+            (format!("{GOOD} --renditions 24,5"), "6 to 510"),
             (format!("{GOOD} --packs-mb 0"), "1.."),
             (format!("{GOOD} --hot-mb x"), "x"),
         ] {

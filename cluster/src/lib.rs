@@ -18,6 +18,7 @@ pub mod presence;
 pub mod raft;
 pub mod record;
 pub mod refusal;
+pub mod rendering;
 pub mod segments;
 pub mod server;
 pub mod shard;

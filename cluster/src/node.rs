@@ -45,6 +45,7 @@ use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
+use crate::rendering::Rendering;
 use crate::segments::{self, Segments, Shelf};
 use crate::server;
 use crate::shard::{Group, Stamper};
@@ -152,6 +153,7 @@ struct Parts {
     stopping: watch::Receiver<bool>,
     unheard: Duration,
     scrub: Pace,
+    ladder: Vec<u32>,
     packs_bytes: u64,
     hot_bytes: u64,
     forget_after: Duration,
@@ -180,6 +182,7 @@ impl Parts {
             stopping,
             unheard: Duration::from_millis(config.unheard_ms),
             scrub: Pace::mb_per_s(config.scrub_mb_per_s),
+            ladder: config.renditions.clone(),
             packs_bytes: config.packs_bytes,
             hot_bytes: config.hot_bytes,
             forget_after: config.forget_after,
@@ -234,6 +237,12 @@ impl Parts {
         let segments = Segments::new(&self.world, blobs.clone(), shelf, self.hot_bytes);
         self.applied.connect(group, &blobs);
         tasks.spawn(blobs.clone().run());
+        if !self.ladder.is_empty() {
+            let (world, ladder) = (self.world.clone(), self.ladder.clone());
+            let rendering =
+                Rendering { group: group.clone(), blobs: blobs.clone(), world, ladder };
+            tasks.spawn(rendering.run());
+        }
         // Set once: `run` calls this once.
         let _ = main.set(self.routes(group, &forwarder, blobs, segments, cluster_id));
         self.witness.started(group, &self.clock);

@@ -66,9 +66,9 @@ pub trait AppliedSink: Send + Sync {
     fn belongs(&self, _node: u64) {}
     /// One log entry was applied.
     fn applied(&self, index: u64, events: &[(RoomCode, Vec<Event>)], state: &Shard);
-    /// It was the registration of this track.
+    /// It was the registration of this track, or of what was made of it.
     fn registered(&self, _track: &Track) {}
-    /// It made the log forget this track.
+    /// It made the log forget these bytes: a track's own, or what was made of one.
     fn forgotten(&self, _id: &TrackId) {}
     /// This entry of the log was applied, or a snapshot up to it, and this is the state since.
     fn witnessed(&self, _term: u64, _index: u64, _entry: Payload<'_>, _state: &Shard) {}

@@ -49,6 +49,10 @@ impl Cluster for SongCluster {
         self.group.read(|shard| shard.track(id).cloned())
     }
 
+    fn blob(&self, id: &TrackId) -> Option<u64> {
+        self.group.read(|shard| shard.blob(id))
+    }
+
     async fn register(&self, track: Track) -> Result<Track, Status> {
         let op = Op::RegisterTrack(RegisterTrack { track: Some(track) });
         match self.forwarder.propose(op, REGISTER_TIMEOUT).await? {
@@ -93,7 +97,7 @@ impl Applied {
     pub fn connect(&self, group: &Group, blobs: &Arc<Blobs>) {
         // Called once, by the node. In this order, nothing is missed; what comes twice does no harm.
         let _ = self.songs.set((group.clone(), blobs.clone()));
-        group.read(|shard| shard.tracks().for_each(|(_, track)| blobs.want(track)));
+        group.read(|shard| shard.blobs().for_each(|(id, bytes)| blobs.want(id, bytes)));
     }
 
     /// Whether every committed song is here: only then may this node vote.
@@ -101,9 +105,9 @@ impl Applied {
         let applied = Arc::clone(self);
         Box::pin(async move {
             let Some((group, blobs)) = applied.songs.get() else { return false };
-            let tracks: Vec<TrackId> =
-                group.read(|shard| shard.tracks().map(|(id, _)| *id).collect());
-            blobs.holds_every(&tracks)
+            let all: Vec<TrackId> =
+                group.read(|shard| shard.blobs().map(|(id, _)| *id).collect());
+            blobs.holds_every(&all)
         })
     }
 }
@@ -116,7 +120,7 @@ impl AppliedSink for Applied {
 
     fn registered(&self, track: &Track) {
         if let Some((_, blobs)) = self.songs.get() {
-            blobs.want(track);
+            blobs.want_all(track);
         }
     }
 
@@ -138,8 +142,8 @@ impl AppliedSink for Applied {
         self.clock.hear(state.succession());
         self.hub.replaced(index, state);
         if let Some((_, blobs)) = self.songs.get() {
-            blobs.want_only(|id| state.track(id).is_some());
-            state.tracks().for_each(|(_, track)| blobs.want(track));
+            blobs.want_only(|id| state.blob(id).is_some());
+            state.blobs().for_each(|(id, bytes)| blobs.want(id, bytes));
         }
     }
 }

@@ -95,5 +95,21 @@ pub fn check_length(frames: u64, sample_rate: u32) -> Result<(), Malformed> {
 /// Checks a track as it is registered: its id, and its length.
 pub fn check_track(track: &wire::v1::Track) -> Result<crate::ids::TrackId, Malformed> {
     check_length(track.frames, track.sample_rate)?;
+    check_derived(&track.derived)?;
     Ok(crate::ids::TrackId::from_wire(&track.id)?)
+}
+
+/// What was made of a track, as it is committed.
+pub fn check_derived(derived: &[wire::v1::Derived]) -> Result<(), Malformed> {
+    let check = |what, got: usize, max: usize| match got <= max {
+        true => Ok(()),
+        false => {
+            Err(Malformed::OutOfRange { what, range: format!("at most {max}"), got: got as i128 })
+        }
+    };
+    check("the number of things made of a track", derived.len(), limits::DERIVED_MAX)?;
+    derived.iter().try_for_each(|one| {
+        crate::ids::TrackId::from_wire(&one.id)?;
+        check("the length of its name", one.name.len(), limits::DERIVED_NAME_BYTES_MAX)
+    })
 }

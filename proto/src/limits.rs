@@ -20,6 +20,10 @@ pub const SESSION_KEY_BYTES_MAX: usize = 64;
 pub const SESSION_IDLE_SECS_MAX: i64 = 7 * 24 * 3600;
 /// Tracks in a cluster.
 pub const TRACKS_MAX: usize = 1_000_000;
+/// What may be made of one track: its cover, its waveform, and renditions.
+pub const DERIVED_MAX: usize = 16;
+/// Bytes of the name of one of these.
+pub const DERIVED_NAME_BYTES_MAX: usize = 32;
 /// Bytes of one song's file.
 pub const SONG_BYTES_MAX: u64 = 2 << 30;
 /// Seconds of one song.

@@ -4,6 +4,7 @@
 //! decides. Each entry gets a *stamp* above the one before, and a room's entries take effect in
 //! their order: `effective_at` never falls.
 
+mod derived;
 mod sessions;
 mod uses;
 mod wire;
@@ -37,6 +38,7 @@ pub struct Shard {
     rooms: OrdMap<RoomCode, Arc<Room>>,
     sessions: Sessions,
     tracks: OrdMap<TrackId, Arc<Track>>,
+    derived: derived::Blobs,
     uses: Uses,
     /// By place: the node that has it now.
     replacements: BTreeMap<u64, u64>,
@@ -51,6 +53,8 @@ pub struct Applied {
     pub outcome: Outcome,
     /// What watchers of each room hear. Only an epoch bump touches more than one room.
     pub events: Vec<(RoomCode, Vec<Event>)>,
+    /// Bytes that nobody needs any more: a track's own, and what was made of it.
+    pub gone: Vec<TrackId>,
 }
 
 /// The answer to a proposal.
@@ -100,7 +104,8 @@ impl Shard {
             Some(Op::RegisterTrack(register)) => {
                 self.register(register, times.stamp).map(Applied::only)
             }
-            Some(Op::ForgetTrack(forget)) => self.forget(forget).map(Applied::only),
+            Some(Op::ForgetTrack(forget)) => self.forget(forget),
+            Some(Op::SetDerived(set)) => self.set_derived(set),
             Some(Op::ClockEpoch(epoch)) => Ok(self.begin_epoch(epoch, times)),
             Some(Op::PauseUnheard(pause)) => self.pause_unheard(pause, times),
             Some(Op::ReplaceNode(replace)) => self.replace_node(replace).map(Applied::only),
@@ -159,7 +164,7 @@ impl Shard {
         };
         let events = event.map(|event| (request.room.clone(), vec![event])).into_iter().collect();
         self.sessions.settle(request, reply.clone(), times.stamp);
-        Ok(Applied { outcome: Outcome::Command(reply), events })
+        Ok(Applied { events, ..Applied::only(Outcome::Command(reply)) })
     }
 
     fn create(
@@ -258,6 +263,7 @@ impl Shard {
         }
         if !self.tracks.contains_key(&id) {
             self.tracks.insert(id, Arc::new(track.clone()));
+            self.derived.add(id, track);
             self.uses.begin(id, stamp);
         }
         let committed = self.tracks.get(&id).expect("it is there by now");
@@ -265,13 +271,15 @@ impl Shard {
     }
 
     /// The log's order decides: a track that was queued before this entry stays, and one that is queued behind it is gone.
-    fn forget(&mut self, forget: &log::ForgetTrack) -> Result<Outcome, Malformed> {
+    fn forget(&mut self, forget: &log::ForgetTrack) -> Result<Applied, Malformed> {
         let id = TrackId::from_wire(&forget.track)?;
         if !self.uses.end(&id, SharedTime(forget.unused_before)) {
-            return Ok(Outcome::Nothing);
+            return Ok(Applied::only(Outcome::Nothing));
         }
-        self.tracks.remove(&id);
-        Ok(Outcome::Forgotten)
+        let track = self.tracks.remove(&id);
+        let mut gone = track.map_or(Vec::new(), |track| self.derived.end(&id, &track));
+        gone.push(id);
+        Ok(Applied { gone, ..Applied::only(Outcome::Forgotten) })
     }
 
     fn begin_epoch(&mut self, epoch: &log::ClockEpoch, times: Times) -> Applied {
@@ -321,7 +329,7 @@ impl Shard {
         let event = room.append(kind, "", times.stamp, effective_at, &mut gone);
         self.uses.drop_all(gone, times.stamp);
         let reply = Reply { revision: event.revision, effective_at, entry: None, rejection: None };
-        Ok(Applied { outcome: Outcome::Command(reply), events: vec![(code, vec![event])] })
+        Ok(Applied { events: vec![(code, vec![event])], ..Applied::only(Outcome::Command(reply)) })
     }
 
     fn replace_node(&mut self, replace: &log::ReplaceNode) -> Result<Outcome, Malformed> {
@@ -390,6 +398,6 @@ impl Shard {
 
 impl Applied {
     fn only(outcome: Outcome) -> Self {
-        Self { outcome, events: Vec::new() }
+        Self { outcome, events: Vec::new(), gone: Vec::new() }
     }
 }

@@ -138,6 +138,7 @@ impl Seat {
             workers: 1,
             unheard_ms: 60_000,
             scrub_mb_per_s: 4,
+            renditions: Vec::new(),
             packs_bytes: 1 << 30,
             hot_bytes: 1 << 20,
             forget_after: Duration::from_secs(7 * 24 * 3600),

@@ -77,6 +77,7 @@ impl Blobs {
         let Some(want) = self.still_wanted(&id) else { return true };
         let own = self.cluster.own_id();
         let mut full = None;
+        let mut lost = true;
         for node in self.cluster.members().into_iter().filter(|node| node.id != own) {
             match self.pull(&node, id, want.bytes, |_| ()).await {
                 Ok(()) => {
@@ -84,8 +85,9 @@ impl Blobs {
                     self.settle(id, want).await;
                     return true;
                 }
-                Err(error @ SongError::DiskFull { .. }) => full = Some(error),
+                Err(error @ SongError::DiskFull { .. }) => (full, lost) = (Some(error), false),
                 Err(error) => {
+                    lost &= says_gone(&error);
                     tracing::debug!(song = %id, node = node.id, %error, "could not fetch a song")
                 }
             }
@@ -101,6 +103,9 @@ impl Blobs {
             self.settle(id, want).await;
             return true;
         }
+        if let Some(want) = self.wanted().get_mut(&id) {
+            want.lost = lost;
+        }
         tracing::warn!(song = %id, damaged = want.damaged, "no other node gave a good copy of this song yet; trying on");
         false
     }
@@ -109,9 +114,8 @@ impl Blobs {
     fn still_wanted(&self, id: &TrackId) -> Option<Want> {
         let want = self.wanted().remove(id)?;
         // Behind the removal: a commit that comes now wants it anew.
-        let track = self.cluster.track(id)?;
-        let want = Want { bytes: track.bytes, ..want };
-        if self.store.held(id) == Some(track.bytes) {
+        let want = Want { bytes: self.cluster.blob(id)?, ..want };
+        if self.store.held(id) == Some(want.bytes) {
             return None;
         }
         self.wanted().insert(*id, want);
@@ -214,4 +218,10 @@ impl Blobs {
             ))),
         }
     }
+}
+
+/// Whether another node answered that it has no such bytes.
+fn says_gone(error: &SongError) -> bool {
+    let SongError::Relayed(status) = error else { return false };
+    status.metadata().get("jam-error").is_some_and(|code| code == "track_gone")
 }

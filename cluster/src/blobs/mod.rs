@@ -9,6 +9,7 @@
 mod copy;
 mod error;
 mod fetch;
+mod made;
 mod peers;
 mod pen;
 mod scrub;
@@ -32,6 +33,7 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 pub use error::SongError;
+pub(crate) use made::{Draft, Found};
 pub use scrub::Pace;
 pub(crate) use serve::ChunkStream;
 pub use serve::peer_service;
@@ -63,6 +65,10 @@ pub trait Cluster: Send + Sync + 'static {
     fn members(&self) -> Vec<Neighbour>;
     /// The committed track, as far as this node has applied the log.
     fn track(&self, id: &TrackId) -> Option<Track>;
+    /// The length of committed bytes: a track's own, or what was made of one.
+    fn blob(&self, id: &TrackId) -> Option<u64> {
+        self.track(id).map(|track| track.bytes)
+    }
     /// Commits a track whose bytes a majority holds; answers with the one that is committed (the first one
     /// wins).
     async fn register(&self, track: Track) -> Result<Track, Status>;
@@ -109,6 +115,8 @@ struct Want {
     bytes: u64,
     /// A copy was here, and was no good.
     damaged: bool,
+    /// Every other node said that it has none.
+    lost: bool,
 }
 
 /// Inspecting takes a core, and a node has other things to do.
@@ -145,22 +153,30 @@ impl Blobs {
         }))
     }
 
-    /// A track is committed: if its bytes are not here, they are fetched. Quick: may be called for each
-    /// applied entry, and again for all tracks at the start and after a snapshot.
-    pub fn want(&self, track: &Track) {
-        if let Ok(id) = TrackId::from_wire(&track.id) {
-            let copy = self.store.copy(&id);
-            if copy.is_none_or(|copy| copy.bytes != track.bytes) {
-                // Cut off, maybe: what is fetched takes its place.
-                let damaged = copy.is_some_and(|copy| self.store.disown(&id, copy));
-                if damaged {
-                    self.tally.damaged();
-                }
-                self.wanted().entry(id).or_insert(Want { bytes: track.bytes, damaged });
-                self.wake.notify_one();
+    /// A track is committed, or what was made of it: what of it is not here is fetched.
+    pub fn want_all(&self, track: &Track) {
+        let derived = track.derived.iter().map(|one| (&one.id, one.bytes));
+        for (id, bytes) in std::iter::once((&track.id, track.bytes)).chain(derived) {
+            if let Ok(id) = TrackId::from_wire(id) {
+                self.want(&id, bytes);
             }
         }
         self.applied.notify_waiters();
+    }
+
+    /// Bytes are committed: if they are not here, they are fetched. Quick: may be called for each
+    /// applied entry, and again for all of them at the start and after a snapshot.
+    pub fn want(&self, id: &TrackId, bytes: u64) {
+        let copy = self.store.copy(id);
+        if copy.is_none_or(|copy| copy.bytes != bytes) {
+            // Cut off, maybe: what is fetched takes its place.
+            let damaged = copy.is_some_and(|copy| self.store.disown(id, copy));
+            if damaged {
+                self.tally.damaged();
+            }
+            self.wanted().entry(*id).or_insert(Want { bytes, damaged, lost: false });
+            self.wake.notify_one();
+        }
     }
 
     /// Committed songs that this node lacks.

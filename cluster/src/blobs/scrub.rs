@@ -154,8 +154,8 @@ impl Blobs {
         if let Err(error) = self.store.set_aside(id).await {
             tracing::error!(song = %id, %error, "could not set a damaged song aside");
         }
-        if let Some(track) = self.cluster.track(&id) {
-            self.wanted().insert(id, Want { bytes: track.bytes, damaged: true });
+        if let Some(bytes) = self.cluster.blob(&id) {
+            self.wanted().insert(id, Want { bytes, damaged: true, lost: false });
             self.wake.notify_one();
         }
     }

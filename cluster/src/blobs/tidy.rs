@@ -52,7 +52,7 @@ impl Blobs {
     /// A copy here may be one of a majority whose commit this node has not applied yet, so it first catches
     /// up with the log.
     async fn drop_uncommitted(&self, mut songs: Vec<TrackId>) {
-        songs.retain(|id| self.cluster.track(id).is_none());
+        songs.retain(|id| self.cluster.blob(id).is_none());
         if songs.is_empty() {
             return;
         }
@@ -74,7 +74,7 @@ impl Blobs {
 
     async fn remove_left(&self, id: TrackId) -> Result<bool, SongError> {
         let cluster = self.cluster.clone();
-        let is_committed = move || cluster.track(&id).is_some();
+        let is_committed = move || cluster.blob(&id).is_some();
         let removed = self.store.remove_left(id, self.world.clock.wall(), is_committed).await?;
         if removed {
             let shelf = self.shelf.clone();

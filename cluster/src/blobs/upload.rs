@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::try_join;
 use futures_util::{Stream, StreamExt};
 use jam_proto::ids::TrackId;
 use jam_proto::limits::{CHUNK_BYTES_MAX, SONG_BYTES_MAX, TAG_BYTES_MAX};
@@ -14,7 +15,7 @@ use tonic::Status;
 
 use super::pen::Pen;
 use super::serve::ChunkStream;
-use super::{Blobs, SongError, Via};
+use super::{Blobs, Found, SongError, Via};
 use crate::{media, segments};
 
 /// A client that sends nothing for this long is dropped; what it sent stays.
@@ -73,13 +74,15 @@ impl Blobs {
         if let Some(track) = self.cluster.track(&start.id) {
             return Ok(track);
         }
-        let track = match self.inspect_held(&start).await? {
-            Some(track) => track,
+        let (mut track, found) = match self.inspect_held(&start).await? {
+            Some(inspected) => inspected,
             None => self.receive(&start, data).await?,
         };
+        track.derived = self.keep_found(found).await?;
         // The right to write is given back by now: two nodes that take the same song at once
         // copy it to each other.
-        self.copy_to_majority(start.id, start.bytes).await?;
+        let song = self.copy_to_majority(start.id, start.bytes);
+        try_join(song, self.spread(&track.derived)).await?;
         self.cluster.register(track).await.map_err(SongError::Relayed)
     }
 
@@ -87,14 +90,14 @@ impl Blobs {
         &self,
         start: &Received,
         data: impl Stream<Item = Result<Bytes, Status>> + Send,
-    ) -> Result<Track, SongError> {
+    ) -> Result<(Track, Found), SongError> {
         let turn = async {
             let permit = self.receiving.acquire().await;
             (permit, self.store.pen(start.id, Via::Upload).await)
         };
         let (_permit, pen) = timeout(TURN_WAIT, turn).await.map_err(|_| SongError::Busy)?;
-        if let Some(track) = self.inspect_held(start).await? {
-            return Ok(track);
+        if let Some(inspected) = self.inspect_held(start).await? {
+            return Ok(inspected);
         }
         let pen = self.write(start, pen, data).await?;
         let (id, bytes) = (start.id, start.bytes);
@@ -107,24 +110,26 @@ impl Blobs {
                 let file = world.disk.open(&pen.path(), Open::Read)?;
                 let taken = media::ingest(file.clone(), start.id, bytes, &start.file_name)
                     .map_err(SongError::from)
-                    .and_then(|track| Ok((segments::cut_new(&shelf, file, &track)?, track)));
+                    .and_then(|(track, found)| {
+                        Ok((segments::cut_new(&shelf, file, &track)?, track, found))
+                    });
                 if let Err(SongError::Unsupported(_)) = &taken {
                     // Sent again it would be refused again.
                     pen.discard()?;
                 }
-                let (draft, track) = taken?;
-                Ok((pen, draft, track))
+                let (draft, track, found) = taken?;
+                Ok((pen, draft, (track, found)))
             })
             .await;
         drop(permit);
-        let (pen, draft, track) = done?;
+        let (pen, draft, inspected) = done?;
         pen.finish().await.map_err(|error| SongError::of_write(error, bytes))?;
         if let Some(draft) = draft
             && let Err(error) = self.world.try_blocking(move || draft.take_in(id)).await
         {
             tracing::warn!(song = %id, %error, "a new song's segments were not kept; they are cut again when they are asked for");
         }
-        Ok(track)
+        Ok(inspected)
     }
 
     /// Appends what comes, leaving out what is here already.
@@ -179,7 +184,10 @@ impl Blobs {
     }
 
     /// For bytes that came before, and were not committed then, or were forgotten since.
-    async fn inspect_held(&self, start: &Received) -> Result<Option<Track>, SongError> {
+    async fn inspect_held(
+        &self,
+        start: &Received,
+    ) -> Result<Option<(Track, Found)>, SongError> {
         if self.store.held(&start.id).is_none() {
             return Ok(None);
         }
@@ -202,7 +210,7 @@ impl Blobs {
         if let Some(song) = self.song(&id).await {
             return song.chunks(request.offset, request.length);
         }
-        self.want(&track);
+        self.want(&id, track.bytes);
         let own = self.cluster.own_id();
         for node in self.cluster.members().into_iter().filter(|node| node.id != own) {
             if let Ok(chunks) = self.read_from(&node, request.clone()).await {

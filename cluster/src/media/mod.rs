@@ -1,6 +1,6 @@
 //! What a node does once with each new song: it finds out what it is, or why it can't be taken.
 //!
-//! Segments, covers and renditions will be made here too, from the same bytes.
+//! Its segments are cut by `segments`, and its renditions made by `rendering`.
 
 use std::sync::Arc;
 
@@ -10,16 +10,19 @@ use jam_proto::limits::{SONG_SECS_MAX, TAG_BYTES_MAX};
 use jam_proto::wire::v1::{self as wire, Track};
 use jam_world::{Cursor, File};
 
-/// Inspects a whole file. Decodes all of it: blocks for seconds per hour of music.
-pub fn ingest(
+use crate::blobs::Found;
+
+/// Inspects a whole file: what it is, and what was found in it. Decodes all of it: blocks for seconds per hour of music.
+pub(crate) fn ingest(
     file: Arc<dyn File>,
     id: TrackId,
     bytes: u64,
     file_name: &str,
-) -> Result<Track, Refusal> {
-    let info =
+) -> Result<(Track, Found), Refusal> {
+    let mut info =
         inspect(jam_media::source(Cursor::new(file), bytes), Limits { secs_max: SONG_SECS_MAX })?;
-    Ok(track(info, id, bytes, file_name))
+    let found = Found::take(&mut info);
+    Ok((track(info, id, bytes, file_name), found))
 }
 
 fn track(info: SongInfo, id: TrackId, bytes: u64, file_name: &str) -> Track {
@@ -38,6 +41,8 @@ fn track(info: SongInfo, id: TrackId, bytes: u64, file_name: &str) -> Track {
             integrated: loudness.integrated,
             true_peak: loudness.true_peak,
         }),
+        derived: Vec::new(),
+        rendered: false,
     }
 }
 

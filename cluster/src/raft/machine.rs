@@ -5,10 +5,8 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
-use jam_proto::ids::TrackId;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::wire::log::v1::ShardSnapshot;
-use jam_proto::wire::log::v1::log_entry::Op;
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
@@ -97,15 +95,10 @@ impl RaftStateMachine<Types> for Machine {
                     let decoded = proposal.decode().map_err(io::Error::other)?;
                     for entry in &decoded {
                         let applied = state.shard.apply(entry);
-                        match (&applied.outcome, &entry.op) {
-                            (Outcome::Track(track), _) => self.sink.registered(track),
-                            (Outcome::Forgotten, Some(Op::ForgetTrack(forget))) => {
-                                if let Ok(id) = TrackId::from_wire(&forget.track) {
-                                    self.sink.forgotten(&id);
-                                }
-                            }
-                            _ => {}
+                        if let Outcome::Track(track) = &applied.outcome {
+                            self.sink.registered(track);
                         }
+                        applied.gone.iter().for_each(|id| self.sink.forgotten(id));
                         events.extend(applied.events);
                         answer.0.push(applied.outcome);
                     }

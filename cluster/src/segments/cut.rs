@@ -143,6 +143,13 @@ impl Segments {
         Ok(())
     }
 
+    /// The pack of a rendition, whose bytes are kept like a song's.
+    pub(super) async fn rendition(&self, blob: TrackId) -> Result<Pack, SongError> {
+        let file = self.blobs.file(&blob).await.ok_or(SongError::NotHere(blob))?;
+        let opened = self.world.try_blocking(move || Pack::open(file)).await?;
+        opened.ok_or_else(|| self.suspect(blob))
+    }
+
     async fn original(&self, id: TrackId) -> Result<Arc<dyn File>, SongError> {
         self.blobs.file(&id).await.ok_or(SongError::NotHere(id))
     }

@@ -11,15 +11,17 @@ mod serve;
 mod shelf;
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use jam_proto::ids::TrackId;
+use jam_proto::wire::v1::{Derived, Track};
 use jam_world::World;
 use lru::LruCache;
 use tokio::sync::Semaphore;
 
 pub(crate) use cut::cut_new;
+pub(crate) use pack::tail as pack_tail;
 pub use pack::Pack;
 pub use serve::service;
 pub use shelf::Shelf;
@@ -37,13 +39,34 @@ pub struct Rendition {
     pub kbps: u32,
 }
 
+/// The name that a rendition is committed under.
+pub(crate) fn rendition_name(kbps: u32) -> String {
+    format!("{RENDITION}{kbps}")
+}
+
+/// Whether something made of a song is a rendition.
+pub(crate) fn is_rendition(derived: &Derived) -> bool {
+    derived.name.starts_with(RENDITION)
+}
+
+/// The bitrates that a song is there at, besides the original.
+pub(crate) fn renditions(track: &Track) -> Vec<u32> {
+    let kbps = |one: &Derived| one.name.strip_prefix(RENDITION)?.parse().ok();
+    let mut all: Vec<u32> = track.derived.iter().filter_map(kbps).collect();
+    all.sort_unstable();
+    all
+}
+
+const RENDITION: &str = "opus-";
+
 /// What a node serves of songs in segments.
 pub struct Segments {
     world: World,
     blobs: Arc<Blobs>,
     shelf: Arc<Shelf>,
     hot: Hot,
-    opened: Mutex<LruCache<Rendition, Arc<Pack>>>,
+    /// With the bytes that they are of.
+    opened: Mutex<LruCache<Rendition, (TrackId, Arc<Pack>)>>,
     /// Only one at a time makes a pack of a certain song.
     turns: [tokio::sync::Mutex<()>; TURNS],
     cutting: Semaphore,
@@ -79,22 +102,44 @@ impl Segments {
     /// # Errors
     /// If there is no such song or rendition, or this node does not have it yet.
     pub async fn pack(&self, of: Rendition) -> Result<Arc<Pack>, SongError> {
-        if let Some(pack) = self.opened(of) {
-            return Ok(pack);
-        }
         // Only what is committed is given away.
         let track = self.blobs.committed(&of.track).await?;
-        let _turn = self.turns[usize::from(of.track.0[0]) % TURNS].lock().await;
-        if let Some(pack) = self.opened(of) {
+        let blob = match of.kbps {
+            0 => of.track,
+            kbps => Blobs::derived(&track, &rendition_name(kbps)).ok_or(SongError::ManifestChanged)?,
+        };
+        if let Some(pack) = self.opened(of, &blob) {
             return Ok(pack);
         }
-        let pack = match self.find(of).await? {
-            Some(pack) => pack,
-            None => self.make(of, &track).await?,
+        let _turn = self.turns[usize::from(of.track.0[0]) % TURNS].lock().await;
+        if let Some(pack) = self.opened(of, &blob) {
+            return Ok(pack);
+        }
+        let pack = match of.kbps {
+            0 => match self.find(of).await? {
+                Some(pack) => pack,
+                None => self.make(of, &track).await?,
+            },
+            _ => self.rendition(blob).await?,
         };
         let pack = Arc::new(pack);
-        self.lock_opened().put(of, pack.clone());
+        self.lock_opened().put(of, (blob, pack.clone()));
         Ok(pack)
+    }
+
+    /// What a song is cut into at every quality that this node has, by kbit/s: the original first.
+    ///
+    /// # Errors
+    /// As [`Segments::pack`], for the original.
+    pub async fn packs(&self, track: TrackId) -> Result<Vec<(u32, Arc<Pack>)>, SongError> {
+        let mut packs = vec![(0, self.pack(Rendition { track, kbps: 0 }).await?)];
+        for kbps in renditions(&self.blobs.committed(&track).await?) {
+            // One that is still on its way is not promised.
+            if let Ok(pack) = self.pack(Rendition { track, kbps }).await {
+                packs.push((kbps, pack));
+            }
+        }
+        Ok(packs)
     }
 
     /// A segment's bytes, checked.
@@ -147,16 +192,24 @@ impl Segments {
         gauge("jam_hot_segments_bytes", "Bytes of segments in memory.", self.hot.bytes());
     }
 
-    fn opened(&self, of: Rendition) -> Option<Arc<Pack>> {
-        self.lock_opened().get(&of).cloned()
+    fn opened(&self, of: Rendition, blob: &TrackId) -> Option<Arc<Pack>> {
+        let mut opened = self.lock_opened();
+        opened.get(&of).filter(|(same, _)| same == blob).map(|(_, pack)| pack.clone())
     }
 
-    fn lock_opened(&self) -> std::sync::MutexGuard<'_, LruCache<Rendition, Arc<Pack>>> {
+    fn lock_opened(&self) -> MutexGuard<'_, LruCache<Rendition, (TrackId, Arc<Pack>)>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn drop_pack(&self, of: Rendition) -> Result<(), SongError> {
-        self.lock_opened().pop(&of);
+        let dropped = self.lock_opened().pop(&of);
+        if of.kbps > 0 {
+            // It can't be made again here: it is repaired like any other bytes.
+            if let Some((blob, _)) = dropped {
+                self.blobs.doubt(&blob);
+            }
+            return Err(SongError::NotHere(of.track));
+        }
         let shelf = self.shelf.clone();
         Ok(self.world.try_blocking(move || shelf.remove(of)).await?)
     }

@@ -109,7 +109,7 @@ impl Pack {
 }
 
 /// What comes behind the segments.
-pub(super) fn tail(manifest: &Manifest) -> Vec<u8> {
+pub(crate) fn tail(manifest: &Manifest) -> Vec<u8> {
     let mut tail = manifest.encode();
     let (hash, size) = (blake3::hash(&tail), tail.len() as u32);
     tail.extend_from_slice(hash.as_bytes());

@@ -35,15 +35,16 @@ impl segments_server::Segments for Service {
     ) -> Result<Response<ManifestsReply>, Status> {
         let request = request.get_ref();
         let track = TrackId::from_wire(&request.track).map_err(SongError::from)?;
-        let of = Rendition { track, kbps: 0 };
-        let pack = self.segments.pack(of).await?;
-        let rendition = WireRendition {
-            kbps: of.kbps,
-            hash: pack.hash().to_vec(),
-            bytes: pack.bytes(),
-            manifest: if request.kbps.contains(&of.kbps) { pack.wire() } else { Bytes::new() },
-        };
-        Ok(Response::new(ManifestsReply { renditions: vec![rendition] }))
+        let mut renditions = Vec::new();
+        for (kbps, pack) in self.segments.packs(track).await? {
+            renditions.push(WireRendition {
+                kbps,
+                hash: pack.hash().to_vec(),
+                bytes: pack.bytes(),
+                manifest: if request.kbps.contains(&kbps) { pack.wire() } else { Bytes::new() },
+            });
+        }
+        Ok(Response::new(ManifestsReply { renditions }))
     }
 
     async fn segment(

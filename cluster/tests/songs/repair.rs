@@ -151,7 +151,7 @@ async fn a_peer_that_gets_wrong_bytes_asks_another_and_tells() {
     flip(&one.file(id_of(&song)));
 
     let three = nodes.start(3).await;
-    three.blobs.want(&track);
+    three.blobs.want_all(&track);
     three.until_complete(id_of(&song)).await;
     assert_eq!(fs::read(three.file(id_of(&song))).expect("a file"), song);
     is_mended(&one, &song, 1).await;

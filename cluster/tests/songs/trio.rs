@@ -54,7 +54,7 @@ impl Cluster for Fake {
         let id = TrackId::from_wire(&track.id).expect("a hash");
         let won = self.registry.tracks.lock().expect("no panic").entry(id).or_insert(track).clone();
         for blobs in self.registry.nodes.lock().expect("no panic").iter() {
-            blobs.want(&won);
+            blobs.want_all(&won);
         }
         Ok(won)
     }

@@ -146,7 +146,7 @@ async fn a_node_that_comes_late_serves_from_its_peers_and_catches_up() {
     let three = nodes.start(3).await;
     assert!(!three.blobs.holds_every([&id]));
     assert_eq!(three.fetch(id, 70_000, 100_000).await.expect("from a peer"), song[70_000..170_000]);
-    three.blobs.want(&track);
+    three.blobs.want_all(&track);
     three.until_complete(id).await;
     while !three.blobs.missing().is_empty() {
         tokio::task::yield_now().await;

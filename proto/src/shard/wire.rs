@@ -57,7 +57,9 @@ impl Shard {
                 Ok::<_, Malformed>(sessions)
             })?;
         for track in &snapshot.tracks {
-            shard.tracks.insert(convert::check_track(track)?, Arc::new(track.clone()));
+            let id = convert::check_track(track)?;
+            shard.tracks.insert(id, Arc::new(track.clone()));
+            shard.derived.add(id, track);
         }
         shard.count_uses(&snapshot.unused)?;
         shard.replacements =

@@ -170,7 +170,7 @@ impl World {
             proposed_effective: (self.now + self.lead).0,
             op: Some(op),
         };
-        let Applied { outcome, events } = self.shard.apply(&entry);
+        let Applied { outcome, events, gone: _ } = self.shard.apply(&entry);
         let mut printed = match &outcome {
             Outcome::SessionOpened | Outcome::Forgotten => Vec::new(),
             outcome => vec![show::outcome(outcome)],

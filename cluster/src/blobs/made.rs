@@ -1,0 +1,139 @@
+//! What is made of songs here: covers, waveforms, renditions. Each is named by its hash, and kept as durably as a song.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::try_join_all;
+use jam_media::SongInfo;
+use jam_proto::ids::TrackId;
+use jam_proto::wire::v1::{Derived, Track};
+use jam_world::{File, Open};
+
+use super::pen::Via;
+use super::store::Store;
+use super::{Blobs, SongError};
+use crate::media;
+
+/// A file that something is written to whose hash is not known yet. If it is dropped before it is kept, it is gone.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    store: Arc<Store>,
+    path: PathBuf,
+    file: Arc<dyn File>,
+    hasher: blake3::Hasher,
+}
+
+/// Drafts of this process, counted for their names.
+static DRAFTS: AtomicU64 = AtomicU64::new(0);
+
+impl Draft {
+    fn begin(store: &Arc<Store>) -> io::Result<Self> {
+        let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+        let path = store.uploads.join(format!("{number}.made"));
+        let file = store.disk().open(&path, Open::Anew)?;
+        Ok(Self { store: store.clone(), path, file, hasher: blake3::Hasher::new() })
+    }
+
+    /// Adds bytes. Blocks.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_at(bytes, self.hasher.count())?;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Once it is kept there is none of that name. One that can't be removed expires.
+        let _ = self.store.disk().remove(&self.path);
+    }
+}
+
+impl Blobs {
+    /// Begins to write something that is made here. Blocks.
+    pub(crate) fn draft(&self) -> io::Result<Draft> {
+        Draft::begin(&self.store)
+    }
+
+    /// Keeps what was written, durably on this node.
+    pub(crate) async fn keep(&self, name: String, draft: Draft) -> Result<Derived, SongError> {
+        let (id, bytes) = (TrackId(*draft.hasher.finalize().as_bytes()), draft.hasher.count());
+        let derived = Derived { name, id: id.to_wire(), bytes };
+        let right = self.store.pen(id, Via::Whole).await;
+        let keep = move || right.store.take_in(&id, &draft.path);
+        self.world
+            .try_blocking(keep)
+            .await
+            .map_err(|error| SongError::of_write(error, bytes))?;
+        Ok(derived)
+    }
+
+    /// Keeps what was found in a song while it was inspected.
+    pub(super) async fn keep_found(&self, found: Found) -> Result<Vec<Derived>, SongError> {
+        let mut kept = Vec::new();
+        for (name, bytes) in found.0 {
+            let store = self.store.clone();
+            let write = move || {
+                let mut draft = Draft::begin(&store)?;
+                draft.write(&bytes).map(|()| draft)
+            };
+            let draft = self.world.try_blocking(write).await;
+            let draft = draft.map_err(|error| SongError::of_write(error, 0))?;
+            kept.push(self.keep(name.to_owned(), draft).await?);
+        }
+        Ok(kept)
+    }
+
+    /// Returns once a majority holds all of these durably.
+    pub(crate) async fn spread(self: &Arc<Self>, derived: &[Derived]) -> Result<(), SongError> {
+        let copies = derived.iter().map(|one| async move {
+            let id = TrackId::from_wire(&one.id)?;
+            self.copy_to_majority(id, one.bytes).await
+        });
+        try_join_all(copies).await.map(drop)
+    }
+
+    /// Inspects a song once more that is here, for its cover and its waveform.
+    pub(crate) async fn find_again(
+        self: &Arc<Self>,
+        id: TrackId,
+        track: &Track,
+    ) -> Result<Vec<Derived>, SongError> {
+        let file = self.file(&id).await.ok_or(SongError::NotHere(id))?;
+        let bytes = track.bytes;
+        let found = self.heavy(move || Ok(media::ingest(file, id, bytes, "")?.1)).await?;
+        self.keep_found(found).await
+    }
+
+    /// What this node lacks, and every other one said that it does not have it either.
+    pub(crate) fn lost(&self) -> Vec<TrackId> {
+        let wanted = self.wanted();
+        wanted.iter().filter(|(_, want)| want.lost).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether the disk has room for so many more bytes.
+    pub(crate) fn check_room(&self, bytes: u64) -> Result<(), SongError> {
+        self.store.check_room(bytes)
+    }
+
+    /// What was made of a track under a name, if it is committed.
+    pub(crate) fn derived(track: &Track, name: &str) -> Option<TrackId> {
+        let found = track.derived.iter().find(|one| one.name == name)?;
+        TrackId::from_wire(&found.id).ok()
+    }
+}
+
+/// What was found in a song, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Found(Vec<(&'static str, Vec<u8>)>);
+
+impl Found {
+    /// Takes it from what is known of a song.
+    pub(crate) fn take(info: &mut SongInfo) -> Self {
+        let waveform = Some(("waveform", std::mem::take(&mut info.waveform)));
+        let cover = info.cover.take().map(|cover| ("cover", cover.bytes.into_vec()));
+        Self(waveform.into_iter().chain(cover).collect())
+    }
+}
