@@ -20,7 +20,7 @@ use symphonia::core::units::{Duration, TimeBase, Timestamp};
 
 use crate::cover::Cover;
 use crate::tags::{self, Tags};
-use crate::{Refusal, Source, mp4, sbr};
+use crate::{Refusal, Source, id3, mp4, sbr};
 
 /// Frames of an AAC-LC packet.
 const AAC_FRAMES: u64 = 1024;
@@ -58,6 +58,7 @@ pub(crate) struct Placed {
 impl Demux {
     /// Finds out what the bytes are, and reads the headers.
     pub(crate) fn open(source: Source) -> Result<Self, Refusal> {
+        let source = id3::without_huge_tags(source).map_err(unreadable)?;
         let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
         Self::open_stream(stream)
     }

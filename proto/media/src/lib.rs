@@ -24,6 +24,7 @@ mod demux;
 mod downmix;
 mod elementary;
 mod filter;
+mod id3;
 mod inspect;
 mod loudness;
 mod mp4;

@@ -69,6 +69,33 @@ fn covers_are_read() {
     assert_eq!(cover_of(&songs, "a.wav"), None);
 }
 
+/// 17 MiB of pictures: the song is what it is without them.
+#[test]
+fn a_huge_tag_is_not_read() {
+    let songs = songs();
+    songs.lame(&["-b", "128"], "a.wav", "bare.mp3");
+    songs.ffmpeg("a.wav", &[], "bare.flac");
+    for bare in ["bare.mp3", "bare.flac"] {
+        let mut picture = b"\0image/png\0\x03\0".to_vec();
+        picture.extend_from_slice(&songs.bytes("front.png"));
+        picture.resize(17 << 20, 0);
+        let length = picture.len() as u32;
+        let mut tag = b"ID3\x03\0\0".to_vec();
+        tag.extend([21, 14, 7, 0].map(|shift| ((length + 10) >> shift & 0x7f) as u8));
+        tag.extend_from_slice(b"APIC");
+        tag.extend_from_slice(&length.to_be_bytes());
+        tag.extend_from_slice(&[0; 2]);
+        let tagged = [tag, picture, songs.bytes(bare)].concat();
+        let name = format!("tagged-{bare}");
+        songs.put(&name, &tagged);
+        let (info, expected) = (songs.info(&name), songs.info(bare));
+        assert_eq!(info, expected);
+        let both = [(name.as_str(), &info), (bare, &expected)];
+        let [tagged, bare] = both.map(|(name, info)| common::all(&mut songs.open(name, info)));
+        assert!(tagged == bare, "{name}");
+    }
+}
+
 #[test]
 fn an_ogg_has_its_cover_in_a_comment() {
     let songs = songs();

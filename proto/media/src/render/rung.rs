@@ -19,7 +19,8 @@ pub(super) const PACKET_FRAMES: usize = 960;
 const PACKET_BYTES_MAX: usize = 1276;
 /// What Opus has (RFC 6716, 2.1.1).
 const KBPS: std::ops::RangeInclusive<u32> = 6..=510;
-/// How hard the encoder tries, 0 to 10.
+/// How hard the encoder tries, 0 to 10. Half of it would be up to twice as fast, for 0.6 to 1.2 dB less; a song is
+/// rendered once and heard often.
 const COMPLEXITY: u8 = 10;
 
 pub(super) struct Rung {
