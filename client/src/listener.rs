@@ -268,6 +268,7 @@ impl Listener {
             offset_error_ns: clock.map(|view| view.bound_ns),
             buffer_ms: status.buffer_ms,
             underruns: status.underruns,
+            kbps: status.kbps,
         }
     }
 }

@@ -48,6 +48,8 @@ pub fn router(pages: Pages) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/audio/{track}", get(audio::original))
+        .route("/audio/{track}/cover", get(audio::cover))
+        .route("/audio/{track}/waveform", get(audio::waveform))
         .route("/audio/{track}/{quality}/manifest", get(audio::manifest))
         .route("/audio/{track}/{quality}/{index}/{hash}", get(audio::segment))
         .with_state(pages)

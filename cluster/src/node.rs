@@ -239,8 +239,7 @@ impl Parts {
         tasks.spawn(blobs.clone().run());
         if !self.ladder.is_empty() {
             let (world, ladder) = (self.world.clone(), self.ladder.clone());
-            let rendering =
-                Rendering { group: group.clone(), blobs: blobs.clone(), world, ladder };
+            let rendering = Rendering { group: group.clone(), blobs: blobs.clone(), world, ladder };
             tasks.spawn(rendering.run());
         }
         // Set once: `run` calls this once.

@@ -88,6 +88,7 @@ impl Presence {
             rtt_ns,
             buffer_ms: report.buffer_ms,
             underruns: report.underruns,
+            kbps: report.kbps,
         };
         listeners.insert(stream, Present { listener, seen: now });
         inner.streams.insert(stream, room.clone());

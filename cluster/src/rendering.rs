@@ -160,8 +160,7 @@ fn encode(
     track: &Track,
     kbps: &[u32],
 ) -> Result<Vec<Draft>, Failure> {
-    let mut drafts =
-        kbps.iter().map(|_| blobs.draft()).collect::<io::Result<Vec<_>>>()?;
+    let mut drafts = kbps.iter().map(|_| blobs.draft()).collect::<io::Result<Vec<_>>>()?;
     let source = jam_media::source(Cursor::new(file), track.bytes);
     let take = |which: usize, _: &_, bytes: Vec<u8>| Ok::<_, Failure>(drafts[which].write(&bytes)?);
     let manifests = jam_media::render(source, track.frames, track.sample_rate, kbps, take)?;

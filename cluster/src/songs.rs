@@ -105,8 +105,7 @@ impl Applied {
         let applied = Arc::clone(self);
         Box::pin(async move {
             let Some((group, blobs)) = applied.songs.get() else { return false };
-            let all: Vec<TrackId> =
-                group.read(|shard| shard.blobs().map(|(id, _)| *id).collect());
+            let all: Vec<TrackId> = group.read(|shard| shard.blobs().map(|(id, _)| *id).collect());
             blobs.holds_every(&all)
         })
     }

@@ -235,6 +235,7 @@ fn op_text(op: Option<&Op>) -> String {
         }
         Some(Op::RegisterTrack(_)) => "a song is registered".to_owned(),
         Some(Op::ForgetTrack(_)) => "a song is forgotten".to_owned(),
+        Some(Op::SetDerived(_)) => "a song is rendered".to_owned(),
         Some(Op::ClockEpoch(epoch)) => {
             format!("clock epoch {} of node {} in term {}", epoch.epoch, epoch.node, epoch.term)
         }

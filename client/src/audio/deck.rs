@@ -109,6 +109,11 @@ impl Deck {
         self.fade.apply(out);
     }
 
+    /// The quality of the song that the voice plays, if that is known.
+    pub fn kbps(&self) -> Option<u32> {
+        self.voice.as_ref().and_then(Voice::kbps)
+    }
+
     /// The voice ends; what it would have gone on with fades out.
     pub fn fade_out(&mut self) {
         if let Some(voice) = &mut self.voice {

@@ -18,6 +18,8 @@ pub struct Piece {
     pub due: Due,
     /// What became of it.
     pub state: PlayerState,
+    /// The quality of what sounds.
+    pub kbps: Option<u32>,
 }
 
 impl Piece {

@@ -185,6 +185,8 @@ pub struct PlayerStatus {
     pub frame: u64,
     /// Its sample rate; 0: no song.
     pub sample_rate: u32,
+    /// Its quality: about so many thousand bits a second; 0: the original; `None`: nothing sounds.
+    pub kbps: Option<u32>,
     /// How much later it sounds than it is due by our clock, ns.
     pub error_ns: i64,
     /// By how much the device's frames are played faster than nominal, ppm.
@@ -199,6 +201,14 @@ pub struct PlayerStatus {
     pub device: String,
     /// Why there is no sound from the device, if so. The player keeps trying.
     pub trouble: Option<String>,
+}
+
+/// A quality's name: `original`, or `opus-96` for a rendition at about 96 kbit/s.
+pub fn quality_name(kbps: u32) -> String {
+    match kbps {
+        0 => "original".to_owned(),
+        kbps => format!("opus-{kbps}"),
+    }
 }
 
 /// Why there is no player.

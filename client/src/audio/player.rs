@@ -239,7 +239,9 @@ impl Playing {
         let due = now - self.traced_ns >= TRACE_EVERY_NS;
         let report = self.renderer.report(now, &self.clocks);
         let last = &self.traced;
-        if due || (report.state, report.song, report.origin) != (last.state, last.song, last.origin)
+        if due
+            || (report.state, report.song, report.origin, report.kbps)
+                != (last.state, last.song, last.origin, last.kbps)
         {
             self.tell_of(report, now);
         }
@@ -263,6 +265,7 @@ impl Playing {
             entry: report.song.map(|song| song.entry),
             frame: report.frame,
             sample_rate: report.song.map_or(0, |song| song.rate),
+            kbps: report.kbps,
             error_ns: report.error_ns,
             rate_ppm: report.rate_ppm,
             buffer_ms,

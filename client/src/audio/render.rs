@@ -341,7 +341,8 @@ impl Renderer {
             state => state,
         };
         self.line.push(&block);
-        self.history.push(Piece { block, playhead: self.playhead, step, due, state });
+        let kbps = self.deck.kbps().filter(|_| voiced);
+        self.history.push(Piece { block, playhead: self.playhead, step, due, state, kbps });
         self.written += frames as u64;
         self.playhead = self.playhead.after(frames as f64 * step);
         self.last_dt_s = frames as f64 / f64::from(self.rate);

@@ -25,6 +25,8 @@ pub struct Report {
     pub rate_ppm: f64,
     /// How much later it sounds than it is due.
     pub error_ns: i64,
+    /// The quality of what sounds: kbit/s, or 0: the original.
+    pub kbps: Option<u32>,
     /// What makes this report another state than the one before, besides `state` and `song`: the
     /// origin of the time line.
     pub origin: Option<i64>,
@@ -62,6 +64,7 @@ impl Renderer {
         let playhead = piece.playhead_at(frame);
         let place = Report {
             state: piece.state,
+            kbps: piece.kbps,
             song: piece.due.song,
             origin: Some(piece.due.origin.0),
             rate_ppm: (piece.step / self.nominal_step() - 1.0) * 1e6,

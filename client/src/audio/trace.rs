@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use super::report::Report;
-use super::{AudioError, ClockView};
+use super::{AudioError, ClockView, quality_name};
 
 /// Lines that may wait for the disk: about 20 s of them.
 const WAITING_MAX: usize = 256;
@@ -41,6 +41,7 @@ struct Line {
     buffer_ms: u32,
     underruns: u64,
     jumps: u64,
+    quality: Option<String>,
 }
 
 /// What a line says besides the report.
@@ -93,6 +94,7 @@ impl Trace {
             buffer_ms: context.buffer_ms,
             underruns: context.underruns,
             jumps: context.jumps,
+            quality: report.kbps.map(quality_name),
         };
         let Some(lines) = &self.lines else { return };
         if let Err(TrySendError::Full(_)) = lines.try_send(line) {

@@ -55,6 +55,11 @@ impl Voice {
         self.tape.parts[0].1.entry
     }
 
+    /// Its quality, if that is known.
+    pub fn kbps(&self) -> Option<u32> {
+        self.tape.parts[0].1.sound.kbps()
+    }
+
     /// The song that follows without a seam, if it is spliced in already.
     pub fn next_entry(&self) -> Option<EntryId> {
         self.tape.parts.get(1).map(|(_, part)| part.entry)

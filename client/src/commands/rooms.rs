@@ -5,6 +5,7 @@ use jam_proto::wire::v1 as wire;
 use serde_json::{Value, json};
 
 use super::{View, edit, entry_json};
+use crate::audio::quality_name;
 use crate::cli::Options;
 use crate::error::Failure;
 use crate::output::Output;
@@ -165,6 +166,7 @@ fn listener_json(listener: &wire::Listener) -> Value {
         "rtt_ns": listener.rtt_ns,
         "buffer_ms": listener.buffer_ms,
         "underruns": listener.underruns,
+        "quality": listener.kbps.map(quality_name),
     })
 }
 
@@ -222,6 +224,7 @@ fn listener_row(listener: &wire::Listener) -> Vec<String> {
         text::error(listener.offset_error_ns),
         format!("rtt {:.1} ms", listener.rtt_ns as f64 / 1e6),
         text::count(listener.underruns as usize, "underrun"),
+        listener.kbps.map(quality_name).unwrap_or_default(),
         text::clean(&listener.device),
     ]
 }

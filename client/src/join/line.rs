@@ -5,7 +5,7 @@ use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::v1 as wire;
 use unicode_width::UnicodeWidthStr;
 
-use crate::audio::{PlayerState, PlayerStatus};
+use crate::audio::{PlayerState, PlayerStatus, quality_name};
 use crate::text;
 
 /// Columns of the progress bar.
@@ -97,6 +97,9 @@ impl LineView<'_> {
         }
         if let Some(bound_ns) = self.bound_ns {
             parts.push(format!("in sync {}", text::error_bound(bound_ns)));
+        }
+        if let Some(kbps) = self.status.kbps.filter(|kbps| *kbps > 0) {
+            parts.push(quality_name(kbps));
         }
         parts.push(match self.muted {
             true => "muted".to_owned(),

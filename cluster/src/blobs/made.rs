@@ -63,10 +63,7 @@ impl Blobs {
         let derived = Derived { name, id: id.to_wire(), bytes };
         let right = self.store.pen(id, Via::Whole).await;
         let keep = move || right.store.take_in(&id, &draft.path);
-        self.world
-            .try_blocking(keep)
-            .await
-            .map_err(|error| SongError::of_write(error, bytes))?;
+        self.world.try_blocking(keep).await.map_err(|error| SongError::of_write(error, bytes))?;
         Ok(derived)
     }
 

@@ -184,10 +184,7 @@ impl Blobs {
     }
 
     /// For bytes that came before, and were not committed then, or were forgotten since.
-    async fn inspect_held(
-        &self,
-        start: &Received,
-    ) -> Result<Option<(Track, Found)>, SongError> {
+    async fn inspect_held(&self, start: &Received) -> Result<Option<(Track, Found)>, SongError> {
         if self.store.held(&start.id).is_none() {
             return Ok(None);
         }

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode, header};
 use jam_proto::ids::TrackId;
 
 use super::{Pages, answer, insert};
-use crate::blobs::SongError;
+use crate::blobs::{Blobs, SongError};
 use crate::segments::Rendition;
 
 /// A song's original bytes, whole or from a range. They never change under their name.
@@ -83,6 +83,28 @@ pub(super) async fn segment(
         }
         Err(refusal) => refusal,
     }
+}
+
+/// A song's cover: a JPEG, PNG, WebP or GIF.
+pub(super) async fn cover(pages: State<Pages>, name: Path<String>) -> Response {
+    derived(pages, name, "cover").await
+}
+
+/// A song's waveform: a byte for each point, at most 1,000 of equal length. Peaks, from 0, silence, to 255, full scale.
+pub(super) async fn waveform(pages: State<Pages>, name: Path<String>) -> Response {
+    derived(pages, name, "waveform").await
+}
+
+async fn derived(State(pages): State<Pages>, Path(name): Path<String>, what: &str) -> Response {
+    let lacking = || answer(StatusCode::NOT_FOUND, format!("this song has no {what} here\n"));
+    let track =
+        parse_track(&name).and_then(|id| pages.group.read(|shard| shard.track(&id).cloned()));
+    let found = track.as_ref().and_then(|track| Blobs::derived(track, what));
+    let Some(id) = found else { return lacking() };
+    let Some(total) = pages.group.read(|shard| shard.blob(&id)) else { return lacking() };
+    let Some(song) = pages.blobs.song(&id).await else { return lacking() };
+    let part = Part { first: 0, end: total, total };
+    part.respond(Body::from_stream(song.bytes(0, total)), &id.to_string())
 }
 
 fn no_rendition() -> Response {

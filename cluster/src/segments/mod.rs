@@ -21,8 +21,8 @@ use lru::LruCache;
 use tokio::sync::Semaphore;
 
 pub(crate) use cut::cut_new;
-pub(crate) use pack::tail as pack_tail;
 pub use pack::Pack;
+pub(crate) use pack::tail as pack_tail;
 pub use serve::service;
 pub use shelf::Shelf;
 
@@ -106,7 +106,9 @@ impl Segments {
         let track = self.blobs.committed(&of.track).await?;
         let blob = match of.kbps {
             0 => of.track,
-            kbps => Blobs::derived(&track, &rendition_name(kbps)).ok_or(SongError::ManifestChanged)?,
+            kbps => {
+                Blobs::derived(&track, &rendition_name(kbps)).ok_or(SongError::ManifestChanged)?
+            }
         };
         if let Some(pack) = self.opened(of, &blob) {
             return Ok(pack);

@@ -93,9 +93,7 @@ impl Shard {
     /// A track that these bytes were made of. Looks at all tracks.
     pub fn made_of(&self, blob: &TrackId) -> Option<TrackId> {
         self.derived.bytes(blob)?;
-        let has = |track: &Track| {
-            track.derived.iter().filter_map(read).any(|(id, _)| id == *blob)
-        };
+        let has = |track: &Track| track.derived.iter().filter_map(read).any(|(id, _)| id == *blob);
         self.tracks().find(|(_, track)| has(track)).map(|(id, _)| *id)
     }
 
