@@ -218,3 +218,6 @@ impl Sound for SegmentSound {
         self.strand.as_ref().map(|strand| strand.rendition().kbps)
     }
 }
+
+#[cfg(test)]
+mod tests;

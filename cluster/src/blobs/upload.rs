@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join;
 use futures_util::{Stream, StreamExt};
 use jam_proto::ids::TrackId;
 use jam_proto::limits::{CHUNK_BYTES_MAX, SONG_BYTES_MAX, TAG_BYTES_MAX};
@@ -81,8 +80,8 @@ impl Blobs {
         track.derived = self.keep_found(found).await?;
         // The right to write is given back by now: two nodes that take the same song at once
         // copy it to each other.
-        let song = self.copy_to_majority(start.id, start.bytes);
-        try_join(song, self.spread(&track.derived)).await?;
+        self.copy_to_majority(start.id, start.bytes).await?;
+        self.spread(&track.derived).await?;
         self.cluster.register(track).await.map_err(SongError::Relayed)
     }
 

@@ -30,7 +30,7 @@ impl Cramped {
 
 impl Disk for Cramped {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        if self.is_full.load(Ordering::Relaxed) && how == Open::Make {
+        if self.is_full.load(Ordering::Relaxed) && matches!(how, Open::Make | Open::Anew) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.disk.open(path, how)

@@ -5,5 +5,6 @@
 mod cramped;
 mod forgotten;
 mod repair;
+mod segments;
 mod trio;
 mod upload;

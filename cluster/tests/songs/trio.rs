@@ -12,10 +12,13 @@ use jam_cluster::api::songs;
 use jam_cluster::blobs::{Blobs, Cluster, Neighbour, Pace, peer_service};
 use jam_cluster::metrics::Page;
 use jam_cluster::segments::{self, Segments, Shelf};
+use jam_media::{Manifest, SegmentDecoder};
 use jam_proto::ids::TrackId;
+use jam_proto::wire::v1::segments_client::SegmentsClient;
 use jam_proto::wire::v1::songs_client::SongsClient;
 use jam_proto::wire::v1::{
-    DoubtRequest, FetchRequest, HaveReply, HaveRequest, Track, UploadChunk, UploadStart,
+    DoubtRequest, FetchRequest, HaveReply, HaveRequest, ManifestsRequest, SegmentRequest, Track,
+    UploadChunk, UploadStart,
 };
 use jam_world::World;
 use tempfile::TempDir;
@@ -58,6 +61,12 @@ impl Cluster for Fake {
         }
         Ok(won)
     }
+    fn blob(&self, id: &TrackId) -> Option<u64> {
+        let tracks = self.registry.tracks.lock().expect("no panic");
+        let derived = || tracks.values().flat_map(|track| &track.derived);
+        let made = || derived().find(|one| one.id == id.to_wire()).map(|one| one.bytes);
+        tracks.get(id).map(|track| track.bytes).or_else(made)
+    }
     async fn catch_up(&self) -> Result<(), Status> {
         Ok(())
     }
@@ -73,6 +82,7 @@ impl Cluster for Fake {
 pub struct Node {
     pub blobs: Arc<Blobs>,
     client: SongsClient<Channel>,
+    segments_client: SegmentsClient<Channel>,
     tasks: Vec<JoinHandle<()>>,
     pub data: TempDir,
 }
@@ -157,7 +167,9 @@ impl Nodes {
         let channel = Channel::from_shared(format!("http://{}", self.members[id - 1].address))
             .expect("an address")
             .connect_lazy();
-        Node { blobs, client: SongsClient::new(channel), tasks, data }
+        let segments_client = SegmentsClient::new(channel.clone());
+        let client = SongsClient::new(channel);
+        Node { blobs, client, segments_client, tasks, data }
     }
 }
 
@@ -208,6 +220,51 @@ impl Node {
             bytes.extend_from_slice(&chunk.data);
         }
         Ok(bytes)
+    }
+
+    /// What a song is cut into.
+    pub async fn manifest(&self, id: TrackId) -> Result<Manifest, Status> {
+        let request = ManifestsRequest { track: id.to_wire(), kbps: vec![0] };
+        let reply = self.segments_client.clone().manifests(request).await?.into_inner();
+        Ok(Manifest::decode(&reply.renditions[0].manifest).expect("a manifest"))
+    }
+
+    /// A segment's bytes, from an offset on.
+    pub async fn segment(
+        &self,
+        id: TrackId,
+        index: usize,
+        hash: &[u8; 32],
+        offset: u32,
+    ) -> Result<Vec<u8>, Status> {
+        let request = SegmentRequest {
+            track: id.to_wire(),
+            kbps: 0,
+            index: index as u32,
+            hash: hash.to_vec(),
+            offset,
+        };
+        let mut chunks = self.segments_client.clone().segment(request).await?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.message().await? {
+            bytes.extend_from_slice(&chunk.data);
+        }
+        Ok(bytes)
+    }
+
+    /// The song's samples, from its segments.
+    pub async fn play(&self, id: TrackId) -> Result<Vec<f32>, Status> {
+        let manifest = Arc::new(self.manifest(id).await?);
+        let mut decoder = SegmentDecoder::new(manifest.clone()).expect("a decoder");
+        let mut samples = vec![0.0; manifest.frames() as usize * 2];
+        let mut done = 0;
+        for (index, info) in manifest.segments().iter().enumerate() {
+            let bytes = self.segment(id, index, &info.hash, 0).await?;
+            decoder.take(index, bytes).expect("that segment");
+            done += decoder.read(&mut samples[done * 2..]);
+        }
+        assert_eq!(done as u64, manifest.frames());
+        Ok(samples)
     }
 
     /// Where its copy of a song is.
