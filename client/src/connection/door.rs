@@ -23,6 +23,9 @@ use crate::error::Failure;
 /// How long one node may take to accept a connection: far above any sane round trip, far below patience.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// Bytes of an answer that may be on their way: the snapshot of a large room has some, and 64 KiB would cap a long line.
+const WINDOW_BYTES: u32 = 1 << 20;
+
 /// Where a node listens: `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(String);
@@ -124,9 +127,19 @@ impl Dialer {
 
     /// Opens a connection of its own to one node.
     pub fn dial(&self, address: &Address) -> BoxFuture<'static, Result<Door, String>> {
+        self.dial_for(address, WINDOW_BYTES)
+    }
+
+    /// As [`Dialer::dial`], where at most so many bytes of an answer may be on their way: a node that was told to stop sends
+    /// no more than that.
+    pub fn dial_for(
+        &self,
+        address: &Address,
+        window_bytes: u32,
+    ) -> BoxFuture<'static, Result<Door, String>> {
         let (dialer, address) = (self.clone(), address.clone());
         async move {
-            let endpoint = endpoint(&address)?;
+            let endpoint = endpoint(&address, window_bytes)?;
             match timeout(CONNECT_TIMEOUT, dialer.world.connect(endpoint)).await {
                 Ok(Ok(channel)) => Ok(Door(InterceptedService::new(channel, dialer.bearer))),
                 Ok(Err(error)) => Err(format!("{address}: {}", deepest(&error))),
@@ -137,7 +150,7 @@ impl Dialer {
     }
 }
 
-fn endpoint(address: &Address) -> Result<Endpoint, String> {
+fn endpoint(address: &Address, window_bytes: u32) -> Result<Endpoint, String> {
     Ok(Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| format!("{address}: {error}"))?
         .connect_timeout(CONNECT_TIMEOUT)
@@ -145,9 +158,8 @@ fn endpoint(address: &Address) -> Result<Endpoint, String> {
         .http2_keep_alive_interval(Duration::from_secs(2))
         .keep_alive_timeout(Duration::from_secs(4))
         .keep_alive_while_idle(true)
-        // Songs come over the same kind of connection: 64 KiB windows would cap a long line.
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(2 << 20))
+        .initial_stream_window_size(window_bytes)
+        .initial_connection_window_size(2 * window_bytes))
 }
 
 /// The last cause: "Connection refused" rather than "transport error".

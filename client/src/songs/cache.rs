@@ -12,18 +12,17 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, abortable};
 use futures_util::stream::FuturesUnordered;
-use jam_media::Manifest;
 use jam_proto::event::Entry;
 use jam_proto::ids::TrackId;
 use jam_proto::wire::v1 as wire;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::disk::DiskCache;
 use super::fetch::{FetchError, Fetcher};
-use super::local::{LocalRendition, LocalSong};
+use super::local::{LocalSong, rank};
 use super::meter::Meter;
-use super::plan::{Errand, Known, Wish, plan};
+use super::plan::{Errand, Known, NEAR_S, Wish, plan};
 use super::quality::{Chooser, Offer, Quality};
 use super::sound::{SegmentSound, Shelf};
 use crate::audio::{SongSource, Sound};
@@ -37,7 +36,12 @@ const AT_ONCE: usize = 3;
 /// How often it is looked at what came while something is on its way.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What the nodes have of a song is asked for anew so often, where another quality is wished for.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// While less is ahead than this, only what sounds next is fetched, and nothing better than the line carries: seconds.
+const THIN_S: f64 = 3.0;
+/// While more is ahead than this, the line gets a rest after each segment, half as long as that took: seconds.
+const CALM_S: f64 = 10.0;
+const REST_MAX: Duration = Duration::from_secs(1);
 /// Of a song's frames per second: so much has to be here for it to begin.
 const BEGINS_WITH: u32 = 20;
 
@@ -46,7 +50,7 @@ pub struct SongCache {
     pub(super) shelf: Shelf,
     fetcher: Fetcher,
     pub(super) reporter: Reporter,
-    quality: Quality,
+    pub(super) quality: Quality,
     nodes: Arc<Nodes>,
     pub(super) known: ArcSwap<BTreeMap<TrackId, Known>>,
     /// Which quality the line carries, and of which song it was asked.
@@ -110,26 +114,32 @@ impl SongCache {
         let mut meter = Meter::new(&self.fetcher);
         let mut asked_at: BTreeMap<TrackId, Instant> = BTreeMap::new();
         let mut told = BTreeSet::new();
+        let mut rest_until = Instant::now();
         loop {
             let wishes = wanted.borrow_and_update().clone();
+            if !handles.is_empty() {
+                meter.look(&self.fetcher, &self.chooser, false);
+            }
             self.keep_only(&wishes).await;
             asked_at.retain(|track, _| wishes.iter().any(|wish| wish.track == *track));
             told.retain(|track| wishes.iter().any(|wish| wish.track == *track));
             self.tell_ready(&wishes, &mut told);
-            let mut errands = self.plan(&wishes);
-            errands.extend(self.to_ask_again(&wishes, &asked_at));
+            let ahead_s = self.ahead_s(&wishes);
             handles.retain(|errand, handle| {
-                let goes_on = errands.contains(errand);
+                let goes_on = self.goes_on(*errand, &wishes, ahead_s);
                 if !goes_on {
                     handle.abort();
                 }
                 goes_on
             });
-            if handles.is_empty() {
-                meter.rest(&self.fetcher);
-            }
+            let mut errands = self.plan(&wishes, ahead_s, &handles.keys().copied().collect());
+            errands.extend(self.to_ask_again(&wishes, &asked_at));
+            // A line that nobody knows yet, or that is poor, is not filled with several at once; and what else it carries,
+            // such as the leader's time, gets its turn before what is not urgent.
+            let at_once = if self.chooser().is_poor() { 1 } else { AT_ONCE };
+            let rests = ahead_s > CALM_S && Instant::now() < rest_until;
             for errand in errands {
-                if handles.len() >= AT_ONCE {
+                if handles.len() >= at_once || rests {
                     break;
                 }
                 if handles.contains_key(&errand) {
@@ -138,52 +148,70 @@ impl SongCache {
                 if let Errand::Manifest(track, _) = errand {
                     asked_at.insert(track, Instant::now());
                 }
+                if handles.is_empty() {
+                    meter.rest(&self.fetcher);
+                }
                 let (task, handle) = abortable(self.run_errand(errand));
                 handles.insert(errand, handle);
-                running.push(async move { (errand, task.await) });
+                let began = Instant::now();
+                running.push(async move { (errand, began, task.await) });
             }
             tokio::select! {
-                Some((errand, done)) = running.next() => if let Ok(brought) = done {
+                Some((errand, began, done)) = running.next() => if let Ok(brought) = done {
                     handles.remove(&errand);
-                    meter.look(&self.fetcher, &self.chooser);
+                    meter.look(&self.fetcher, &self.chooser, true);
+                    rest_until = Instant::now() + (began.elapsed() / 2).min(REST_MAX);
                     self.take(errand, brought).await;
                 },
                 changed = wanted.changed() => if changed.is_err() {
                     return;
                 },
                 () = self.shelf.lost.notified() => {}
-                () = sleep(LOOK_EVERY), if !handles.is_empty() => {
-                    meter.look(&self.fetcher, &self.chooser);
-                }
+                () = sleep(LOOK_EVERY), if !handles.is_empty() => {}
+                () = sleep_until(rest_until), if rests => {}
                 () = sleep(ASK_AGAIN), if handles.is_empty() => {}
             }
         }
     }
 
-    fn plan(&self, wishes: &[Wish]) -> Vec<Errand> {
+    /// Seconds of sound that are here from where it plays on; a whole song counts as a minute more.
+    fn ahead_s(&self, wishes: &[Wish]) -> f64 {
         let known = self.known.load();
-        let ahead_s = wishes.first().map_or(0.0, |wish| {
+        wishes.first().map_or(0.0, |wish| {
             let until = known.get(&wish.track).map_or(0, |one| one.song.here_until(wish.frame));
             let whole = if until >= wish.frames { 60.0 } else { 0.0 };
             until.saturating_sub(wish.frame) as f64 / f64::from(wish.rate.max(1)) + whole
-        });
-        let choose = |offers: &[Offer]| self.chooser().choose(offers, ahead_s).unwrap_or(0);
-        plan(wishes, &known, choose, self.shelf.disk.bytes_max() / 2)
+        })
     }
 
-    /// Songs of which the nodes may have more by now: renditions are made after a song is taken.
-    fn to_ask_again(&self, wishes: &[Wish], asked_at: &BTreeMap<TrackId, Instant>) -> Vec<Errand> {
+    /// Whether what is on its way is still of use. While there is time, what was begun is brought to its end, also if another
+    /// quality would be chosen now.
+    fn goes_on(&self, errand: Errand, wishes: &[Wish], ahead_s: f64) -> bool {
+        let Some(wish) = wishes.iter().find(|wish| wish.track == errand.track()) else {
+            return false;
+        };
+        let Errand::Segment(track, kbps, index) = errand else { return true };
         let known = self.known.load();
-        let best = wishes.iter().take(2).filter(|wish| {
-            let Some(known) = known.get(&wish.track) else { return false };
-            let bytes_per_s = known.offers.first().map_or(0, |offer| offer.bytes_per_s);
-            let slow =
-                self.chooser().bytes_per_s().is_some_and(|line| line < bytes_per_s as f64 * 2.0);
-            known.offers.len() == 1 && (slow || self.quality != Quality::Original)
-        });
-        let due =
-            |wish: &&Wish| asked_at.get(&wish.track).is_none_or(|at| at.elapsed() >= ASK_AGAIN);
-        best.filter(due).map(|wish| Errand::Manifest(wish.track, 0)).collect()
+        let Some(known) = known.get(&track) else { return false };
+        let Some(rendition) = known.song.rendition(kbps) else { return false };
+        let mut chooser = self.chooser();
+        let kbps_now = chooser.choose(&known.offers, ahead_s).unwrap_or(0);
+        let bytes = f64::from(rendition.manifest.segments()[index].bytes);
+        let in_time = chooser.bytes_per_s().is_none_or(|line| bytes / line < ahead_s);
+        if ahead_s >= THIN_S {
+            return in_time || rank(kbps) <= rank(kbps_now);
+        }
+        // Then only what is to sound soon.
+        let (start, end) = rendition.span(index);
+        let soon = wish.frame + NEAR_S * u64::from(wish.rate);
+        let is_due = (start..end).contains(&wish.frame) || (wish.frame..soon).contains(&start);
+        wishes[0].track == track && is_due && rank(kbps) <= rank(kbps_now)
+    }
+
+    fn plan(&self, wishes: &[Wish], ahead_s: f64, running: &BTreeSet<Errand>) -> Vec<Errand> {
+        let known = self.known.load();
+        let choose = |offers: &[Offer]| self.chooser().choose(offers, ahead_s).unwrap_or(0);
+        plan(wishes, &known, running, choose, self.shelf.disk.bytes_max() / 2)
     }
 
     /// What is not wanted any more may be evicted, so it is not promised either. What is new is looked for on the disk.
@@ -198,24 +226,11 @@ impl SongCache {
         for wish in wishes {
             if !next.contains_key(&wish.track) {
                 let song = Arc::new(LocalSong::new(wish.track, wish.frames, wish.rate));
-                let kept = self.kept_manifests(wish.track).await;
-                let offers = kept.into_iter().filter_map(|(kbps, wire)| {
-                    add_manifest(&song, kbps, &wire).ok().map(|added| offer(&added))
-                });
-                let offers = self.quality.allowed(&offers.collect::<Vec<_>>());
+                let offers = self.kept_offers(&song).await;
                 next.insert(wish.track, Known { song, offers });
             }
         }
         self.known.store(Arc::new(next));
-    }
-
-    async fn kept_manifests(&self, track: TrackId) -> Vec<(u32, Vec<u8>)> {
-        let disk = self.shelf.disk.clone();
-        let load = move || {
-            let kept = |kbps| Some((kbps, disk.load_manifest(&track, kbps).ok()??));
-            Ok([0, 320, 160, 96, 24].into_iter().filter_map(kept).collect())
-        };
-        self.on_disk(load).await.unwrap_or_default()
     }
 
     fn tell_ready(&self, wishes: &[Wish], told: &mut BTreeSet<TrackId>) {
@@ -320,36 +335,6 @@ impl SongCache {
         }
     }
 
-    async fn take_manifests(
-        &self,
-        known: &Known,
-        renditions: Vec<wire::Rendition>,
-    ) -> Result<(), String> {
-        let (song, track) = (known.song.clone(), known.song.track);
-        let seconds = (song.frames / u64::from(song.rate.max(1))).max(1);
-        let of = |one: &wire::Rendition| Offer { kbps: one.kbps, bytes_per_s: one.bytes / seconds };
-        let offers = self.quality.allowed(&renditions.iter().map(of).collect::<Vec<_>>());
-        for rendition in renditions {
-            let (kbps, wire) = (rendition.kbps, rendition.manifest);
-            let unchanged = song.rendition(kbps).is_some_and(|one| one.manifest.encode() == *wire);
-            if wire.is_empty() || unchanged {
-                continue;
-            }
-            add_manifest(&song, kbps, &wire)?;
-            let disk = self.shelf.disk.clone();
-            // Without it the next process asks a node.
-            let _ = self.on_disk(move || disk.store_manifest(&track, kbps, &wire)).await;
-        }
-        self.known.rcu(|all| {
-            let mut all = BTreeMap::clone(all);
-            if let Some(known) = all.get_mut(&track) {
-                known.offers.clone_from(&offers);
-            }
-            all
-        });
-        Ok(())
-    }
-
     pub(super) async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -357,29 +342,7 @@ impl SongCache {
         self.nodes.dialer().world().try_blocking(work).await
     }
 
-    fn chooser(&self) -> std::sync::MutexGuard<'_, Chooser> {
+    pub(super) fn chooser(&self) -> std::sync::MutexGuard<'_, Chooser> {
         self.chooser.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn add_manifest(song: &LocalSong, kbps: u32, wire: &[u8]) -> Result<Arc<LocalRendition>, String> {
-    let manifest = Manifest::decode(wire).map_err(|error| error.to_string())?;
-    let (rate, frames) = (manifest.sample_rate(), manifest.frames());
-    let due = match kbps {
-        0 => song.frames,
-        _ => {
-            let frames = u128::from(song.frames) * u128::from(rate);
-            u64::try_from(frames.div_ceil(u128::from(song.rate))).unwrap_or(u64::MAX)
-        }
-    };
-    if frames != due || (kbps == 0 && rate != song.rate) {
-        return Err(format!("it has {frames} frames at {rate} a second, and the song {due}"));
-    }
-    Ok(song.add(kbps, manifest))
-}
-
-fn offer(rendition: &LocalRendition) -> Offer {
-    let bytes = rendition.manifest.segments().iter().map(|segment| u64::from(segment.bytes));
-    let seconds = rendition.manifest.frames() / u64::from(rendition.manifest.sample_rate());
-    Offer { kbps: rendition.kbps, bytes_per_s: bytes.sum::<u64>() / seconds.max(1) }
 }

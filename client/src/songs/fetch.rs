@@ -28,6 +28,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Nodes that are asked for the same at once.
 const ASKED_AT_ONCE: usize = 2;
 
+/// Bytes of a segment that may be on their way. A poor line needs seconds for them after the segment was called off, and three
+/// segments at once make good for it on a long one.
+const WINDOW_BYTES: u32 = 64 << 10;
+
 /// Asks nodes.
 pub struct Fetcher {
     nodes: Arc<Nodes>,
@@ -190,7 +194,7 @@ impl Fetcher {
         let door = match open {
             Some(door) => door,
             None => {
-                let dialed = self.nodes.dialer().dial(address).await;
+                let dialed = self.nodes.dialer().dial_for(address, WINDOW_BYTES).await;
                 let door = dialed.map_err(|_| FetchError::Passing)?;
                 self.doors().insert(address.clone(), door.clone());
                 door

@@ -8,8 +8,10 @@ use tokio::time::Instant;
 use super::fetch::Fetcher;
 use super::quality::{Chooser, MEASURED_BYTES_MIN};
 
-/// If not even that much comes within a second, it stalls.
-const SLOW: Duration = Duration::from_secs(1);
+/// If fewer bytes come within so long, they are a measurement all the same.
+const SLOW: Duration = Duration::from_millis(500);
+/// If none come within so long, the line stalls.
+const STALLED: Duration = Duration::from_millis(1500);
 
 /// What the line carried since the last look.
 pub(super) struct Meter {
@@ -27,13 +29,16 @@ impl Meter {
         *self = Self::new(fetcher);
     }
 
-    pub(super) fn look(&mut self, fetcher: &Fetcher, chooser: &Mutex<Chooser>) {
+    /// Something has come, or `is_done`.
+    pub(super) fn look(&mut self, fetcher: &Fetcher, chooser: &Mutex<Chooser>, is_done: bool) {
         let (bytes, took) = (fetcher.received() - self.received, self.at.elapsed());
         let mut chooser = chooser.lock().unwrap_or_else(PoisonError::into_inner);
-        if bytes >= MEASURED_BYTES_MIN {
+        if bytes >= MEASURED_BYTES_MIN || (bytes > 0 && took >= SLOW) {
             chooser.measured(bytes, took.as_secs_f64());
-        } else if took >= SLOW {
-            chooser.stalled(bytes, took.as_secs_f64());
+        } else if is_done && bytes > 0 {
+            chooser.at_least(bytes, took.as_secs_f64());
+        } else if took >= STALLED {
+            chooser.stalled();
         } else {
             return;
         }

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod disk;
 pub mod fetch;
 pub mod local;
+mod manifests;
 mod meter;
 pub mod order;
 pub mod plan;

@@ -69,7 +69,7 @@ pub struct Chooser {
 /// Weights of the newest measurement.
 const FAST_WEIGHT: f64 = 0.5;
 const SLOW_WEIGHT: f64 = 0.15;
-/// A measurement of fewer bytes is mostly one of the round trip.
+/// A quick measurement of fewer bytes is mostly one of the round trip.
 pub const MEASURED_BYTES_MIN: u64 = 16 << 10;
 /// Of what the line carries, the share that a quality may take: to stay with it, and to go up to it.
 const STAY_SHARE: f64 = 0.9;
@@ -78,31 +78,43 @@ const UP_SHARE: f64 = 0.6;
 const THIN_S: f64 = 8.0;
 /// While less is ahead than this, nothing better is begun: seconds.
 const UP_FROM_S: f64 = 12.0;
+/// A line that one segment after the other fills: bytes a second.
+const POOR_BYTES_PER_S: f64 = 100e3;
 /// While nothing is ahead, and after something had to be waited for.
 const THIN_SHARE: f64 = 0.5;
 
 impl Chooser {
     /// The line carried so many bytes within so many seconds.
     pub fn measured(&mut self, bytes: u64, seconds: f64) {
-        if bytes < MEASURED_BYTES_MIN || seconds <= 0.0 {
-            return;
-        }
-        let rate = bytes as f64 / seconds;
+        let rate = bytes as f64 / seconds.max(1e-6);
         let mix = |old: Option<f64>, weight: f64| {
             Some(old.map_or(rate, |old| old + (rate - old) * weight))
         };
         (self.fast, self.slow) = (mix(self.fast, FAST_WEIGHT), mix(self.slow, SLOW_WEIGHT));
     }
 
-    /// A fetch takes longer than it should: so much came within so many seconds at most.
-    pub fn stalled(&mut self, bytes: u64, seconds: f64) {
-        let most = bytes as f64 / seconds.max(0.001);
-        self.fast = Some(self.fast.map_or(most, |fast| fast.min(most)));
+    /// So few bytes came that it took no longer than a round trip: the line carries as much as that, or more.
+    pub fn at_least(&mut self, bytes: u64, seconds: f64) {
+        let rate = bytes as f64 / seconds.max(1e-6);
+        if self.bytes_per_s().is_none_or(|line| rate > line) {
+            self.measured(bytes, seconds);
+        }
+    }
+
+    /// Nothing comes, though something should.
+    pub fn stalled(&mut self) {
+        self.fast = Some(self.fast.unwrap_or(0.0) / 4.0);
+        self.slow = self.slow.or(self.fast);
     }
 
     /// Bytes a second that may be counted on.
     pub fn bytes_per_s(&self) -> Option<f64> {
         Some(self.fast?.min(self.slow?))
+    }
+
+    /// Whether the line is so poor that one fetch at a time fills it.
+    pub fn is_poor(&self) -> bool {
+        self.bytes_per_s().is_none_or(|line| line < POOR_BYTES_PER_S)
     }
 
     /// Chooses from what is allowed (sorted from low to high), with so many seconds of sound ahead.
@@ -184,7 +196,7 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(chooser.choose(&ladder(), 30.0), Some(320));
         }
-        chooser.stalled(20_000, 2.0);
+        (0..3).for_each(|_| chooser.stalled());
         assert_eq!(chooser.choose(&ladder(), 30.0), Some(24));
         (0..60).for_each(|_| chooser.measured(100_000, 100_000.0 / 60e3));
         assert_eq!(chooser.choose(&ladder(), 30.0), Some(160));

@@ -46,8 +46,13 @@ impl Blobs {
             (wanted.len(), wanted.values().filter(|want| want.damaged).count())
         };
         let tally = &self.tally;
-        page.one("jam_songs", "gauge", "Songs that this node holds, whole and durable.", songs);
-        page.one("jam_songs_bytes", "gauge", "Bytes of these songs.", bytes);
+        page.one(
+            "jam_songs",
+            "gauge",
+            "Songs, and what was made of them, that this node holds, whole and durable.",
+            songs,
+        );
+        page.one("jam_songs_bytes", "gauge", "Bytes of all that.", bytes);
         page.one(
             "jam_songs_missing",
             "gauge",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use jam_proto::ids::TrackId;
-use jam_proto::limits::{CHUNK_BYTES_MAX, REQUEST_BYTES_MAX};
+use jam_proto::limits::REQUEST_BYTES_MAX;
 use jam_proto::wire::v1::segments_server::{self, SegmentsServer};
 use jam_proto::wire::v1::{
     ManifestsReply, ManifestsRequest, Rendition as WireRendition, SegmentChunk, SegmentRequest,
@@ -15,6 +15,9 @@ use tonic::{Request, Response, Status};
 
 use super::{Rendition, Segments};
 use crate::blobs::SongError;
+
+/// Bytes of one message: a listener measures its line by what has come, and sees only whole ones.
+const CHUNK_BYTES: usize = 16 << 10;
 
 /// The service, with its limits.
 pub fn service(segments: Arc<Segments>) -> SegmentsServer<impl segments_server::Segments> {
@@ -65,7 +68,7 @@ impl segments_server::Segments for Service {
             if left.is_empty() {
                 return None;
             }
-            let data = left.split_to(left.len().min(CHUNK_BYTES_MAX));
+            let data = left.split_to(left.len().min(CHUNK_BYTES));
             Some((Ok(SegmentChunk { data }), left))
         });
         Ok(Response::new(Box::pin(chunks)))
