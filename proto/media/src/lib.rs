@@ -16,6 +16,7 @@
 //! Nothing here touches the network or a clock. Bytes come from a [`Source`], which is a file
 //! today; whatever can read and seek may take its place.
 
+mod allowance;
 mod codec;
 mod decoder;
 mod demux;
@@ -30,6 +31,7 @@ mod sbr;
 mod segments;
 mod tags;
 mod voice;
+mod vorbis;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

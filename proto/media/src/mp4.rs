@@ -12,6 +12,9 @@ use crate::demux::unreadable;
 const DEPTH_MAX: usize = 8;
 /// Boxes in a file that are looked at. A long fragmented film has tens of thousands.
 const BOXES_MAX: usize = 1_000_000;
+/// Durations in a track's table, times its packets: symphonia looks for each packet from the table's start. That is 70 minutes of
+/// AAC with a duration for each packet, and about a minute of work; nearly all files have two or three durations.
+const LOOKUPS_MAX: u64 = 1 << 35;
 /// Bytes of a header box that is read whole: the ones here are small.
 const HEADER_BYTES_MAX: u64 = 1 << 16;
 
@@ -26,6 +29,9 @@ pub(crate) struct Facts {
 struct TrackFacts {
     id: u32,
     edits: Vec<Edit>,
+    /// Entries of its table of durations, and of its table of sizes.
+    durations: u32,
+    packets: u32,
 }
 
 /// A part of a track that is heard.
@@ -58,6 +64,13 @@ impl Facts {
 pub(crate) fn read(file: &mut (impl Read + Seek), length: u64) -> Result<Facts, Refusal> {
     let mut walk = Walk { file, facts: Facts::default(), boxes: 0 };
     walk.boxes_within(0, length, 0)?;
+    for track in &walk.facts.tracks {
+        let TrackFacts { durations, packets, .. } = track;
+        if u64::from(*durations) * u64::from(*packets) > LOOKUPS_MAX {
+            let what = format!("{durations} durations of {packets} packets");
+            return Err(Refusal::OutOfBounds(what));
+        }
+    }
     Ok(walk.facts)
 }
 
@@ -98,7 +111,9 @@ impl<F: Read + Seek> Walk<'_, F> {
 
     fn one_box(&mut self, kind: [u8; 4], from: u64, end: u64, depth: usize) -> Result<(), Refusal> {
         match &kind {
-            b"moov" | b"edts" => self.boxes_within(from, end, depth + 1)?,
+            b"moov" | b"edts" | b"mdia" | b"minf" | b"stbl" => {
+                self.boxes_within(from, end, depth + 1)?
+            }
             b"trak" => {
                 self.facts.tracks.push(TrackFacts::default());
                 self.boxes_within(from, end, depth + 1)?;
@@ -116,6 +131,18 @@ impl<F: Read + Seek> Walk<'_, F> {
                     track.id = id;
                 }
             }
+            b"stts" => {
+                let count = self.count_at(from + 4, end)?;
+                if let Some(track) = self.facts.tracks.last_mut() {
+                    track.durations = count;
+                }
+            }
+            b"stsz" => {
+                let count = self.count_at(from + 8, end)?;
+                if let Some(track) = self.facts.tracks.last_mut() {
+                    track.packets = count;
+                }
+            }
             b"elst" => {
                 let body = self.body(from, end)?;
                 if let Some(track) = self.facts.tracks.last_mut() {
@@ -125,6 +152,13 @@ impl<F: Read + Seek> Walk<'_, F> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn count_at(&mut self, at: u64, end: u64) -> Result<u32, Refusal> {
+        if at + 4 > end {
+            return Ok(0);
+        }
+        self.bytes::<4>(at, end).map(|bytes| be32(&bytes, 0))
     }
 
     fn body(&mut self, from: u64, end: u64) -> Result<Vec<u8>, Refusal> {
