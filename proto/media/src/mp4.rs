@@ -10,8 +10,12 @@ use crate::demux::unreadable;
 
 /// Boxes within boxes that are looked into. Real files need four.
 const DEPTH_MAX: usize = 8;
-/// Boxes in a file that are looked at. A long fragmented film has tens of thousands.
+/// Boxes in a file. A long fragmented film has tens of thousands.
 const BOXES_MAX: usize = 1_000_000;
+/// Fragments, of which symphonia keeps each that it passed, a kilobyte for the smallest; and the bytes of their tables.
+/// Encoders make one every second or ten; six hours have some 10 MB of tables.
+const FRAGMENTS_MAX: u64 = 1 << 16;
+const FRAGMENT_TABLES_MIB_MAX: u64 = 32;
 /// Durations in a track's table, times its packets: symphonia looks for each packet from the table's start. That is 70 minutes of
 /// AAC with a duration for each packet, and about a minute of work; nearly all files have two or three durations.
 const LOOKUPS_MAX: u64 = 1 << 35;
@@ -62,13 +66,20 @@ impl Facts {
 
 /// Walks the boxes of a file of `length` bytes.
 pub(crate) fn read(file: &mut (impl Read + Seek), length: u64) -> Result<Facts, Refusal> {
-    let mut walk = Walk { file, facts: Facts::default(), boxes: 0 };
+    let mut walk = Walk { file, facts: Facts::default(), boxes: 0, fragments: 0, table_bytes: 0 };
     walk.boxes_within(0, length, 0)?;
+    let no = |what: String| Err(Refusal::OutOfBounds(what));
+    if walk.boxes >= BOXES_MAX {
+        return no(format!("more than {BOXES_MAX} boxes"));
+    }
+    if walk.fragments > FRAGMENTS_MAX || walk.table_bytes > FRAGMENT_TABLES_MIB_MAX << 20 {
+        let Walk { fragments, table_bytes, .. } = walk;
+        return no(format!("{fragments} fragments, and {table_bytes} bytes of their tables"));
+    }
     for track in &walk.facts.tracks {
         let TrackFacts { durations, packets, .. } = track;
         if u64::from(*durations) * u64::from(*packets) > LOOKUPS_MAX {
-            let what = format!("{durations} durations of {packets} packets");
-            return Err(Refusal::OutOfBounds(what));
+            return no(format!("{durations} durations of {packets} packets"));
         }
     }
     Ok(walk.facts)
@@ -78,6 +89,8 @@ struct Walk<'a, F> {
     file: &'a mut F,
     facts: Facts,
     boxes: usize,
+    fragments: u64,
+    table_bytes: u64,
 }
 
 impl<F: Read + Seek> Walk<'_, F> {
@@ -113,6 +126,10 @@ impl<F: Read + Seek> Walk<'_, F> {
         match &kind {
             b"moov" | b"edts" | b"mdia" | b"minf" | b"stbl" => {
                 self.boxes_within(from, end, depth + 1)?
+            }
+            b"moof" => {
+                self.fragments += 1;
+                self.table_bytes += end - from;
             }
             b"trak" => {
                 self.facts.tracks.push(TrackFacts::default());

@@ -157,6 +157,16 @@ fn tables_that_take_for_ever() {
     ];
     songs.put("tables.m4a", &reboxed(&songs.bytes("a.m4a"), &tables));
     refused(&songs, "tables.m4a", "out_of_bounds");
+
+    // Fragments of nothing.
+    songs.ffmpeg("original.wav", &["-movflags", "frag_keyframe+empty_moov"], "fragments.m4a");
+    let empty = b"\0\0\0\x18moof\0\0\0\x10mfhd\0\0\0\0\0\0\0\x01";
+    let song = songs.bytes("fragments.m4a");
+    songs.put("dust.m4a", &[&song[..], &empty.repeat(70_000)].concat());
+    refused(&songs, "dust.m4a", "out_of_bounds");
+    let free = b"\0\0\0\x08free";
+    songs.put("boxes.m4a", &[&song[..], &free.repeat(1_000_000)].concat());
+    refused(&songs, "boxes.m4a", "out_of_bounds");
 }
 
 #[test]
