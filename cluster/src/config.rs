@@ -270,6 +270,7 @@ fn grace(text: &str) -> Result<Duration, String> {
         Some('d') => 24 * 3600,
         Some('h') => 3600,
         Some('m') => 60,
+        Some('s') => 1,
         _ => return Err(wrong()),
     };
     let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;

@@ -65,7 +65,8 @@ impl Pen {
     pub fn write_on(self, expected: u64) -> Writer {
         let (chunks, mut queue) = mpsc::channel::<Bytes>(CHUNKS_QUEUED);
         let written = tokio::spawn(async move {
-            let file = self.store.disk().open(&self.path(), Open::Make)?;
+            let opened = self.store.disk().open(&self.path(), Open::Make);
+            let file = opened.map_err(|error| SongError::of_write(error, expected))?;
             let mut at = file.len()?;
             while let Some(chunk) = queue.recv().await {
                 let (length, into) = (chunk.len() as u64, file.clone());

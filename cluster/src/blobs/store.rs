@@ -24,6 +24,7 @@ use super::pen::{Pen, Via};
 pub const UNFINISHED_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of the disk that songs leave to the log: without room for that the node stops.
 const RESERVE_BYTES: u64 = 128 << 20;
+
 /// The folder of songs.
 #[derive(Debug)]
 pub struct Store {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use jam_world::{Database, Disk, File, Meta, Open, World};
@@ -13,18 +13,29 @@ use jam_world::{Database, Disk, File, Meta, Open, World};
 pub struct Cramped {
     disk: Arc<dyn Disk>,
     is_full: AtomicBool,
+    /// Bytes that can still be written, whatever it says of its room.
+    left: Arc<AtomicU64>,
 }
 
 impl Cramped {
     /// With room, and the machine that has it.
     pub fn new() -> (Arc<Self>, World) {
         let real = World::real();
-        let cramped = Arc::new(Self { disk: real.disk.clone(), is_full: AtomicBool::new(false) });
+        let left = Arc::new(AtomicU64::new(u64::MAX));
+        let is_full = AtomicBool::new(false);
+        let cramped = Arc::new(Self { disk: real.disk.clone(), is_full, left });
         (cramped.clone(), World { disk: cramped, ..real })
     }
 
     pub fn fill(&self, is_full: bool) {
         self.is_full.store(is_full, Ordering::Relaxed);
+        self.left.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Somebody else takes the rest as soon as so many bytes are written.
+    pub fn leave(&self, bytes: u64) {
+        self.fill(false);
+        self.left.store(bytes, Ordering::Relaxed);
     }
 }
 
@@ -33,7 +44,8 @@ impl Disk for Cramped {
         if self.is_full.load(Ordering::Relaxed) && matches!(how, Open::Make | Open::Anew) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.disk.open(path, how)
+        let file = self.disk.open(path, how)?;
+        Ok(Arc::new(Metered { file, left: self.left.clone() }))
     }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.disk.read(path)
@@ -67,5 +79,38 @@ impl Disk for Cramped {
     }
     fn database(&self, folder: &Path, cache_bytes: u64) -> io::Result<Arc<dyn Database>> {
         self.disk.database(folder, cache_bytes)
+    }
+}
+
+/// A file on it.
+#[derive(Debug)]
+struct Metered {
+    file: Arc<dyn File>,
+    left: Arc<AtomicU64>,
+}
+
+impl File for Metered {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == u64::MAX {
+            return self.file.write_at(bytes, offset);
+        }
+        // As a disk does, as much as fits.
+        let fits = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.file.write_at(&bytes[..fits], offset)?;
+        self.left.store(left - fits as u64, Ordering::Relaxed);
+        if fits < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
     }
 }

@@ -4,6 +4,7 @@
 
 mod cramped;
 mod forgotten;
+mod full;
 mod repair;
 mod segments;
 mod trio;

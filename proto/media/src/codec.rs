@@ -7,10 +7,11 @@ use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDe
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia_adapter_libopus::OpusDecoder;
 
-use crate::Refusal;
+use crate::{Refusal, vorbis};
 
 /// A decoder at the start of a stream.
 pub(crate) fn decoder(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, Refusal> {
+    vorbis::check(params)?;
     let mut params = params.clone();
     without_pre_skip(&mut params);
     registry()

@@ -18,17 +18,21 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase, Timestamp};
 
+use crate::allowance::{AT_ONCE_MIB_MAX, Allowance};
 use crate::cover::Cover;
 use crate::tags::{self, Tags};
 use crate::{Refusal, Source, id3, mp4, sbr};
 
 /// Frames of an AAC-LC packet.
 const AAC_FRAMES: u64 = 1024;
+/// Frames of a packet: twice what the longest of FLAC and ALAC have. An MP4 may claim any number.
+const PACKET_FRAMES_MAX: u64 = 1 << 17;
 
 /// A container, opened at its first packet.
 pub(crate) struct Demux {
     /// `None` only while it is opened anew.
     reader: Option<Box<dyn FormatReader>>,
+    allowance: Allowance,
     pub(crate) format: FormatId,
     pub(crate) params: AudioCodecParameters,
     pub(crate) track: Track,
@@ -59,12 +63,16 @@ impl Demux {
     /// Finds out what the bytes are, and reads the headers.
     pub(crate) fn open(source: Source) -> Result<Self, Refusal> {
         let source = id3::without_huge_tags(source).map_err(unreadable)?;
+        let (source, allowance) = Allowance::over(source);
         let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
-        Self::open_stream(stream)
+        Self::open_stream(stream, allowance)
     }
 
     /// As `open`, from a stream that was looked at before.
-    pub(crate) fn open_stream(mut stream: MediaSourceStream<'static>) -> Result<Self, Refusal> {
+    pub(crate) fn open_stream(
+        mut stream: MediaSourceStream<'static>,
+        allowance: Allowance,
+    ) -> Result<Self, Refusal> {
         let mut head = [0; 12];
         let length = stream.seek(SeekFrom::End(0)).map_err(unreadable)?;
         if length == 0 {
@@ -77,7 +85,7 @@ impl Demux {
         let mp4 = if &head[4..8] == b"ftyp" { Some(mp4::read(&mut stream, length)?) } else { None };
         stream.seek(SeekFrom::Start(0)).map_err(unreadable)?;
 
-        let mut reader = match probe(stream) {
+        let mut reader = match probe_within(&allowance, stream) {
             Err(Refusal::NotAudio) if promises_more(&head, length) => {
                 return Err(Refusal::Truncated(
                     "it is shorter than its first bytes say".to_owned(),
@@ -100,6 +108,7 @@ impl Demux {
         let mut demux = Self {
             format: reader.format_info().format,
             reader: Some(reader),
+            allowance,
             params,
             track,
             delay: 0,
@@ -167,13 +176,18 @@ impl Demux {
     fn read(&mut self) -> Result<Option<Placed>, Error> {
         let Some(reader) = self.reader.as_mut() else { return Ok(None) };
         let packet = loop {
-            match reader.next_packet()? {
+            let next = self.allowance.within(|| reader.next_packet());
+            match next.ok_or(Error::LimitError("a packet of more than 64 MiB"))?? {
                 Some(packet) if packet.track_id == self.track.id => break packet,
                 Some(_) => {}
                 None => return Ok(None),
             }
         };
-        Ok(Some(self.place(packet)))
+        let placed = self.place(packet);
+        if placed.decoded.max(placed.frames) > PACKET_FRAMES_MAX {
+            return Err(Error::LimitError("a packet of more than 131,072 frames"));
+        }
+        Ok(Some(placed))
     }
 
     fn place(&mut self, mut packet: Packet) -> Placed {
@@ -218,7 +232,7 @@ impl Demux {
         if let Some(reader) = self.reader.take() {
             let mut stream = reader.into_inner();
             stream.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-            self.reader = Some(probe(stream)?);
+            self.reader = Some(probe_within(&self.allowance, stream)?);
         }
         self.delay = self.encoder_delay();
         self.next_frame = 0;
@@ -252,8 +266,8 @@ impl Demux {
     }
 
     /// Gives the bytes back, for a closer look at them.
-    pub(crate) fn take_stream(&mut self) -> Option<MediaSourceStream<'static>> {
-        self.reader.take().map(|reader| reader.into_inner())
+    pub(crate) fn take_stream(&mut self) -> Option<(MediaSourceStream<'static>, Allowance)> {
+        self.reader.take().map(|reader| (reader.into_inner(), self.allowance.clone()))
     }
 }
 
@@ -264,6 +278,15 @@ fn mp3_frames(packet: &[u8]) -> u64 {
         Some(byte) if byte & 0x08 == 0 => 576,
         _ => 1152,
     }
+}
+
+fn probe_within(
+    allowance: &Allowance,
+    stream: MediaSourceStream<'static>,
+) -> Result<Box<dyn FormatReader>, Refusal> {
+    allowance.within(|| probe(stream)).unwrap_or_else(|| {
+        Err(Refusal::OutOfBounds(format!("more than {AT_ONCE_MIB_MAX} MiB of headers and tags")))
+    })
 }
 
 fn probe(stream: MediaSourceStream<'static>) -> Result<Box<dyn FormatReader>, Refusal> {

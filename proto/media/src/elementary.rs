@@ -76,6 +76,7 @@ pub(crate) fn walk(
         kind,
         facts: Facts { bytes: end.saturating_sub(start), ..Facts::default() },
         first: None,
+        in_step: false,
     };
     walk.frames()?;
     Ok(walk.facts)
@@ -87,6 +88,8 @@ struct Walk<'a, F> {
     kind: Kind,
     facts: Facts,
     first: Option<Header>,
+    /// The last frame ended where the walk is now.
+    in_step: bool,
 }
 
 impl<F: Read + Seek> Walk<'_, F> {
@@ -103,6 +106,7 @@ impl<F: Read + Seek> Walk<'_, F> {
             }
             let Some(header) = parse(self.kind, &window) else {
                 window.remove(0);
+                self.in_step = false;
                 continue;
             };
             let rest = header.length - HEADER_BYTES;
@@ -114,7 +118,11 @@ impl<F: Read + Seek> Walk<'_, F> {
             body.clear();
             body.append(&mut window);
             self.fill(&mut body, header.length)?;
-            self.take(header, &body);
+            // Junk may look like a frame, but hardly with another one like it right behind.
+            self.fill(&mut window, HEADER_BYTES)?;
+            let next = Some(&window).filter(|window| window.len() == HEADER_BYTES);
+            let next = next.and_then(|window| parse(self.kind, window));
+            self.take(header, &body, next.is_some_and(|next| same(next, header)));
         }
     }
 
@@ -127,7 +135,13 @@ impl<F: Read + Seek> Walk<'_, F> {
         Ok(())
     }
 
-    fn take(&mut self, header: Header, frame: &[u8]) {
+    /// `goes_on`: the frame behind it is of the same sound.
+    fn take(&mut self, header: Header, frame: &[u8], goes_on: bool) {
+        // Junk has neither a frame before it nor one behind it. A real one that is passed over so is counted as junk.
+        self.in_step = self.in_step || goes_on || self.left == 0;
+        if !self.in_step {
+            return;
+        }
         self.facts.covered += frame.len() as u64;
         let Some(first) = self.first else {
             self.first = Some(header);
@@ -138,7 +152,7 @@ impl<F: Read + Seek> Walk<'_, F> {
             return;
         };
         self.facts.frames += 1;
-        if !same(first, header) && self.facts.change.is_none() {
+        if !same(first, header) && goes_on && self.facts.change.is_none() {
             self.facts.change = Some(format!(
                 "{} Hz, {} channels, then {} Hz, {} channels",
                 first.rate, first.channels, header.rate, header.channels

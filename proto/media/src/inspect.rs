@@ -48,6 +48,9 @@ pub struct SongInfo {
     pub cover: Option<Cover>,
 }
 
+/// Frames per second. Telephones have 8,000; the highest rate that converters have is 768 kHz.
+const RATE_MIN: u32 = 1_000;
+const RATE_MAX: u32 = 768_000;
 /// A hole that the container admits to, in seconds. Longer ones are no scratch but a broken file.
 const GAP_SECS_MAX: u64 = 10;
 /// One packet in this many may fail to decode.
@@ -72,10 +75,12 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
         _ => None,
     };
     let mut facts = None;
-    if let Some((kind, mut stream)) = kind.and_then(|kind| Some((kind, demux.take_stream()?))) {
+    if let Some(kind) = kind
+        && let Some((mut stream, allowance)) = demux.take_stream()
+    {
         let length = stream.seek(SeekFrom::End(0)).map_err(unreadable)?;
         facts = Some(elementary::walk(&mut stream, length, kind)?);
-        demux = Demux::open_stream(stream)?;
+        demux = Demux::open_stream(stream, allowance)?;
     }
     check_headers(&demux, limits)?;
     if let Some(facts) = &facts {
@@ -83,10 +88,17 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
     }
 
     let mut voice = Voice::new(&demux.params)?;
-    let counted = count(&mut demux, &mut voice, limits)?;
+    let counted = count(&mut demux, &mut voice, limits, facts.is_some())?;
     let Some((sample_rate, channels)) = voice.spec() else {
         return Err(if counted.failed > 0 { not_decoding(&counted) } else { Refusal::NoSound });
     };
+    check_rate(sample_rate)?;
+    if sample_rate != demux.sample_rate() {
+        let told = demux.sample_rate();
+        return Err(Refusal::FormatChanges(format!(
+            "{told} Hz by its headers, then {sample_rate} Hz"
+        )));
+    }
     if counted.failed * FAILED_MAX > counted.packets {
         return Err(not_decoding(&counted));
     }
@@ -121,7 +133,16 @@ fn check_headers(demux: &Demux, limits: Limits) -> Result<(), Refusal> {
         matches!(demux.format, FORMAT_ID_WAVE | FORMAT_ID_AIFF | FORMAT_ID_FLAC | FORMAT_ID_ISOMP4);
     let claim =
         demux.track.duration.filter(|_| told).map_or(0, |duration| demux.in_frames(duration.get()));
+    check_rate(demux.sample_rate())?;
     over_limit(claim, demux.sample_rate(), limits)
+}
+
+/// What no converter has is a lie, or made to trip us.
+fn check_rate(rate: u32) -> Result<(), Refusal> {
+    if !(RATE_MIN..=RATE_MAX).contains(&rate) {
+        return Err(Refusal::OutOfBounds(format!("{rate} frames per second")));
+    }
+    Ok(())
 }
 
 fn over_limit(frames: u64, sample_rate: u32, limits: Limits) -> Result<(), Refusal> {
@@ -140,7 +161,13 @@ struct Counted {
     waveform: Waveform,
 }
 
-fn count(demux: &mut Demux, voice: &mut Voice, limits: Limits) -> Result<Counted, Refusal> {
+/// `walked`: whether the sound is the same all the way is known.
+fn count(
+    demux: &mut Demux,
+    voice: &mut Voice,
+    limits: Limits,
+    walked: bool,
+) -> Result<Counted, Refusal> {
     let rate = demux.sample_rate();
     let meter = Meter::new(rate, demux.delay);
     let waveform = Waveform::new(demux.delay);
@@ -170,8 +197,11 @@ fn count(demux: &mut Demux, voice: &mut Voice, limits: Limits) -> Result<Counted
         sound.clear();
         match voice.decode(&placed, &mut sound) {
             Outcome::Whole => {}
-            Outcome::Failed => counted.failed += u64::from(counted.packets > FIRST_PACKETS),
-            Outcome::Changed(how) => return Err(Refusal::FormatChanges(how)),
+            Outcome::Changed(how) if !walked => return Err(Refusal::FormatChanges(how)),
+            // Junk between the frames looked like one.
+            Outcome::Failed | Outcome::Changed(_) => {
+                counted.failed += u64::from(counted.packets > FIRST_PACKETS);
+            }
         }
         counted.meter.hear(&sound);
         counted.waveform.hear(placed.start, &sound);
@@ -185,6 +215,7 @@ pub(crate) fn cut_short(error: Error) -> Refusal {
             Refusal::Truncated("it ends before the song does".to_owned())
         }
         Error::IoError(error) => unreadable(error),
+        Error::LimitError(what) => Refusal::OutOfBounds(what.to_owned()),
         error => Refusal::Damaged(error.to_string()),
     }
 }
@@ -204,8 +235,11 @@ fn check_elementary(facts: &elementary::Facts) -> Result<(), Refusal> {
     if facts.broken_off {
         return Err(Refusal::Truncated("it ends in the middle of a packet".to_owned()));
     }
-    // Some encoders count the tag's own frame.
-    if let Some(promised) = facts.promised.filter(|promised| *promised > facts.frames + 1) {
+    // Some encoders count the tag's own frame. Where there is junk instead of frames, they are not missing at the end.
+    let junk = (facts.bytes - facts.covered) * facts.frames / facts.covered.max(1);
+    let lost = facts.promised.map_or(0, |promised| promised.saturating_sub(facts.frames + 1));
+    if lost > junk + junk / 4 {
+        let promised = facts.frames + 1 + lost;
         return Err(Refusal::Truncated(format!("it has {} of {promised} packets", facts.frames)));
     }
     Ok(())

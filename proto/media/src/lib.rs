@@ -17,6 +17,7 @@
 //! Nothing here touches the network or a clock. Bytes come from a [`Source`], which is a file
 //! today; whatever can read and seek may take its place.
 
+mod allowance;
 mod codec;
 mod cover;
 mod decoder;
@@ -35,6 +36,7 @@ mod sbr;
 mod segments;
 mod tags;
 mod voice;
+mod vorbis;
 mod waveform;
 
 use std::fs::File;

@@ -10,8 +10,15 @@ use crate::demux::unreadable;
 
 /// Boxes within boxes that are looked into. Real files need four.
 const DEPTH_MAX: usize = 8;
-/// Boxes in a file that are looked at. A long fragmented film has tens of thousands.
+/// Boxes in a file. A long fragmented film has tens of thousands.
 const BOXES_MAX: usize = 1_000_000;
+/// Fragments, of which symphonia keeps each that it passed, a kilobyte for the smallest; and the bytes of their tables.
+/// Encoders make one every second or ten; six hours have some 10 MB of tables.
+const FRAGMENTS_MAX: u64 = 1 << 16;
+const FRAGMENT_TABLES_MIB_MAX: u64 = 32;
+/// Durations in a track's table, times its packets: symphonia looks for each packet from the table's start. That is 70 minutes of
+/// AAC with a duration for each packet, and about a minute of work; nearly all files have two or three durations.
+const LOOKUPS_MAX: u64 = 1 << 35;
 /// Bytes of a header box that is read whole: the ones here are small.
 const HEADER_BYTES_MAX: u64 = 1 << 16;
 
@@ -26,6 +33,9 @@ pub(crate) struct Facts {
 struct TrackFacts {
     id: u32,
     edits: Vec<Edit>,
+    /// Entries of its table of durations, and of its table of sizes.
+    durations: u32,
+    packets: u32,
 }
 
 /// A part of a track that is heard.
@@ -56,8 +66,22 @@ impl Facts {
 
 /// Walks the boxes of a file of `length` bytes.
 pub(crate) fn read(file: &mut (impl Read + Seek), length: u64) -> Result<Facts, Refusal> {
-    let mut walk = Walk { file, facts: Facts::default(), boxes: 0 };
+    let mut walk = Walk { file, facts: Facts::default(), boxes: 0, fragments: 0, table_bytes: 0 };
     walk.boxes_within(0, length, 0)?;
+    let no = |what: String| Err(Refusal::OutOfBounds(what));
+    if walk.boxes >= BOXES_MAX {
+        return no(format!("more than {BOXES_MAX} boxes"));
+    }
+    if walk.fragments > FRAGMENTS_MAX || walk.table_bytes > FRAGMENT_TABLES_MIB_MAX << 20 {
+        let Walk { fragments, table_bytes, .. } = walk;
+        return no(format!("{fragments} fragments, and {table_bytes} bytes of their tables"));
+    }
+    for track in &walk.facts.tracks {
+        let TrackFacts { durations, packets, .. } = track;
+        if u64::from(*durations) * u64::from(*packets) > LOOKUPS_MAX {
+            return no(format!("{durations} durations of {packets} packets"));
+        }
+    }
     Ok(walk.facts)
 }
 
@@ -65,6 +89,8 @@ struct Walk<'a, F> {
     file: &'a mut F,
     facts: Facts,
     boxes: usize,
+    fragments: u64,
+    table_bytes: u64,
 }
 
 impl<F: Read + Seek> Walk<'_, F> {
@@ -98,7 +124,13 @@ impl<F: Read + Seek> Walk<'_, F> {
 
     fn one_box(&mut self, kind: [u8; 4], from: u64, end: u64, depth: usize) -> Result<(), Refusal> {
         match &kind {
-            b"moov" | b"edts" => self.boxes_within(from, end, depth + 1)?,
+            b"moov" | b"edts" | b"mdia" | b"minf" | b"stbl" => {
+                self.boxes_within(from, end, depth + 1)?
+            }
+            b"moof" => {
+                self.fragments += 1;
+                self.table_bytes += end - from;
+            }
             b"trak" => {
                 self.facts.tracks.push(TrackFacts::default());
                 self.boxes_within(from, end, depth + 1)?;
@@ -116,6 +148,18 @@ impl<F: Read + Seek> Walk<'_, F> {
                     track.id = id;
                 }
             }
+            b"stts" => {
+                let count = self.count_at(from + 4, end)?;
+                if let Some(track) = self.facts.tracks.last_mut() {
+                    track.durations = count;
+                }
+            }
+            b"stsz" => {
+                let count = self.count_at(from + 8, end)?;
+                if let Some(track) = self.facts.tracks.last_mut() {
+                    track.packets = count;
+                }
+            }
             b"elst" => {
                 let body = self.body(from, end)?;
                 if let Some(track) = self.facts.tracks.last_mut() {
@@ -125,6 +169,13 @@ impl<F: Read + Seek> Walk<'_, F> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn count_at(&mut self, at: u64, end: u64) -> Result<u32, Refusal> {
+        if at + 4 > end {
+            return Ok(0);
+        }
+        self.bytes::<4>(at, end).map(|bytes| be32(&bytes, 0))
     }
 
     fn body(&mut self, from: u64, end: u64) -> Result<Vec<u8>, Refusal> {

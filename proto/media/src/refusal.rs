@@ -41,6 +41,9 @@ pub enum Refusal {
     /// An edit list that does more than to trim.
     #[error("the file's edit list rearranges the sound, which Jam does not play right; convert it")]
     EditList,
+    /// More of something than any song has: it would take a node's memory or its time.
+    #[error("the file has {0}, which Jam does not play; convert it to FLAC or Opus")]
+    OutOfBounds(String),
     /// Nothing wrong with it, but no piece of it is small enough to be fetched by itself.
     #[error("the song can't be cut into segments ({0}); convert it to FLAC or Opus")]
     Unsegmentable(String),
@@ -78,6 +81,7 @@ impl Refusal {
             Self::ChainedOgg => "chained_ogg",
             Self::FormatChanges(_) => "format_changes",
             Self::EditList => "edit_list",
+            Self::OutOfBounds(_) => "out_of_bounds",
             Self::Unsegmentable(_) => "unsegmentable",
             Self::TooLong { .. } => "too_long",
             Self::OtherRate { .. } => "other_rate",
