@@ -35,7 +35,7 @@ use crate::api::cluster::ClusterService;
 use crate::api::rooms::RoomsService;
 use crate::api::songs;
 use crate::api::time::TimeService;
-use crate::blobs::{self, Blobs, Pace};
+use crate::blobs::{self, Blobs, Outside, Pace, StoreUrl};
 use crate::config::Config;
 use crate::forgetting::forget_unused;
 use crate::formation::{GroupConfig, Local};
@@ -92,7 +92,11 @@ pub async fn run(
         ended = &mut serving => return Err(server_ended(ended)),
     };
     let mut tasks = JoinSet::new();
-    parts.open(&group, &mut tasks, &main)?;
+    let outside = tokio::select! {
+        claimed = parts.outside(&group) => claimed?,
+        () = &mut stop => return Ok(()),
+    };
+    parts.open(&group, &mut tasks, &main, outside)?;
 
     let ended = tokio::select! {
         () = &mut stop => Ok(()),
@@ -152,6 +156,7 @@ struct Parts {
     unheard: Duration,
     scrub: Pace,
     forget_after: Duration,
+    songs_store: Option<StoreUrl>,
 }
 
 impl Parts {
@@ -178,6 +183,7 @@ impl Parts {
             unheard: Duration::from_millis(config.unheard_ms),
             scrub: Pace::mb_per_s(config.scrub_mb_per_s),
             forget_after: config.forget_after,
+            songs_store: config.songs_store.clone(),
         }
     }
 
@@ -193,12 +199,19 @@ impl Parts {
         Ok(local.start(Arc::new(stamper), self.applied.clone(), holds_songs).await?)
     }
 
+    /// Finds out whether the songs' store can be used, if there is to be one.
+    async fn outside(&self, group: &Group) -> anyhow::Result<Option<Outside>> {
+        let Some(store) = &self.songs_store else { return Ok(None) };
+        store.claim(&self.world, &self.data, &group.cluster_id().to_string()).await
+    }
+
     /// Starts what runs besides the group, and opens the doors for clients.
     fn open(
         &self,
         group: &Group,
         tasks: &mut JoinSet<()>,
         main: &OnceLock<Router>,
+        outside: Option<Outside>,
     ) -> anyhow::Result<()> {
         let cluster_id = group.cluster_id().0.to_vec();
         let (clock, presence) = (&self.clock, &self.presence);
@@ -218,7 +231,7 @@ impl Parts {
         let (links, metrics) = (self.links.clone(), self.metrics.clone());
         let forwarder = Forwarder::new(group.clone(), links, metrics, cluster_id.clone());
         let cluster = SongCluster { group: group.clone(), forwarder: forwarder.clone() };
-        let blobs = Blobs::open(&self.world, &self.data, Arc::new(cluster), self.scrub)
+        let blobs = Blobs::open(&self.world, &self.data, Arc::new(cluster), self.scrub, outside)
             .with_context(|| format!("can't open the songs in {}", self.data.display()))?;
         self.applied.connect(group, &blobs);
         tasks.spawn(blobs.clone().run());

@@ -139,6 +139,7 @@ impl Seat {
             unheard_ms: 60_000,
             scrub_mb_per_s: 4,
             forget_after: Duration::from_secs(7 * 24 * 3600),
+            songs_store: None,
         }
     }
 }

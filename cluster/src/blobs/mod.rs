@@ -7,6 +7,7 @@
 //! repaired from another node.
 
 mod copy;
+mod depot;
 mod error;
 mod fetch;
 mod peers;
@@ -31,6 +32,7 @@ use tokio::sync::{Notify, Semaphore};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
+pub use depot::{Data, Depot, DepotError, Listing, ObjectDepot, Outside, Rhythm, StoreUrl, Stored};
 pub use error::SongError;
 pub use scrub::Pace;
 pub(crate) use serve::ChunkStream;
@@ -67,6 +69,10 @@ pub trait Cluster: Send + Sync + 'static {
     async fn register(&self, track: Track) -> Result<Track, Status>;
     /// Returns when this node has applied all that was acknowledged anywhere before the call.
     async fn catch_up(&self) -> Result<(), Status>;
+    /// All committed tracks, as far as this node has applied the log: their ids and lengths.
+    fn tracks(&self) -> Vec<(TrackId, u64)>;
+    /// The term in which this node leads and has a live lease, if it does.
+    fn leads_in(&self) -> Option<u64>;
     /// Puts into a call to `node` what it wants to see: the token, and who calls whom.
     fn sign(&self, node: u64, metadata: &mut MetadataMap) -> Result<(), Status>;
     /// Checks the same on a call from another node: a copy must not count that lies in a foreign or a
@@ -82,6 +88,8 @@ pub struct Blobs {
     peers: Peers,
     pace: Pace,
     tally: Tally,
+    /// Where songs are kept besides, if anywhere.
+    outside: Option<Outside>,
     /// Committed songs that this node lacks.
     wanted: Mutex<BTreeMap<TrackId, Want>>,
     wake: Notify,
@@ -120,6 +128,7 @@ impl Blobs {
         data: &Path,
         cluster: Arc<dyn Cluster>,
         pace: Pace,
+        outside: Option<Outside>,
     ) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             world: world.clone(),
@@ -128,6 +137,7 @@ impl Blobs {
             peers: Peers::new(world),
             pace,
             tally: Tally::default(),
+            outside,
             wanted: Mutex::default(),
             wake: Notify::new(),
             doubted: Mutex::default(),
@@ -153,6 +163,9 @@ impl Blobs {
                 }
                 self.wanted().entry(id).or_insert(Want { bytes: track.bytes, damaged });
                 self.wake.notify_one();
+            }
+            if let Some(outside) = &self.outside {
+                outside.owe(id);
             }
         }
         self.applied.notify_waiters();

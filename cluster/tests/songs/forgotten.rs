@@ -11,7 +11,7 @@ use super::trio::{Node, Nodes, error_of, id_of, song};
 
 impl Nodes {
     /// All of them apply the entry.
-    fn forget(&self, id: TrackId) {
+    pub fn forget(&self, id: TrackId) {
         self.registry.tracks.lock().expect("no panic").remove(&id);
         for blobs in self.registry.nodes.lock().expect("no panic").iter() {
             blobs.forget(&id);

@@ -3,7 +3,10 @@
 #![allow(missing_docs)]
 
 mod cramped;
+mod depots;
 mod forgotten;
+mod moody;
+mod outside;
 mod repair;
 mod trio;
 mod upload;
