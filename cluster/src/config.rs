@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use jam_world::Detours;
 
+use crate::blobs::StoreUrl;
 use crate::raft::handle::Timing;
 
 /// A Jam node: it keeps rooms and songs together with its peers.
@@ -62,7 +63,7 @@ pub struct Args {
         long,
         env = "JAM_LOG",
         value_name = "FILTER",
-        default_value = "info,openraft=error,sled=warn,h2=warn"
+        default_value = "info,openraft=error,sled=warn,h2=warn,object_store=warn"
     )]
     pub log: String,
     /// Threads that serve requests; the disk and decoding have their own [default: half the cores, 1 to 4]
@@ -83,6 +84,9 @@ pub struct Args {
     /// After how long a song that no room needs goes: queued, current and played songs are needed
     #[arg(long, env = "JAM_FORGET_AFTER", value_name = "7d|12h|30m", default_value = "7d", value_parser = grace)]
     pub forget_after: Duration,
+    /// Where to keep a copy of every song besides the nodes: s3://BUCKET/PREFIX (with AWS_ENDPOINT and the like) or file:///FOLDER
+    #[arg(long, env = "JAM_SONGS_STORE", value_name = "URL")]
+    pub songs_store: Option<StoreUrl>,
     /// Where to write down all that this node applies and what it says of the time, for `jam-chaos`
     #[arg(long, env = "JAM_RECORD", value_name = "FILE", hide = true)]
     pub record: Option<PathBuf>,
@@ -152,6 +156,8 @@ pub struct Config {
     pub hot_bytes: u64,
     /// When a song that no room needs is forgotten.
     pub forget_after: Duration,
+    /// Where songs are kept besides the nodes.
+    pub songs_store: Option<StoreUrl>,
 }
 
 /// Half the cores, since the store's threads and decoding need some too, and more than a few only
@@ -218,6 +224,7 @@ impl Args {
             packs_bytes: self.packs_mb.saturating_mul(1_000_000),
             hot_bytes: self.hot_mb * 1_000_000,
             forget_after: self.forget_after,
+            songs_store: self.songs_store,
         })
     }
 }
@@ -387,6 +394,7 @@ mod tests {
             (format!("{GOOD} --renditions 24,5"), "6 to 510"),
             (format!("{GOOD} --packs-mb 0"), "1.."),
             (format!("{GOOD} --hot-mb x"), "x"),
+            (format!("{GOOD} --songs-store /srv/songs"), "file:///folder"),
         ] {
             let error = parse(&flags).expect_err(&flags).to_string();
             assert!(error.contains(said), "{error}");

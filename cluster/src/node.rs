@@ -35,7 +35,7 @@ use crate::api::cluster::ClusterService;
 use crate::api::rooms::RoomsService;
 use crate::api::songs;
 use crate::api::time::TimeService;
-use crate::blobs::{self, Blobs, Pace};
+use crate::blobs::{self, Blobs, Outside, Pace, StoreUrl};
 use crate::config::Config;
 use crate::forgetting::forget_unused;
 use crate::formation::{GroupConfig, Local};
@@ -94,7 +94,11 @@ pub async fn run(
         ended = &mut serving => return Err(server_ended(ended)),
     };
     let mut tasks = JoinSet::new();
-    parts.open(&group, &mut tasks, &main)?;
+    let outside = tokio::select! {
+        claimed = parts.outside(&group) => claimed?,
+        () = &mut stop => return Ok(()),
+    };
+    parts.open(&group, &mut tasks, &main, outside)?;
 
     let ended = tokio::select! {
         () = &mut stop => Ok(()),
@@ -157,6 +161,7 @@ struct Parts {
     packs_bytes: u64,
     hot_bytes: u64,
     forget_after: Duration,
+    songs_store: Option<StoreUrl>,
 }
 
 impl Parts {
@@ -186,6 +191,7 @@ impl Parts {
             packs_bytes: config.packs_bytes,
             hot_bytes: config.hot_bytes,
             forget_after: config.forget_after,
+            songs_store: config.songs_store.clone(),
         }
     }
 
@@ -201,12 +207,19 @@ impl Parts {
         Ok(local.start(Arc::new(stamper), self.applied.clone(), holds_songs).await?)
     }
 
+    /// Finds out whether the songs' store can be used, if there is to be one.
+    async fn outside(&self, group: &Group) -> anyhow::Result<Option<Outside>> {
+        let Some(store) = &self.songs_store else { return Ok(None) };
+        store.claim(&self.world, &self.data, &group.cluster_id().to_string()).await
+    }
+
     /// Starts what runs besides the group, and opens the doors for clients.
     fn open(
         &self,
         group: &Group,
         tasks: &mut JoinSet<()>,
         main: &OnceLock<Router>,
+        outside: Option<Outside>,
     ) -> anyhow::Result<()> {
         let cluster_id = group.cluster_id().0.to_vec();
         let (clock, presence) = (&self.clock, &self.presence);
@@ -229,7 +242,8 @@ impl Parts {
         let open = || -> std::io::Result<_> {
             let shelf = Shelf::open(&self.world, &self.data, self.packs_bytes)?;
             let cluster = Arc::new(cluster);
-            let blobs = Blobs::open(&self.world, &self.data, cluster, shelf.clone(), self.scrub)?;
+            let blobs =
+                Blobs::open(&self.world, &self.data, cluster, shelf.clone(), self.scrub, outside)?;
             Ok((shelf, blobs))
         };
         let (shelf, blobs) =

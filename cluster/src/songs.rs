@@ -53,6 +53,15 @@ impl Cluster for SongCluster {
         self.group.read(|shard| shard.blob(id))
     }
 
+    fn blobs(&self) -> Vec<(TrackId, u64)> {
+        self.group.read(|shard| shard.blobs().map(|(id, bytes)| (*id, bytes)).collect())
+    }
+
+    fn leads_in(&self) -> Option<u64> {
+        let standing = self.group.standing();
+        standing.leads_with_lease.then_some(standing.term)
+    }
+
     async fn register(&self, track: Track) -> Result<Track, Status> {
         let op = Op::RegisterTrack(RegisterTrack { track: Some(track) });
         match self.forwarder.propose(op, REGISTER_TIMEOUT).await? {

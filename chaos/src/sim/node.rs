@@ -142,6 +142,7 @@ impl Seat {
             packs_bytes: 1 << 30,
             hot_bytes: 1 << 20,
             forget_after: Duration::from_secs(7 * 24 * 3600),
+            songs_store: None,
         }
     }
 }

@@ -5,8 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, FuturesUnordered};
+use futures_util::{StreamExt, TryStreamExt};
 use jam_proto::ids::TrackId;
 use jam_proto::wire::v1::{DoubtRequest, FetchChunk, FetchRequest};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -14,6 +15,9 @@ use tonic::Streaming;
 
 use super::peers::signed;
 use super::{Blobs, Neighbour, SongError, Via, Want};
+
+/// A song's bytes on their way in.
+type Chunks = BoxStream<'static, Result<Bytes, SongError>>;
 
 /// Songs that are fetched at once.
 const AT_ONCE: usize = 3;
@@ -35,6 +39,7 @@ impl Blobs {
             self.keep_doubts_checked(),
             self.keep_looked_at(),
             self.keep_tidy(),
+            self.keep_outside(),
         );
     }
 
@@ -103,6 +108,10 @@ impl Blobs {
             self.settle(id, want).await;
             return true;
         }
+        if self.take_outside(id, want.bytes).await {
+            self.settle(id, want).await;
+            return true;
+        }
         if let Some(want) = self.wanted().get_mut(&id) {
             want.lost = lost;
         }
@@ -150,6 +159,29 @@ impl Blobs {
         from: &Neighbour,
         id: TrackId,
         bytes: u64,
+        progress: impl FnMut(u64),
+    ) -> Result<(), SongError> {
+        let open = async |offset| {
+            let request = FetchRequest { id: id.to_wire(), offset, length: 0 };
+            let chunks = self.read_from(from, request).await?;
+            Ok::<Chunks, SongError>(
+                chunks.map_ok(|chunk| chunk.data).map_err(SongError::Relayed).boxed(),
+            )
+        };
+        let pulled = self.take(id, bytes, open, STALLED_AFTER, progress).await;
+        if matches!(pulled, Err(SongError::HashMismatch)) {
+            self.tell_doubt(from, id).await;
+        }
+        pulled
+    }
+
+    /// As [`Blobs::pull`], from wherever `open` gets the bytes behind an offset: it is asked once, unless all are here.
+    pub(super) async fn take(
+        &self,
+        id: TrackId,
+        bytes: u64,
+        open: impl AsyncFnOnce(u64) -> Result<Chunks, SongError>,
+        patience: Duration,
         mut progress: impl FnMut(u64),
     ) -> Result<(), SongError> {
         let pen = self.store.pen(id, Via::Pull).await;
@@ -160,16 +192,15 @@ impl Blobs {
             pen.discard()?;
         }
         let mut held = pen.length();
-        let request = FetchRequest { id: id.to_wire(), offset: held, length: 0 };
-        let mut chunks = self.read_from(from, request).await?;
+        let mut chunks = match held < bytes {
+            true => open(held).await?,
+            false => stream::empty().boxed(),
+        };
         self.store.check_room(bytes - held)?;
         let writer = pen.write_on(bytes);
         while held < bytes {
-            let chunk = match timeout(STALLED_AFTER, chunks.message()).await {
-                Ok(chunk) => chunk.map_err(SongError::Relayed)?,
-                Err(_) => None,
-            };
-            let Some(FetchChunk { data }) = chunk else { break };
+            let Ok(Some(data)) = timeout(patience, chunks.next()).await else { break };
+            let data = data?;
             held += data.len() as u64;
             if held > bytes || !writer.write(data).await {
                 break;
@@ -180,15 +211,8 @@ impl Blobs {
         if held != bytes {
             return Err(SongError::Incomplete { held, bytes });
         }
-        match self.blocking(move || pen.verify().map(|()| pen)).await {
-            Ok(pen) => Ok(pen.finish().await.map_err(|error| SongError::of_write(error, bytes))?),
-            Err(error) => {
-                if matches!(error, SongError::HashMismatch) {
-                    self.tell_doubt(from, id).await;
-                }
-                Err(error)
-            }
-        }
+        let pen = self.blocking(move || pen.verify().map(|()| pen)).await?;
+        pen.finish().await.map_err(|error| SongError::of_write(error, bytes))
     }
 
     /// Tells a node that it gave wrong bytes. If it can't be told, its own scrubbing finds them.

@@ -7,6 +7,7 @@
 //! repaired from another node.
 
 mod copy;
+mod depot;
 mod error;
 mod fetch;
 mod made;
@@ -32,6 +33,7 @@ use tokio::sync::{Notify, Semaphore};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
+pub use depot::{Data, Depot, DepotError, Listing, ObjectDepot, Outside, Rhythm, StoreUrl, Stored};
 pub use error::SongError;
 pub(crate) use made::{Draft, Found};
 pub use scrub::Pace;
@@ -74,6 +76,10 @@ pub trait Cluster: Send + Sync + 'static {
     async fn register(&self, track: Track) -> Result<Track, Status>;
     /// Returns when this node has applied all that was acknowledged anywhere before the call.
     async fn catch_up(&self) -> Result<(), Status>;
+    /// All committed bytes, as far as this node has applied the log: their ids and lengths.
+    fn blobs(&self) -> Vec<(TrackId, u64)>;
+    /// The term in which this node leads and has a live lease, if it does.
+    fn leads_in(&self) -> Option<u64>;
     /// Puts into a call to `node` what it wants to see: the token, and who calls whom.
     fn sign(&self, node: u64, metadata: &mut MetadataMap) -> Result<(), Status>;
     /// Checks the same on a call from another node: a copy must not count that lies in a foreign or a
@@ -91,6 +97,8 @@ pub struct Blobs {
     peers: Peers,
     pace: Pace,
     tally: Tally,
+    /// Where songs are kept besides, if anywhere.
+    outside: Option<Outside>,
     /// Committed songs that this node lacks.
     wanted: Mutex<BTreeMap<TrackId, Want>>,
     wake: Notify,
@@ -132,6 +140,7 @@ impl Blobs {
         cluster: Arc<dyn Cluster>,
         shelf: Arc<Shelf>,
         pace: Pace,
+        outside: Option<Outside>,
     ) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             world: world.clone(),
@@ -141,6 +150,7 @@ impl Blobs {
             peers: Peers::new(world),
             pace,
             tally: Tally::default(),
+            outside,
             wanted: Mutex::default(),
             wake: Notify::new(),
             doubted: Mutex::default(),
@@ -157,8 +167,10 @@ impl Blobs {
     pub fn want_all(&self, track: &Track) {
         let derived = track.derived.iter().map(|one| (&one.id, one.bytes));
         for (id, bytes) in std::iter::once((&track.id, track.bytes)).chain(derived) {
-            if let Ok(id) = TrackId::from_wire(id) {
-                self.want(&id, bytes);
+            let Ok(id) = TrackId::from_wire(id) else { continue };
+            self.want(&id, bytes);
+            if let Some(outside) = &self.outside {
+                outside.owe(id);
             }
         }
         self.applied.notify_waiters();

@@ -151,6 +151,11 @@ impl Blobs {
 }
 
 impl Song {
+    /// Its length.
+    pub(crate) fn length(&self) -> u64 {
+        self.copy.bytes
+    }
+
     /// Its bytes in messages. `length` 0: to the end.
     pub(crate) fn chunks(self, offset: u64, length: u64) -> Result<ChunkStream, SongError> {
         let total = self.copy.bytes;

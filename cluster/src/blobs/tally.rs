@@ -93,5 +93,8 @@ impl Blobs {
             "Songs that were removed since the cluster does not have them any more.",
             &tally.collected,
         );
+        if let Some(outside) = &self.outside {
+            outside.tell(page);
+        }
     }
 }

@@ -17,6 +17,9 @@ impl Blobs {
     /// committed behind this entry.
     pub fn forget(&self, id: &TrackId) {
         self.wanted().remove(id);
+        if let Some(outside) = &self.outside {
+            outside.forget(*id);
+        }
         self.forgotten().insert(*id);
         self.wake_tidy.notify_one();
     }

@@ -11,7 +11,7 @@ use super::trio::{Node, Nodes, error_of, id_of, song};
 
 impl Nodes {
     /// All of them apply the entry: the song and what was made of it. Returns all of that.
-    fn forget(&self, id: TrackId) -> Vec<TrackId> {
+    pub fn forget(&self, id: TrackId) -> Vec<TrackId> {
         let track = self.registry.tracks.lock().expect("no panic").remove(&id).expect("committed");
         let made = track.derived.iter().map(|one| TrackId::from_wire(&one.id).expect("an id"));
         let gone: Vec<TrackId> = std::iter::once(id).chain(made).collect();

@@ -3,8 +3,11 @@
 #![allow(missing_docs)]
 
 mod cramped;
+mod depots;
 mod forgotten;
 mod full;
+mod moody;
+mod outside;
 mod repair;
 mod segments;
 mod trio;

@@ -9,7 +9,7 @@ use jam_cluster::blobs::Pace;
 use super::cramped::Cramped;
 use super::trio::{Node, Nodes, error_of, id_of, song};
 
-fn flip(file: &Path) {
+pub fn flip(file: &Path) {
     let mut bytes = fs::read(file).expect("reads");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;

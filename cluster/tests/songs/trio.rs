@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use jam_cluster::api::songs;
-use jam_cluster::blobs::{Blobs, Cluster, Neighbour, Pace, peer_service};
+use jam_cluster::blobs::{Blobs, Cluster, Depot, Neighbour, Outside, Pace, Rhythm, peer_service};
 use jam_cluster::metrics::Page;
 use jam_cluster::segments::{self, Segments, Shelf};
 use jam_media::{Manifest, SegmentDecoder};
@@ -29,11 +30,16 @@ use tonic::Status;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Server};
 
+/// The id of their cluster.
+pub const CLUSTER: &str = "three of a kind";
+
 /// What the log would hold.
 #[derive(Default)]
 pub struct Registry {
     pub tracks: Mutex<BTreeMap<TrackId, Track>>,
     pub nodes: Mutex<Vec<Arc<Blobs>>>,
+    /// Who leads, in the term of the same number: each leads once.
+    pub leader: AtomicU64,
 }
 
 struct Fake {
@@ -52,6 +58,15 @@ impl Cluster for Fake {
     }
     fn track(&self, id: &TrackId) -> Option<Track> {
         self.registry.tracks.lock().expect("no panic").get(id).cloned()
+    }
+    fn blobs(&self) -> Vec<(TrackId, u64)> {
+        let tracks = self.registry.tracks.lock().expect("no panic");
+        let derived = tracks.values().flat_map(|track| &track.derived);
+        let derived = derived.map(|one| (TrackId::from_wire(&one.id).expect("an id"), one.bytes));
+        tracks.iter().map(|(id, track)| (*id, track.bytes)).chain(derived).collect()
+    }
+    fn leads_in(&self) -> Option<u64> {
+        Some(self.id).filter(|id| *id == self.registry.leader.load(Ordering::Relaxed))
     }
     async fn register(&self, track: Track) -> Result<Track, Status> {
         let id = TrackId::from_wire(&track.id).expect("a hash");
@@ -92,6 +107,10 @@ pub struct Nodes {
     pub registry: Arc<Registry>,
     /// How they look after their songs.
     pub pace: Pace,
+    /// Where they keep songs besides, if anywhere.
+    pub depot: Option<Arc<dyn Depot>>,
+    /// How they use that.
+    pub rhythm: Rhythm,
     listeners: Vec<Option<TcpListener>>,
     members: Vec<Neighbour>,
 }
@@ -109,7 +128,14 @@ impl Nodes {
         }
         // As good as never again: most tests are about the first pass, or none.
         let pace = Pace { bytes_per_s: 1 << 30, pause: Duration::from_secs(3600) };
-        Self { registry: Arc::default(), pace, listeners, members }
+        let rhythm = Rhythm {
+            look_every: Duration::from_millis(5),
+            pause_min: Duration::from_millis(5),
+            pause_max: Duration::from_millis(5),
+            slowest_bytes_per_s: 1 << 30,
+            ..Rhythm::default()
+        };
+        Self { registry: Arc::default(), pace, depot: None, rhythm, listeners, members }
     }
 
     pub fn close(&mut self, id: usize) {
@@ -125,16 +151,21 @@ impl Nodes {
         [self.start(1).await, self.start(2).await, self.start(3).await]
     }
 
-    /// Another process goes on with a node's folder.
-    pub async fn restart(&mut self, id: usize, node: &mut Node) {
+    /// Its process ends.
+    pub async fn stop(&mut self, node: &mut Node) {
         for task in node.tasks.drain(..) {
             task.abort();
             assert!(task.await.is_err_and(|ended| ended.is_cancelled()), "it ran until now");
         }
-        let empty = tempfile::tempdir().expect("a folder");
-        let data = std::mem::replace(&mut node.data, empty);
         let gone = node.blobs.clone();
         self.registry.nodes.lock().expect("no panic").retain(|blobs| !Arc::ptr_eq(blobs, &gone));
+    }
+
+    /// Another process goes on with a node's folder.
+    pub async fn restart(&mut self, id: usize, node: &mut Node) {
+        self.stop(node).await;
+        let empty = tempfile::tempdir().expect("a folder");
+        let data = std::mem::replace(&mut node.data, empty);
         *node = self.start_with(id, World::real(), data).await;
     }
 
@@ -151,8 +182,10 @@ impl Nodes {
         let cluster =
             Fake { id: id as u64, members: self.members.clone(), registry: self.registry.clone() };
         let shelf = Shelf::open(&world, data.path(), 1 << 30).expect("opens");
-        let blobs = Blobs::open(&world, data.path(), Arc::new(cluster), shelf.clone(), self.pace)
-            .expect("opens");
+        let outside = self.depot.clone().map(|depot| Outside::new(depot, CLUSTER, self.rhythm));
+        let cluster = Arc::new(cluster);
+        let blobs = Blobs::open(&world, data.path(), cluster, shelf.clone(), self.pace, outside);
+        let blobs = blobs.expect("opens");
         let segments = Segments::new(&world, blobs.clone(), shelf, 1 << 20);
         self.registry.nodes.lock().expect("no panic").push(blobs.clone());
         let server = Server::builder()
