@@ -16,6 +16,7 @@ impl Nodes {
     async fn with(depot: &Arc<Moody>) -> Self {
         let mut nodes = Self::three().await;
         nodes.depot = Some(depot.clone());
+        nodes.registry.is_bare.store(true, Ordering::Relaxed);
         nodes.lead(1);
         nodes
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub struct Registry {
     pub nodes: Mutex<Vec<Arc<Blobs>>>,
     /// Who leads, in the term of the same number: each leads once.
     pub leader: AtomicU64,
+    /// Tracks are committed without what was made of them: then a test counts songs alone.
+    pub is_bare: AtomicBool,
 }
 
 struct Fake {
@@ -68,7 +70,10 @@ impl Cluster for Fake {
     fn leads_in(&self) -> Option<u64> {
         Some(self.id).filter(|id| *id == self.registry.leader.load(Ordering::Relaxed))
     }
-    async fn register(&self, track: Track) -> Result<Track, Status> {
+    async fn register(&self, mut track: Track) -> Result<Track, Status> {
+        if self.registry.is_bare.load(Ordering::Relaxed) {
+            track.derived.clear();
+        }
         let id = TrackId::from_wire(&track.id).expect("a hash");
         let won = self.registry.tracks.lock().expect("no panic").entry(id).or_insert(track).clone();
         for blobs in self.registry.nodes.lock().expect("no panic").iter() {
