@@ -22,7 +22,7 @@ use super::disk::DiskCache;
 use super::fetch::{FetchError, Fetcher};
 use super::local::{LocalSong, rank};
 use super::meter::Meter;
-use super::plan::{Errand, Known, NEAR_S, Wish, plan};
+use super::plan::{Errand, Known, Wish, plan};
 use super::quality::{Chooser, Offer, Quality};
 use super::sound::{SegmentSound, Shelf};
 use crate::audio::{SongSource, Sound};
@@ -42,6 +42,7 @@ const THIN_S: f64 = 3.0;
 /// While more is ahead than this, the line gets a rest after each segment, half as long as that took: seconds.
 const CALM_S: f64 = 10.0;
 const REST_MAX: Duration = Duration::from_secs(1);
+const REST_MIN: Duration = Duration::from_millis(20);
 /// Of a song's frames per second: so much has to be here for it to begin.
 const BEGINS_WITH: u32 = 20;
 
@@ -138,6 +139,16 @@ impl SongCache {
             // such as the leader's time, gets its turn before what is not urgent.
             let at_once = if self.chooser().is_poor() { 1 } else { AT_ONCE };
             let rests = ahead_s > CALM_S && Instant::now() < rest_until;
+            // What is due does not wait for what is not.
+            if ahead_s < THIN_S
+                && handles.len() >= at_once
+                && errands.first().is_some_and(|errand| self.is_due(*errand, &wishes))
+                && let Some(other) =
+                    handles.keys().find(|one| !self.is_due(**one, &wishes)).copied()
+                && let Some(handle) = handles.remove(&other)
+            {
+                handle.abort();
+            }
             for errand in errands {
                 if handles.len() >= at_once || rests {
                     break;
@@ -160,7 +171,8 @@ impl SongCache {
                 Some((errand, began, done)) = running.next() => if let Ok(brought) = done {
                     handles.remove(&errand);
                     meter.look(&self.fetcher, &self.chooser, true);
-                    rest_until = Instant::now() + (began.elapsed() / 2).min(REST_MAX);
+                    let rest = (began.elapsed() / 2).min(REST_MAX);
+                    rest_until = Instant::now() + if rest < REST_MIN { Duration::ZERO } else { rest };
                     self.take(errand, brought).await;
                 },
                 changed = wanted.changed() => if changed.is_err() {
@@ -168,7 +180,8 @@ impl SongCache {
                 },
                 () = self.shelf.lost.notified() => {}
                 () = sleep(LOOK_EVERY), if !handles.is_empty() => {}
-                () = sleep_until(rest_until), if rests => {}
+                // Timers may be early by a little: then it is over all the same.
+                () = sleep_until(rest_until), if rests => rest_until = Instant::now(),
                 () = sleep(ASK_AGAIN), if handles.is_empty() => {}
             }
         }
@@ -187,9 +200,9 @@ impl SongCache {
     /// Whether what is on its way is still of use. While there is time, what was begun is brought to its end, also if another
     /// quality would be chosen now.
     fn goes_on(&self, errand: Errand, wishes: &[Wish], ahead_s: f64) -> bool {
-        let Some(wish) = wishes.iter().find(|wish| wish.track == errand.track()) else {
+        if wishes.iter().all(|wish| wish.track != errand.track()) {
             return false;
-        };
+        }
         let Errand::Segment(track, kbps, index) = errand else { return true };
         let known = self.known.load();
         let Some(known) = known.get(&track) else { return false };
@@ -198,14 +211,22 @@ impl SongCache {
         let kbps_now = chooser.choose(&known.offers, ahead_s).unwrap_or(0);
         let bytes = f64::from(rendition.manifest.segments()[index].bytes);
         let in_time = chooser.bytes_per_s().is_none_or(|line| bytes / line < ahead_s);
-        if ahead_s >= THIN_S {
-            return in_time || rank(kbps) <= rank(kbps_now);
-        }
-        // Then only what is to sound soon.
-        let (start, end) = rendition.span(index);
-        let soon = wish.frame + NEAR_S * u64::from(wish.rate);
-        let is_due = (start..end).contains(&wish.frame) || (wish.frame..soon).contains(&start);
-        wishes[0].track == track && is_due && rank(kbps) <= rank(kbps_now)
+        // What is called off here is not planned again: then it is planned at another quality.
+        rank(kbps) <= rank(kbps_now) || in_time
+    }
+
+    /// Whether it is what sounds now, or in a moment.
+    fn is_due(&self, errand: Errand, wishes: &[Wish]) -> bool {
+        let Some(first) = wishes.first().filter(|first| first.track == errand.track()) else {
+            return false;
+        };
+        let Errand::Segment(track, kbps, index) = errand else { return true };
+        let known = self.known.load();
+        let rendition = known.get(&track).and_then(|known| known.song.rendition(kbps));
+        rendition.is_some_and(|rendition| {
+            let (start, end) = rendition.span(index);
+            end > first.frame && start < first.frame + THIN_S as u64 * u64::from(first.rate)
+        })
     }
 
     fn plan(&self, wishes: &[Wish], ahead_s: f64, running: &BTreeSet<Errand>) -> Vec<Errand> {

@@ -55,7 +55,7 @@ pub struct Known {
 /// Errands that a plan names at most.
 pub const ERRANDS_MAX: usize = 8;
 /// Seconds that come before the rest of a song.
-pub const NEAR_S: u64 = 30;
+const NEAR_S: u64 = 30;
 /// Seconds from where it plays, within which any quality will do: a better one would come too late.
 const SOON_S: u64 = 6;
 
