@@ -3,6 +3,7 @@
 //!
 //! What is here plays on whatever happens to the cluster, so fetching early is what carries the music through an outage.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, abortable};
 use futures_util::stream::FuturesUnordered;
-use jam_proto::event::Entry;
+use jam_proto::event;
 use jam_proto::ids::TrackId;
 use jam_proto::wire::v1 as wire;
 use tokio::sync::watch;
@@ -67,7 +68,7 @@ enum Brought {
 }
 
 impl SongSource for SongCache {
-    fn open(&self, entry: &Entry) -> Option<Result<Box<dyn Sound>, String>> {
+    fn open(&self, entry: &event::Entry) -> Option<Result<Box<dyn Sound>, String>> {
         let known = self.known.load();
         let song = known.get(&entry.track)?.song.clone();
         Some(Ok(Box::new(SegmentSound::new(song, self.shelf.clone()))))
@@ -245,10 +246,10 @@ impl SongCache {
         let mut next = BTreeMap::clone(&known);
         next.retain(|track, _| wanted(track));
         for wish in wishes {
-            if !next.contains_key(&wish.track) {
+            if let Entry::Vacant(place) = next.entry(wish.track) {
                 let song = Arc::new(LocalSong::new(wish.track, wish.frames, wish.rate));
                 let offers = self.kept_offers(&song).await;
-                next.insert(wish.track, Known { song, offers });
+                place.insert(Known { song, offers });
             }
         }
         self.known.store(Arc::new(next));

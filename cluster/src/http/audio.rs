@@ -29,7 +29,7 @@ pub(super) async fn original(
     let Some(total) = committed else { return lacking() };
     let part = match Part::of(&headers, total) {
         Ok(part) => part,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let Some(song) = pages.blobs.song(&track).await else { return lacking() };
     let body = Body::from_stream(song.bytes(part.first, part.end - part.first));
@@ -81,7 +81,7 @@ pub(super) async fn segment(
             let span = part.first as usize..part.end as usize;
             part.respond(Body::from(bytes.slice(span)), &hash)
         }
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 
@@ -131,7 +131,7 @@ struct Part {
 
 impl Part {
     /// As the headers ask for, or the refusal.
-    fn of(headers: &HeaderMap, total: u64) -> Result<Self, Response> {
+    fn of(headers: &HeaderMap, total: u64) -> Result<Self, Box<Response>> {
         let wanted = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
         match wanted.map(|range| parse_range(range, total)) {
             None | Some(Range::Whole) => Ok(Self { first: 0, end: total, total }),
@@ -139,7 +139,7 @@ impl Part {
             Some(Range::Unsatisfiable) => {
                 let mut response = answer(StatusCode::RANGE_NOT_SATISFIABLE, String::new());
                 insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{total}"));
-                Err(response)
+                Err(Box::new(response))
             }
         }
     }
