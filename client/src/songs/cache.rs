@@ -43,6 +43,8 @@ const THIN_S: f64 = 3.0;
 /// While more is ahead than this, the line gets a rest after each segment, half as long as that took: seconds.
 const CALM_S: f64 = 10.0;
 const REST_MAX: Duration = Duration::from_secs(1);
+/// A line that nothing came over for so long carries nothing.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
 const REST_MIN: Duration = Duration::from_millis(20);
 /// Of a song's frames per second: so much has to be here for it to begin.
 const BEGINS_WITH: u32 = 20;
@@ -117,6 +119,7 @@ impl SongCache {
         let mut asked_at: BTreeMap<TrackId, Instant> = BTreeMap::new();
         let mut told = BTreeSet::new();
         let mut rest_until = Instant::now();
+        let (mut received, mut heard_at) = (self.fetcher.received(), Instant::now());
         loop {
             let wishes = wanted.borrow_and_update().clone();
             if !handles.is_empty() {
@@ -138,7 +141,12 @@ impl SongCache {
             errands.extend(self.to_ask_again(&wishes, &asked_at));
             // A line that nobody knows yet, or that is poor, is not filled with several at once; and what else it carries,
             // such as the leader's time, gets its turn before what is not urgent.
-            let at_once = if self.chooser().is_poor() { 1 } else { AT_ONCE };
+            // One that carries nothing keeps nobody from what is on the disk.
+            if self.fetcher.received() != received {
+                (received, heard_at) = (self.fetcher.received(), Instant::now());
+            }
+            let carries = heard_at.elapsed() < SILENT_AFTER;
+            let at_once = if self.chooser().is_poor() && carries { 1 } else { AT_ONCE };
             let rests = ahead_s > CALM_S && Instant::now() < rest_until;
             // What is due does not wait for what is not.
             if ahead_s < THIN_S
