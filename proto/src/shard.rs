@@ -6,6 +6,7 @@
 
 mod derived;
 mod sessions;
+mod tracks;
 mod uses;
 mod wire;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::command::{Command, Rejection, Reply, RoomCommand};
-use crate::convert::{self, Malformed, within_range};
+use crate::convert::{Malformed, within_range};
 use crate::event::{Event, EventKind};
 use crate::ids::{Revision, RoomCode, SessionId, TrackId, check_user_name};
 use crate::limits;
@@ -251,37 +252,6 @@ impl Shard {
         }
     }
 
-    fn register(
-        &mut self,
-        register: &log::RegisterTrack,
-        stamp: SharedTime,
-    ) -> Result<Outcome, Malformed> {
-        let track = register.track.as_ref().ok_or(Malformed::Missing("the track"))?;
-        let id = convert::check_track(track)?;
-        if !self.tracks.contains_key(&id) && self.tracks.len() >= limits::TRACKS_MAX {
-            return Ok(Outcome::TracksFull(limits::TRACKS_MAX));
-        }
-        if !self.tracks.contains_key(&id) {
-            self.tracks.insert(id, Arc::new(track.clone()));
-            self.derived.add(id, track);
-            self.uses.begin(id, stamp);
-        }
-        let committed = self.tracks.get(&id).expect("it is there by now");
-        Ok(Outcome::Track(Track::clone(committed)))
-    }
-
-    /// The log's order decides: a track that was queued before this entry stays, and one that is queued behind it is gone.
-    fn forget(&mut self, forget: &log::ForgetTrack) -> Result<Applied, Malformed> {
-        let id = TrackId::from_wire(&forget.track)?;
-        if !self.uses.end(&id, SharedTime(forget.unused_before)) {
-            return Ok(Applied::only(Outcome::Nothing));
-        }
-        let track = self.tracks.remove(&id);
-        let mut gone = track.map_or(Vec::new(), |track| self.derived.end(&id, &track));
-        gone.push(id);
-        Ok(Applied { gone, ..Applied::only(Outcome::Forgotten) })
-    }
-
     fn begin_epoch(&mut self, epoch: &log::ClockEpoch, times: Times) -> Applied {
         let bumped = epoch.epoch > self.epoch.epoch;
         self.succession = self.succession.followed_by(epoch);
@@ -358,21 +328,6 @@ impl Shard {
     /// All rooms, by code.
     pub fn rooms(&self) -> impl Iterator<Item = (&RoomCode, &Room)> {
         self.rooms.iter().map(|(code, room)| (code, room.as_ref()))
-    }
-
-    /// A committed track.
-    pub fn track(&self, id: &TrackId) -> Option<&Track> {
-        self.tracks.get(id).map(Arc::as_ref)
-    }
-
-    /// All committed tracks, by id.
-    pub fn tracks(&self) -> impl Iterator<Item = (&TrackId, &Track)> {
-        self.tracks.iter().map(|(id, track)| (id, track.as_ref()))
-    }
-
-    /// Committed tracks that no entry of any room has named since `time` or longer, the one that was left alone first.
-    pub fn unused_before(&self, time: SharedTime) -> impl Iterator<Item = TrackId> {
-        self.uses.unused_before(time)
     }
 
     /// The clock epoch in force; all zero before the first one.

@@ -1,14 +1,9 @@
 //! What was made of tracks: further bytes that the nodes keep, each named by its hash. Tracks may share some, such as the
 //! cover of an album.
 
-use std::sync::Arc;
-
 use imbl::{OrdMap, OrdSet};
 
-use super::{Applied, Outcome, Shard};
-use crate::convert::{self, Malformed};
 use crate::ids::TrackId;
-use crate::wire::log::v1 as log;
 use crate::wire::v1::{Derived, Track};
 
 /// The bytes that are kept besides the tracks' own.
@@ -58,52 +53,18 @@ impl Blobs {
         self.blobs.get(id).map(|(bytes, _)| *bytes)
     }
 
+    /// Tracks whose renditions are still to be made.
+    pub fn unrendered(&self) -> impl Iterator<Item = TrackId> {
+        self.unrendered.iter().copied()
+    }
+
     /// All of them, and their lengths.
     pub fn iter(&self) -> impl Iterator<Item = (&TrackId, u64)> {
         self.blobs.iter().map(|(id, (bytes, _))| (id, *bytes))
     }
 }
 
-impl Shard {
-    pub(super) fn set_derived(&mut self, set: &log::SetDerived) -> Result<Applied, Malformed> {
-        let id = TrackId::from_wire(&set.track)?;
-        convert::check_derived(&set.derived)?;
-        let Some(track) = self.tracks.get_mut(&id) else {
-            return Ok(Applied::only(Outcome::Nothing));
-        };
-        let track = Arc::make_mut(track);
-        let before = std::mem::replace(&mut track.derived, set.derived.clone());
-        track.rendered = true;
-        // What stays is never gone in between.
-        self.derived.add(id, track);
-        let gone = self.derived.drop_all(&before);
-        Ok(Applied { gone, ..Applied::only(Outcome::Track(track.clone())) })
-    }
-
-    /// The length of the bytes of this id, if they are to be kept: those of a track, or what was made of one.
-    pub fn blob(&self, id: &TrackId) -> Option<u64> {
-        self.track(id).map(|track| track.bytes).or_else(|| self.derived.bytes(id))
-    }
-
-    /// Tracks whose renditions are still to be made.
-    pub fn unrendered(&self) -> impl Iterator<Item = TrackId> {
-        self.derived.unrendered.iter().copied()
-    }
-
-    /// A track that these bytes were made of. Looks at all tracks.
-    pub fn made_of(&self, blob: &TrackId) -> Option<TrackId> {
-        self.derived.bytes(blob)?;
-        let has = |track: &Track| track.derived.iter().filter_map(read).any(|(id, _)| id == *blob);
-        self.tracks().find(|(_, track)| has(track)).map(|(id, _)| *id)
-    }
-
-    /// All bytes that are to be kept, and their lengths.
-    pub fn blobs(&self) -> impl Iterator<Item = (&TrackId, u64)> {
-        self.tracks().map(|(id, track)| (id, track.bytes)).chain(self.derived.iter())
-    }
-}
-
 /// What was checked when it came in.
-fn read(derived: &Derived) -> Option<(TrackId, u64)> {
+pub(super) fn read(derived: &Derived) -> Option<(TrackId, u64)> {
     Some((TrackId::from_wire(&derived.id).ok()?, derived.bytes))
 }
