@@ -149,7 +149,11 @@ impl Segments for Node {
         &self,
         request: Request<wire::ManifestsRequest>,
     ) -> Result<Response<wire::ManifestsReply>, Status> {
-        assert_eq!(request.get_ref().track, self.song.track().to_wire());
+        if request.get_ref().track != self.song.track().to_wire() {
+            let mut gone = Status::not_found("there is no such song");
+            gone.metadata_mut().insert("jam-error", "song_not_found".parse().expect("ascii"));
+            return Err(gone);
+        }
         let manifest = self.song.manifest.encode();
         let rendition = wire::Rendition {
             kbps: 0,
@@ -271,6 +275,23 @@ async fn what_sounds_first_comes_first() {
     assert_eq!(read_all(|out| sound.read(out)), song.samples(from));
     // What has sounded comes in the end.
     listening.until_here(&song.track(), 0, FRAMES).await;
+}
+
+#[tokio::test]
+async fn songs_that_are_gone_keep_no_other_song_waiting() {
+    let song = Song::new();
+    let (_node, address) = Node::start(&song, Mood::Well).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let gone = |number| Wish { track: TrackId([number; 32]), ..song.wish(0) };
+    let wishes = (0..12).map(gone).chain([song.wish(0)]).collect();
+    let mut listening = Listening::start(folder.path(), vec![address], wishes);
+    listening.until_here(&song.track(), 0, FRAMES).await;
+    // Each is told of once.
+    let mut told = 0;
+    while let Ok(news) = listening.news.try_recv() {
+        told += usize::from(matches!(news, News::Trouble(_)));
+    }
+    assert!((1..=12).contains(&told), "{told}");
 }
 
 #[tokio::test]

@@ -21,17 +21,16 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::disk::DiskCache;
 use super::fetch::{FetchError, Fetcher};
+use super::later::Later;
 use super::local::{LocalSong, rank};
 use super::meter::Meter;
 use super::plan::{Errand, Known, Wish, plan};
-use super::quality::{Chooser, Offer, Quality};
+use super::quality::{Chooser, Quality};
 use super::sound::{SegmentSound, Shelf};
 use crate::audio::{SongSource, Sound};
-use crate::connection::Backoff;
 use crate::news::{News, Reporter};
 use crate::nodes::Nodes;
 
-const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// Segments that are on their way at once: enough that a long line has no pauses.
 const AT_ONCE: usize = 3;
 /// How often it is looked at what came while something is on its way.
@@ -65,9 +64,10 @@ pub struct SongCache {
 enum Brought {
     Manifests(Vec<wire::Rendition>),
     Segment,
-    /// The manifest is an old one.
-    Changed,
 }
+
+/// The quality at which each song is fetched for now.
+type Choices = BTreeMap<TrackId, u32>;
 
 impl SongSource for SongCache {
     fn open(&self, entry: &event::Entry) -> Option<Result<Box<dyn Sound>, String>> {
@@ -118,6 +118,7 @@ impl SongCache {
         let mut meter = Meter::new(&self.fetcher);
         let mut asked_at: BTreeMap<TrackId, Instant> = BTreeMap::new();
         let mut told = BTreeSet::new();
+        let mut later = Later::default();
         let mut rest_until = Instant::now();
         let (mut received, mut heard_at) = (self.fetcher.received(), Instant::now());
         loop {
@@ -126,19 +127,26 @@ impl SongCache {
                 meter.look(&self.fetcher, &self.chooser, false);
             }
             self.keep_only(&wishes).await;
-            asked_at.retain(|track, _| wishes.iter().any(|wish| wish.track == *track));
-            told.retain(|track| wishes.iter().any(|wish| wish.track == *track));
+            let is_wanted = |track: TrackId| wishes.iter().any(|wish| wish.track == track);
+            asked_at.retain(|track, _| is_wanted(*track));
+            told.retain(|track| is_wanted(*track));
+            later.retain(|errand| is_wanted(errand.track()));
             self.tell_ready(&wishes, &mut told);
             let ahead_s = self.ahead_s(&wishes);
+            // Once, so that what is called off is not planned again in the same turn.
+            let choices = self.choose(&wishes, ahead_s);
             handles.retain(|errand, handle| {
-                let goes_on = self.goes_on(*errand, &wishes, ahead_s);
+                let goes_on = is_wanted(errand.track()) && self.goes_on(*errand, &choices, ahead_s);
                 if !goes_on {
                     handle.abort();
                 }
                 goes_on
             });
-            let mut errands = self.plan(&wishes, ahead_s, &handles.keys().copied().collect());
+            let now = Instant::now();
+            let passed = handles.keys().copied().chain(later.lasting(now)).collect();
+            let mut errands = self.plan(&wishes, &choices, &passed);
             errands.extend(self.to_ask_again(&wishes, &asked_at));
+            errands.retain(|errand| !later.waits(*errand, now));
             // A line that nobody knows yet, or that is poor, is not filled with several at once; and what else it carries,
             // such as the leader's time, gets its turn before what is not urgent.
             // One that carries nothing keeps nobody from what is on the disk.
@@ -182,7 +190,13 @@ impl SongCache {
                     meter.look(&self.fetcher, &self.chooser, true);
                     let rest = (began.elapsed() / 2).min(REST_MAX);
                     rest_until = Instant::now() + if rest < REST_MIN { Duration::ZERO } else { rest };
-                    self.take(errand, brought).await;
+                    match brought {
+                        Ok(brought) => {
+                            later.done(errand);
+                            self.take(errand, brought, &mut later).await;
+                        }
+                        Err(error) => self.failed(errand, error, &mut later),
+                    }
                 },
                 changed = wanted.changed() => if changed.is_err() {
                     return;
@@ -191,7 +205,7 @@ impl SongCache {
                 () = sleep(LOOK_EVERY), if !handles.is_empty() => {}
                 // Timers may be early by a little: then it is over all the same.
                 () = sleep_until(rest_until), if rests => rest_until = Instant::now(),
-                () = sleep(ASK_AGAIN), if handles.is_empty() => {}
+                () = sleep_until(later.next(now).unwrap_or(now + ASK_AGAIN)) => {}
             }
         }
     }
@@ -208,20 +222,30 @@ impl SongCache {
 
     /// Whether what is on its way is still of use. While there is time, what was begun is brought to its end, also if another
     /// quality would be chosen now.
-    fn goes_on(&self, errand: Errand, wishes: &[Wish], ahead_s: f64) -> bool {
-        if wishes.iter().all(|wish| wish.track != errand.track()) {
-            return false;
-        }
+    fn goes_on(&self, errand: Errand, choices: &Choices, ahead_s: f64) -> bool {
         let Errand::Segment(track, kbps, index) = errand else { return true };
         let known = self.known.load();
         let Some(known) = known.get(&track) else { return false };
         let Some(rendition) = known.song.rendition(kbps) else { return false };
-        let mut chooser = self.chooser();
-        let kbps_now = chooser.choose(&known.offers, ahead_s).unwrap_or(0);
         let bytes = f64::from(rendition.manifest.segments()[index].bytes);
-        let in_time = chooser.bytes_per_s().is_none_or(|line| bytes / line < ahead_s);
-        // What is called off here is not planned again: then it is planned at another quality.
-        rank(kbps) <= rank(kbps_now) || in_time
+        let in_time = self.chooser().bytes_per_s().is_none_or(|line| bytes / line < ahead_s);
+        in_time || choices.get(&track).is_none_or(|now| rank(kbps) <= rank(*now))
+    }
+
+    /// The quality of each song; staying with one is about the song that plays.
+    fn choose(&self, wishes: &[Wish], ahead_s: f64) -> Choices {
+        let known = self.known.load();
+        let mut chooser = self.chooser();
+        let mut choices = Choices::new();
+        for (place, wish) in wishes.iter().enumerate() {
+            let offers = known.get(&wish.track).map_or(&[][..], |known| &known.offers);
+            let kbps = match place {
+                0 => chooser.choose(offers, ahead_s),
+                _ => chooser.fitting(offers, ahead_s),
+            };
+            choices.extend(kbps.map(|kbps| (wish.track, kbps)));
+        }
+        choices
     }
 
     /// Whether it is what sounds now, or in a moment.
@@ -238,10 +262,10 @@ impl SongCache {
         })
     }
 
-    fn plan(&self, wishes: &[Wish], ahead_s: f64, running: &BTreeSet<Errand>) -> Vec<Errand> {
+    fn plan(&self, wishes: &[Wish], choices: &Choices, running: &BTreeSet<Errand>) -> Vec<Errand> {
         let known = self.known.load();
-        let choose = |offers: &[Offer]| self.chooser().choose(offers, ahead_s).unwrap_or(0);
-        plan(wishes, &known, running, choose, self.shelf.disk.bytes_max() / 2)
+        let kbps = |track: &TrackId| choices.get(track).copied().unwrap_or(0);
+        plan(wishes, &known, running, kbps, self.shelf.disk.bytes_max() / 2)
     }
 
     /// What is not wanted any more may be evicted, so it is not promised either. What is new is looked for on the disk.
@@ -273,27 +297,32 @@ impl SongCache {
         }
     }
 
-    /// Does it, however long that takes.
-    async fn run_errand(&self, errand: Errand) -> Brought {
-        let mut backoff = Backoff::default();
-        let mut told = false;
-        loop {
-            let done = match errand {
-                Errand::Manifest(track, kbps) => {
-                    self.fetcher.manifests(track, kbps).await.map(Brought::Manifests)
-                }
-                Errand::Segment(track, kbps, index) => self.segment(track, kbps, index).await,
-            };
-            match done {
-                Ok(brought) => return brought,
-                Err(FetchError::Changed) => return Brought::Changed,
-                Err(FetchError::Lasting(why)) if !told => {
-                    told = true;
-                    self.reporter.tell(News::Trouble(why));
-                }
-                Err(FetchError::Lasting(_) | FetchError::Passing) => {}
+    async fn run_errand(&self, errand: Errand) -> Result<Brought, FetchError> {
+        match errand {
+            Errand::Manifest(track, kbps) => {
+                self.fetcher.manifests(track, kbps).await.map(Brought::Manifests)
             }
-            sleep(backoff.next_pause(PAUSE_MAX)).await;
+            Errand::Segment(track, kbps, index) => self.segment(track, kbps, index).await,
+        }
+    }
+
+    /// It is tried again later, and nothing else waits for it.
+    fn failed(&self, errand: Errand, error: FetchError, later: &mut Later) {
+        let lasting = match error {
+            FetchError::Changed => {
+                let (Errand::Manifest(track, kbps) | Errand::Segment(track, kbps, _)) = errand;
+                if let Some(known) = self.known.load().get(&track) {
+                    known.song.remove(kbps);
+                }
+                return later.done(errand);
+            }
+            FetchError::Lasting(why) => Some(why),
+            FetchError::Passing => None,
+        };
+        if later.failed(errand, Instant::now(), lasting.is_some())
+            && let Some(why) = lasting
+        {
+            self.reporter.tell(News::Trouble(why));
         }
     }
 
@@ -346,22 +375,12 @@ impl SongCache {
     }
 
     /// What an errand brought is known from here on.
-    async fn take(&self, errand: Errand, brought: Brought) {
-        match (errand, brought) {
-            (Errand::Manifest(track, _), Brought::Manifests(renditions)) => {
-                let Some(known) = self.known.load().get(&track).cloned() else { return };
-                if let Err(why) = self.take_manifests(&known, renditions).await {
-                    tracing::warn!(%track, "a node gave a strange manifest: {why}");
-                    // Whatever it is, it takes a moment until it is another one.
-                    sleep(LOOK_EVERY).await;
-                }
-            }
-            (Errand::Manifest(track, kbps) | Errand::Segment(track, kbps, _), Brought::Changed) => {
-                if let Some(known) = self.known.load().get(&track) {
-                    known.song.remove(kbps);
-                }
-            }
-            _ => {}
+    async fn take(&self, errand: Errand, brought: Brought, later: &mut Later) {
+        let Brought::Manifests(renditions) = brought else { return };
+        let Some(known) = self.known.load().get(&errand.track()).cloned() else { return };
+        if let Err(why) = self.take_manifests(&known, renditions).await {
+            let why = format!("a node gave a song's segments that are none of its: {why}");
+            self.failed(errand, FetchError::Lasting(why), later);
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod cache;
 pub mod disk;
 pub mod fetch;
+mod later;
 pub mod local;
 mod manifests;
 mod meter;

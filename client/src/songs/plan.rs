@@ -59,13 +59,12 @@ const NEAR_S: u64 = 30;
 /// Seconds from where it plays, within which any quality will do: a better one would come too late.
 const SOON_S: u64 = 6;
 
-/// The next errands, the most urgent first, besides those that are `running`. `kbps`: the quality that the line carries, of
-/// those that are offered.
+/// The next errands, the most urgent first, besides those that are `running`. `kbps`: the quality that each song is fetched at.
 pub fn plan(
     wishes: &[Wish],
     known: &BTreeMap<TrackId, Known>,
     running: &BTreeSet<Errand>,
-    kbps: impl Fn(&[Offer]) -> u32,
+    kbps: impl Fn(&TrackId) -> u32,
     bytes_max: u64,
 ) -> Vec<Errand> {
     let mut plan = Plan { known, running, kbps: &kbps, errands: Vec::new() };
@@ -102,7 +101,7 @@ pub fn plan(
 struct Plan<'a> {
     known: &'a BTreeMap<TrackId, Known>,
     running: &'a BTreeSet<Errand>,
-    kbps: &'a dyn Fn(&[Offer]) -> u32,
+    kbps: &'a dyn Fn(&TrackId) -> u32,
     errands: Vec<Errand>,
 }
 
@@ -116,7 +115,7 @@ impl Plan<'_> {
         if known.offers.is_empty() {
             return self.add(Errand::Manifest(wish.track, 0));
         }
-        let kbps = (self.kbps)(&known.offers);
+        let kbps = (self.kbps)(&wish.track);
         let Some(chosen) = known.song.rendition(kbps) else {
             return self.add(Errand::Manifest(wish.track, kbps));
         };
@@ -144,7 +143,8 @@ impl Plan<'_> {
     /// What a song takes, at the quality that is chosen.
     fn bytes(&self, wish: &Wish) -> u64 {
         let Some(known) = self.known.get(&wish.track) else { return 0 };
-        let chosen = known.offers.iter().find(|offer| offer.kbps == (self.kbps)(&known.offers));
+        let kbps = (self.kbps)(&wish.track);
+        let chosen = known.offers.iter().find(|offer| offer.kbps == kbps);
         let seconds = wish.frames / u64::from(wish.rate.max(1)) + 1;
         chosen.map_or(0, |offer| offer.bytes_per_s * seconds)
     }

@@ -117,8 +117,17 @@ impl Chooser {
         self.bytes_per_s().is_none_or(|line| line < POOR_BYTES_PER_S)
     }
 
-    /// Chooses from what is allowed (sorted from low to high), with so many seconds of sound ahead.
+    /// Chooses from what is allowed (sorted from low to high), with so many seconds of sound ahead, and stays with it.
     pub fn choose(&mut self, allowed: &[Offer], ahead_s: f64) -> Option<u32> {
+        let fitting = self.fitting(allowed, ahead_s)?;
+        if self.bytes_per_s().is_some() {
+            self.chosen = Some(fitting);
+        }
+        Some(fitting)
+    }
+
+    /// What it would choose.
+    pub fn fitting(&self, allowed: &[Offer], ahead_s: f64) -> Option<u32> {
         let best = allowed.last()?;
         let Some(line) = self.bytes_per_s() else {
             // Nothing is known: the best there is, until that takes too long.
@@ -134,9 +143,7 @@ impl Chooser {
             };
             offer.bytes_per_s as f64 <= line * share * thin
         };
-        let fitting = allowed.iter().rev().find(fits).or(allowed.first())?;
-        self.chosen = Some(fitting.kbps);
-        self.chosen
+        allowed.iter().rev().find(fits).or(allowed.first()).map(|offer| offer.kbps)
     }
 }
 
