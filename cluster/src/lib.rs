@@ -5,6 +5,7 @@ pub mod api;
 pub mod batches;
 pub mod blobs;
 pub mod config;
+mod draft;
 pub mod forgetting;
 pub mod formation;
 pub mod forward;

@@ -16,7 +16,8 @@ use jam_proto::wire::v1::{Derived, Track};
 use jam_world::{Cursor, File, World};
 use tokio::time::{Instant, sleep};
 
-use crate::blobs::{Blobs, Draft, SongError};
+use crate::blobs::{Blobs, SongError, is_song};
+use crate::draft::Draft;
 use crate::segments::{is_rendition, pack_tail, rendition_name};
 use crate::shard::Group;
 
@@ -43,8 +44,11 @@ pub struct Rendering {
 /// Why a song was not rendered.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    /// The song itself can't be rendered.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error("its copy here is damaged; it is repaired first")]
+    Damaged,
     #[error(transparent)]
     Disk(#[from] io::Error),
     #[error(transparent)]
@@ -98,7 +102,13 @@ impl Rendering {
         derived.extend(found);
         let made = match kbps.is_empty() {
             true => Vec::new(),
-            false => self.make(id, track, kbps).await?,
+            false => match self.make(id, track, kbps).await {
+                Err(Failure::Refused(why)) if !matches!(why, Refusal::Unreadable(_)) => {
+                    tracing::warn!(song = %id, %why, "a song can't be rendered; it stays as it is");
+                    Vec::new()
+                }
+                made => made?,
+            },
         };
         self.blobs.spread(&made).await?;
         let count = made.len();
@@ -145,7 +155,16 @@ impl Rendering {
         // Who needs the room more goes first.
         self.blobs.check_room(track.bytes)?;
         let (blobs, ladder) = (self.blobs.clone(), kbps.clone());
-        let made = self.world.heavy(move || encode(&blobs, file, &track, &ladder)).await?;
+        let encode = move || match encode(&blobs, file.clone(), &track, &ladder) {
+            // Unless that is not what was taken.
+            Err(Failure::Refused(_)) if !is_song(&file, &id)? => Err(Failure::Damaged),
+            encoded => encoded,
+        };
+        let made = self.world.heavy(encode).await?.inspect_err(|error| {
+            if matches!(error, Failure::Damaged) {
+                self.blobs.doubt(&id);
+            }
+        });
         let mut kept = Vec::new();
         for (draft, kbps) in made?.into_iter().zip(kbps) {
             kept.push(self.blobs.keep(rendition_name(kbps), draft).await?);

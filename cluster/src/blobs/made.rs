@@ -1,68 +1,30 @@
 //! What is made of songs here: covers, waveforms, renditions. Each is named by its hash, and kept as durably as a song.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::try_join_all;
 use jam_media::SongInfo;
 use jam_proto::ids::TrackId;
 use jam_proto::wire::v1::{Derived, Track};
-use jam_world::{File, Open};
 
 use super::pen::Via;
-use super::store::Store;
 use super::{Blobs, SongError};
+use crate::draft::Draft;
 use crate::media;
-
-/// A file that something is written to whose hash is not known yet. If it is dropped before it is kept, it is gone.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    store: Arc<Store>,
-    path: PathBuf,
-    file: Arc<dyn File>,
-    hasher: blake3::Hasher,
-}
-
-/// Drafts of this process, counted for their names.
-static DRAFTS: AtomicU64 = AtomicU64::new(0);
-
-impl Draft {
-    fn begin(store: &Arc<Store>) -> io::Result<Self> {
-        let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
-        let path = store.uploads.join(format!("{number}.made"));
-        let file = store.disk().open(&path, Open::Anew)?;
-        Ok(Self { store: store.clone(), path, file, hasher: blake3::Hasher::new() })
-    }
-
-    /// Adds bytes. Blocks.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_at(bytes, self.hasher.count())?;
-        self.hasher.update(bytes);
-        Ok(())
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // Once it is kept there is none of that name. One that can't be removed expires.
-        let _ = self.store.disk().remove(&self.path);
-    }
-}
 
 impl Blobs {
     /// Begins to write something that is made here. Blocks.
     pub(crate) fn draft(&self) -> io::Result<Draft> {
-        Draft::begin(&self.store)
+        self.store.drafts.begin()
     }
 
     /// Keeps what was written, durably on this node.
     pub(crate) async fn keep(&self, name: String, draft: Draft) -> Result<Derived, SongError> {
-        let (id, bytes) = (TrackId(*draft.hasher.finalize().as_bytes()), draft.hasher.count());
+        let (id, bytes) = (draft.id(), draft.bytes());
         let derived = Derived { name, id: id.to_wire(), bytes };
         let right = self.store.pen(id, Via::Whole).await;
-        let keep = move || right.store.take_in(&id, &draft.path);
+        let keep = move || right.store.take_in(&id, draft.path());
         self.world.try_blocking(keep).await.map_err(|error| SongError::of_write(error, bytes))?;
         Ok(derived)
     }
@@ -73,7 +35,7 @@ impl Blobs {
         for (name, bytes) in found.0 {
             let store = self.store.clone();
             let write = move || {
-                let mut draft = Draft::begin(&store)?;
+                let mut draft = store.drafts.begin()?;
                 draft.write(&bytes).map(|()| draft)
             };
             let draft = self.world.try_blocking(write).await;
@@ -107,7 +69,9 @@ impl Blobs {
     /// What this node lacks, and every other one said that it does not have it either.
     pub(crate) fn lost(&self) -> Vec<TrackId> {
         let wanted = self.wanted();
-        wanted.iter().filter(|(_, want)| want.lost).map(|(id, _)| *id).collect()
+        let lost = wanted.iter().filter(|(_, want)| want.lost).map(|(id, _)| *id);
+        // What was made again is wanted until the next look.
+        lost.filter(|id| self.store.held(id).is_none()).collect()
     }
 
     /// Whether the disk has room for so many more bytes.

@@ -35,10 +35,11 @@ use tonic::metadata::MetadataMap;
 
 pub use depot::{Data, Depot, DepotError, Listing, ObjectDepot, Outside, Rhythm, StoreUrl, Stored};
 pub use error::SongError;
-pub(crate) use made::{Draft, Found};
+pub(crate) use made::Found;
 pub use scrub::Pace;
 pub(crate) use serve::ChunkStream;
 pub use serve::peer_service;
+pub(crate) use store::is_song;
 pub use store::{Store, UNFINISHED_KEPT};
 pub use upload::Received;
 

@@ -90,7 +90,8 @@ impl Pen {
 
     /// Hashes it, and discards it if it is not what its name says. Blocks.
     pub fn verify(&self) -> Result<(), SongError> {
-        if !is_song(self.store.disk(), &self.path(), &self.id)? {
+        let file = self.store.disk().open(&self.path(), Open::Read)?;
+        if !is_song(&file, &self.id)? {
             self.discard()?;
             return Err(SongError::HashMismatch);
         }

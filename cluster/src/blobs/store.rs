@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jam_proto::ids::TrackId;
-use jam_world::{Cursor, Disk, Meta, Open, World};
+use jam_world::{Cursor, Disk, File, Meta, World};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::SongError;
 use super::pen::{Pen, Via};
+use crate::draft::Drafts;
 
 /// How long an unfinished file is kept after the last write to it.
 pub const UNFINISHED_KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -31,6 +32,8 @@ pub struct Store {
     pub(super) world: World,
     pub(super) songs: PathBuf,
     pub(super) uploads: PathBuf,
+    /// What is made here.
+    pub(super) drafts: Drafts,
     /// Never locked while the disk works: those who apply the log look here too.
     held: Mutex<Holdings>,
     /// Songs that somebody counted on, and when.
@@ -83,6 +86,7 @@ impl Store {
         Ok(Self {
             world: world.clone(),
             songs,
+            drafts: Drafts::new(world.disk.clone(), uploads.clone(), "made"),
             uploads,
             held: Mutex::new(held),
             counted: Mutex::default(),
@@ -209,9 +213,9 @@ impl Store {
 }
 
 /// Whether a file holds the bytes that the id stands for. Blocks.
-pub(super) fn is_song(disk: &dyn Disk, path: &Path, id: &TrackId) -> io::Result<bool> {
+pub(crate) fn is_song(file: &Arc<dyn File>, id: &TrackId) -> io::Result<bool> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(Cursor::new(disk.open(path, Open::Read)?))?;
+    hasher.update_reader(Cursor::new(file.clone()))?;
     Ok(hasher.finalize().as_bytes() == &id.0)
 }
 

@@ -123,8 +123,10 @@ impl Blobs {
         drop(permit);
         let (pen, draft, inspected) = done?;
         pen.finish().await.map_err(|error| SongError::of_write(error, bytes))?;
+        let (shelf, original) = (self.shelf.clone(), segments::Rendition { track: id, kbps: 0 });
         if let Some(draft) = draft
-            && let Err(error) = self.world.try_blocking(move || draft.take_in(id)).await
+            && let Err(error) =
+                self.world.try_blocking(move || shelf.take_in(original, draft)).await
         {
             tracing::warn!(song = %id, %error, "a new song's segments were not kept; they are cut again when they are asked for");
         }

@@ -81,7 +81,7 @@ impl Store {
                 return Ok(Some(Err(damage)));
             }
             let place = store.place(&id);
-            if !is_song(store.disk(), &place, &id)? {
+            if !is_song(&store.disk().open(&place, Open::Read)?, &id)? {
                 return Ok(Some(Err(Damage::Bytes)));
             }
             store.disk().touch(&place, store.world.clock.wall())?;
@@ -121,7 +121,8 @@ impl Store {
         let work = move || {
             let store = &right.store;
             let aside = store.unfinished_path(&id, Via::Aside);
-            match is_song(store.disk(), &aside, &id) {
+            let read = store.disk().open(&aside, Open::Read);
+            match read.and_then(|file| is_song(&file, &id)) {
                 Ok(true) => store.take_in(&id, &aside).map(|()| true),
                 Ok(false) => store.renew_aside(&id).map(|()| false),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

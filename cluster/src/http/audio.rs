@@ -117,6 +117,8 @@ fn refused(error: SongError) -> Response {
         SongError::Gone(_) | SongError::ManifestChanged | SongError::Invalid(_) => {
             StatusCode::NOT_FOUND
         }
+        // What is kept here can't be cut, and won't be.
+        SongError::Unsupported(_) => StatusCode::NOT_FOUND,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     answer(status, format!("{error}\n"))

@@ -1,7 +1,6 @@
 //! Makes packs of originals.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +11,8 @@ use jam_world::{Cursor, File};
 
 use super::shelf::Shelf;
 use super::{Pack, Rendition, Segments, pack};
-use crate::blobs::SongError;
+use crate::blobs::{SongError, is_song};
+use crate::draft::Draft;
 
 /// Segments that are kept in memory of a song for whose pack the disk has no room: about a minute.
 const LOOSE_AHEAD: usize = 12;
@@ -24,39 +24,6 @@ enum CutError {
     Refused(#[from] Refusal),
     #[error(transparent)]
     Disk(#[from] io::Error),
-}
-
-/// A pack that is being written. If it is dropped before it is taken in, it is gone.
-pub(crate) struct Draft {
-    shelf: Arc<Shelf>,
-    path: PathBuf,
-    file: Arc<dyn File>,
-    bytes: u64,
-}
-
-impl Draft {
-    fn begin(shelf: &Arc<Shelf>) -> io::Result<Self> {
-        let (path, file) = shelf.draft()?;
-        Ok(Self { shelf: shelf.clone(), path, file, bytes: 0 })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_at(bytes, self.bytes)?;
-        self.bytes += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// It is the original's pack from here on. Blocks.
-    pub(crate) fn take_in(self, track: TrackId) -> io::Result<()> {
-        self.shelf.take_in(Rendition { track, kbps: 0 }, &self.path, self.bytes)
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // After `take_in` there is none of that name. One that can't be removed goes at the next start.
-        let _ = self.shelf.drop_draft(&self.path);
-    }
 }
 
 /// Cuts a song that is about to be taken, so that one that can't be cut is refused. Blocks. Without room for the pack it is cut
@@ -99,7 +66,7 @@ impl Segments {
             }
             match cut_into(&shelf, file.clone(), &track) {
                 Ok((draft, _)) => {
-                    draft.take_in(id)?;
+                    shelf.take_in(of, draft)?;
                     shelf.find(of)?.map_or(Ok(None), |file| Ok(Pack::open(file)?))
                 }
                 Err(CutError::Disk(error)) => {
@@ -166,7 +133,7 @@ fn cut_into(
     file: Arc<dyn File>,
     track: &Track,
 ) -> Result<(Draft, Manifest), CutError> {
-    let mut draft = Draft::begin(shelf)?;
+    let mut draft = shelf.drafts.begin()?;
     let manifest = cut(file, track, |_, bytes| draft.write(&bytes))?;
     draft.write(&pack::tail(&manifest))?;
     Ok((draft, manifest))
@@ -179,12 +146,6 @@ fn cut(
 ) -> Result<Manifest, CutError> {
     let source = jam_media::source(Cursor::new(file), track.bytes);
     jam_media::cut(source, track.frames, track.sample_rate, |info, bytes| Ok(take(info, bytes)?))
-}
-
-fn is_song(file: &Arc<dyn File>, id: &TrackId) -> io::Result<bool> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(Cursor::new(file.clone()))?;
-    Ok(hasher.finalize().as_bytes() == &id.0)
 }
 
 fn of_song(error: CutError) -> SongError {

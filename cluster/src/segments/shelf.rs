@@ -4,7 +4,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jam_proto::ids::TrackId;
@@ -12,9 +11,10 @@ use jam_world::{File, Open, World};
 use lru::LruCache;
 
 use super::Rendition;
+use crate::draft::{Draft, Drafts};
 
-/// What a pack has more in its name while it is written.
-const DRAFT: &str = ".draft";
+/// What a pack's name ends in while it is written.
+const DRAFT: &str = "draft";
 
 /// Packs on a disk.
 pub struct Shelf {
@@ -22,7 +22,7 @@ pub struct Shelf {
     folder: PathBuf,
     bytes_max: u64,
     packs: Mutex<Packs>,
-    drafts: AtomicU64,
+    pub(super) drafts: Drafts,
 }
 
 /// By name, with their sizes.
@@ -43,7 +43,7 @@ impl Shelf {
         found.sort_by(|(a, one), (b, other)| (one.modified, a).cmp(&(other.modified, b)));
         let mut packs = Packs { sizes: LruCache::unbounded(), bytes: 0 };
         for (name, meta) in found {
-            if name.ends_with(DRAFT) {
+            if Path::new(&name).extension().is_some_and(|extension| extension == DRAFT) {
                 world.disk.remove(&folder.join(name))?;
             } else {
                 packs.put(name, meta.len);
@@ -51,10 +51,10 @@ impl Shelf {
         }
         Ok(Arc::new(Self {
             world: world.clone(),
+            drafts: Drafts::new(world.disk.clone(), folder.clone(), DRAFT),
             folder,
             bytes_max,
             packs: Mutex::new(packs),
-            drafts: AtomicU64::new(0),
         }))
     }
 
@@ -79,19 +79,11 @@ impl Shelf {
         }
     }
 
-    /// A file to write a pack to, and its path. Blocks.
-    pub(super) fn draft(&self) -> io::Result<(PathBuf, Arc<dyn File>)> {
-        let number = self.drafts.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.join(format!("{number}{DRAFT}"));
-        let file = self.world.disk.open(&path, Open::Anew)?;
-        Ok((path, file))
-    }
-
     /// Takes a pack in that is written; others go if there are too many. Blocks.
-    pub(super) fn take_in(&self, of: Rendition, draft: &Path, bytes: u64) -> io::Result<()> {
+    pub(crate) fn take_in(&self, of: Rendition, draft: Draft) -> io::Result<()> {
         let name = name(of);
-        self.world.disk.rename(draft, &self.folder.join(&name))?;
-        self.lock().put(name.clone(), bytes);
+        self.world.disk.rename(draft.path(), &self.folder.join(&name))?;
+        self.lock().put(name.clone(), draft.bytes());
         loop {
             let oldest = {
                 let mut packs = self.lock();
@@ -103,11 +95,6 @@ impl Shelf {
             let Some(oldest) = oldest else { return Ok(()) };
             self.unlink(&oldest)?;
         }
-    }
-
-    /// Gives a draft up. Blocks.
-    pub(super) fn drop_draft(&self, draft: &Path) -> io::Result<()> {
-        self.world.disk.remove(draft)
     }
 
     /// Removes a pack, if it is here. Blocks.
