@@ -7,7 +7,7 @@ use jam_proto::time::SharedTime;
 
 use super::fade::Fade;
 use super::library::Library;
-use super::plan::{Due, Playhead, Song};
+use super::plan::{Due, Playhead};
 use super::resample::Resampler;
 use super::voice::{Part, Voice};
 
@@ -18,6 +18,8 @@ pub struct Deck {
     rate: u32,
     fade: Fade,
     voice: Option<Voice>,
+    /// A song of another rate that follows without a seam.
+    next: Option<Part>,
     /// When the song that the voice plays ends by itself.
     ends: SharedTime,
     spare: Vec<Resampler>,
@@ -34,6 +36,7 @@ impl Deck {
             rate,
             fade: Fade::new(rate),
             voice: None,
+            next: None,
             ends: SharedTime(0),
             spare: Vec::new(),
         }
@@ -80,13 +83,24 @@ impl Deck {
             }
         }
         let seamless = follows && self.voice.is_some();
-        self.fade_out();
-        let Some(sound) = self.library.take(entry, now_ns) else { return false };
         let resampler = self.resampler(song.rate);
-        let at = due.frame_at(playhead);
-        let gain = self.library.gain(entry);
-        let part = Part { entry: song.entry, frames: song.frames, sound, gain };
-        self.voice = Some(Voice::begin(resampler, part, at, step * song.frames_per_flick()));
+        let lead_in = self.voice.as_ref().and_then(|voice| voice.lead_in(&resampler));
+        let foreseen = self.next.take_if(|next| seamless && next.entry == song.entry);
+        match (&foreseen, &lead_in) {
+            // It has sounded across the seam already.
+            (Some(_), Some(_)) => self.end_voice(),
+            _ => self.fade_out(),
+        }
+        let part = match foreseen {
+            Some(part) => part,
+            None => {
+                let Some(sound) = self.library.take(entry, now_ns) else { return false };
+                let gain = self.library.gain(entry);
+                Part { entry: song.entry, frames: song.frames, sound, gain }
+            }
+        };
+        let (at, step) = (due.frame_at(playhead), step * song.frames_per_flick());
+        self.voice = Some(Voice::begin(resampler, part, at, step, lead_in.unwrap_or_default()));
         self.ends = ends;
         // A song's own beginning is not softened.
         if seamless || at < 1.0 {
@@ -147,23 +161,30 @@ impl Deck {
     }
 
     fn plays(&self, entry: &Entry) -> bool {
-        self.voice
-            .as_ref()
-            .is_some_and(|voice| voice.entry() == entry.id || voice.next_entry() == Some(entry.id))
+        let is_next = self.next.as_ref().is_some_and(|next| next.entry == entry.id);
+        let voice = self.voice.as_ref();
+        let is_on =
+            |voice: &Voice| voice.entry() == entry.id || voice.next_entry() == Some(entry.id);
+        is_next || voice.is_some_and(is_on)
     }
 
-    /// Puts what follows by itself onto the voice's tape, if it can.
+    /// Puts what follows by itself onto the voice's tape, or its beginning, if its rate is another one.
     fn splice(&mut self, room: &Room, now_ns: i64) {
         let Some(voice) = self.voice.as_mut().filter(|voice| voice.wants_next()) else { return };
         let (next, _) = Due::at(room, self.ends);
-        let spliceable = |song: &Song| song.rate == voice.rate() && next.origin == self.ends;
-        let Some(song) = next.sounding().filter(spliceable) else { return };
+        let Some(song) = next.sounding().filter(|_| next.origin == self.ends) else { return };
         if let Some(entry) = room.at(self.ends).entry
             && self.library.has(&song, 0, now_ns)
             && let Some(sound) = self.library.take(entry, now_ns)
         {
             let gain = self.library.gain(entry);
-            voice.chain(Part { entry: song.entry, frames: song.frames, sound, gain });
+            let mut part = Part { entry: song.entry, frames: song.frames, sound, gain };
+            if song.rate == voice.rate() {
+                voice.chain(part);
+            } else {
+                voice.foresee(&mut part, song.rate);
+                self.next = Some(part);
+            }
         }
     }
 
@@ -175,6 +196,9 @@ impl Deck {
     }
 
     fn end_voice(&mut self) {
+        if let Some(part) = self.next.take() {
+            self.library.give_back(part.entry, part.sound);
+        }
         let Some(voice) = self.voice.take() else { return };
         let (resampler, parts) = voice.end_it();
         if self.spare.len() >= SPARE_MAX {

@@ -45,6 +45,7 @@ mod priority;
 mod render;
 mod report;
 pub(crate) mod resample;
+mod seam;
 mod spec;
 mod trace;
 mod turns;

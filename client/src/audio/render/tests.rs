@@ -1,6 +1,8 @@
 //! The renderer against a simulated device and clock: every frame that comes out is compared with
 //! what the room says is due when that frame sounds.
 
+mod seams;
+
 use jam_proto::event::{Entry, Event, EventKind};
 use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
 use jam_proto::loudness::Gain;
@@ -44,42 +46,53 @@ struct Sim {
 impl Sim {
     /// A room with songs of these rates and lengths, that plays from shared second 1 on.
     fn new(device_ppm: f64, songs: &[(u32, f64)]) -> Self {
+        let mut sim = Self::empty(device_ppm);
+        for (rate, seconds) in songs {
+            let entry = sim.add((f64::from(*rate) * seconds) as u64, *rate);
+            sim.bring(&entry);
+        }
+        sim.event(1.0, EventKind::Played);
+        sim.publish();
+        sim
+    }
+
+    /// A room without songs.
+    fn empty(device_ppm: f64) -> Self {
         let source = Arc::new(SongFiles::default());
         let (line, feed) = link(DEVICE_RATE, 1.0);
         let library = Library::new(source.clone(), true, true);
         let map = SharedMap { raw_ns: 0, shared: SharedTime(0), drift: 0.0 };
         let created = EventKind::Created { code: RoomCode::from_random(7), name: "test".into() };
-        let room = Room::begin(&event(1, 0.0, created)).expect("a room begins");
-        let mut sim = Self {
+        Self {
             folder: tempfile::tempdir().expect("a folder"),
             songs: source,
-            room,
+            room: Room::begin(&event(1, 0.0, created)).expect("a room begins"),
             published: None,
             view: ClockView { map, bound_ns: 0, leader: 1, term: 1, epoch: 1, slept_ns: 0 },
             device_ppm,
             renderer: Renderer::new(line, DEVICE_RATE, 0, library, 0),
             feed,
             heard: Vec::new(),
-        };
-        for (n, (rate, seconds)) in songs.iter().enumerate() {
-            let entry = Entry {
-                id: EntryId(n as u64 + 1),
-                track: TrackId([n as u8 + 1; 32]),
-                title: format!("song {n}"),
-                artist: String::new(),
-                frames: (f64::from(*rate) * seconds) as u64,
-                sample_rate: *rate,
-                added_by: "ann".into(),
-                album: String::new(),
-                own_gain: None,
-                gain: Gain(0),
-            };
-            sim.bring(&entry);
-            sim.event(0.5, EventKind::Enqueued { entry, before: None });
         }
-        sim.event(1.0, EventKind::Played);
-        sim.publish();
-        sim
+    }
+
+    /// Puts a song in the queue, whose file is still to be brought.
+    fn add(&mut self, frames: u64, sample_rate: u32) -> Entry {
+        let number = self.room.entries() as u64 + 1;
+        let entry = Entry {
+            id: EntryId(number),
+            track: TrackId([number as u8; 32]),
+            title: format!("song {number}"),
+            artist: String::new(),
+            frames,
+            sample_rate,
+            added_by: "ann".into(),
+            album: String::new(),
+            own_gain: None,
+            gain: Gain(0),
+        };
+        self.event(0.5, EventKind::Enqueued { entry: entry.clone(), before: None });
+        entry
     }
 
     fn bring(&self, entry: &Entry) {
