@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{
-    BufferSize, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig, StreamInstant,
+    BufferSize, ErrorKind, FromSample, I24, SampleFormat, SizedSample, StreamConfig, StreamInstant,
 };
 use cpal::{SupportedBufferSize, SupportedStreamConfigRange};
 use jam_world::Clock;
@@ -41,8 +41,9 @@ pub struct OutputInfo {
     pub default: bool,
 }
 
-/// Two such buffers are in the device: 43 ms at 48 kHz. Half of it underruns on a loaded machine.
+/// Two such buffers are in the device: 43 ms at up to 48 kHz, and as long at other rates. Half of it underruns on a loaded machine.
 const BUFFER_FRAMES: u32 = 1024;
+const BUFFER_RATE: u32 = 48_000;
 const RATES: [u32; 2] = [48_000, 44_100];
 const UPDATE_EVERY_NS: i64 = 200_000_000;
 
@@ -83,9 +84,10 @@ impl CpalDevice {
         let (line, feed) = link(config.sample_rate, gain);
         let lost = Arc::new(AtomicU8::new(0));
         let stream = match format {
-            SampleFormat::F32 => start::<f32>(&device, config, feed, &lost),
-            SampleFormat::I32 => start::<i32>(&device, config, feed, &lost),
-            _ => start::<i16>(&device, config, feed, &lost),
+            SampleFormat::F32 => start::<f32>(&device, config, feed, &lost, f32::INFINITY),
+            SampleFormat::I32 => start::<i32>(&device, config, feed, &lost, f32::INFINITY),
+            SampleFormat::I24 => start::<I24>(&device, config, feed, &lost, I24_MAX),
+            _ => start::<i16>(&device, config, feed, &lost, f32::INFINITY),
         };
         let stream = stream.map_err(failed)?;
         stream.play().map_err(failed)?;
@@ -156,6 +158,12 @@ fn find(host: &cpal::Host, wanted: Option<&str>) -> Result<cpal::Device, AudioEr
     found.cloned().ok_or_else(|| AudioError::UnknownDevice(wanted.to_owned()))
 }
 
+/// From the best on.
+const FORMATS: [SampleFormat; 4] =
+    [SampleFormat::F32, SampleFormat::I32, SampleFormat::I24, SampleFormat::I16];
+/// The highest sample that fits: its conversion from floats wraps around above that, where those of the others saturate.
+const I24_MAX: f32 = 1.0 - 1.0 / (1 << 23) as f32;
+
 /// The best of what the device offers: our rates before others, floats before integers, stereo
 /// before the rest.
 fn choose(
@@ -166,9 +174,7 @@ fn choose(
         let (least, most) = (range.min_sample_rate(), range.max_sample_rate());
         let usual = RATES.iter().position(|rate| (least..=most).contains(rate));
         let rate = usual.map_or_else(|| RATES[0].clamp(least, most), |index| RATES[index]);
-        let format = [SampleFormat::F32, SampleFormat::I32, SampleFormat::I16]
-            .iter()
-            .position(|format| *format == range.sample_format())?;
+        let format = FORMATS.iter().position(|format| *format == range.sample_format())?;
         let channels = range.channels();
         let odd_channels =
             if channels == CHANNELS as u16 { 0 } else { 1 + channels.abs_diff(CHANNELS as u16) };
@@ -176,9 +182,10 @@ fn choose(
     };
     let best = offered.filter_map(rated).min_by_key(|(rank, ..)| *rank);
     let (_, sample_rate, range) = best.ok_or_else(|| AudioError::NoFormat(name.to_owned()))?;
+    let wanted = BUFFER_FRAMES * sample_rate.div_ceil(BUFFER_RATE);
     let frames = match range.buffer_size() {
-        SupportedBufferSize::Range { min, max } => BUFFER_FRAMES.clamp(*min, (*max).max(*min)),
-        SupportedBufferSize::Unknown => BUFFER_FRAMES,
+        SupportedBufferSize::Range { min, max } => wanted.clamp(*min, (*max).max(*min)),
+        SupportedBufferSize::Unknown => wanted,
     };
     let config = StreamConfig {
         channels: range.channels(),
@@ -193,9 +200,10 @@ fn start<T: SizedSample + FromSample<f32>>(
     config: StreamConfig,
     mut feed: Feed,
     lost: &Arc<AtomicU8>,
+    top: f32,
 ) -> Result<cpal::Stream, cpal::Error> {
     let channels = usize::from(config.channels);
-    let (xruns, lost) = (feed.xrun_counter(), Arc::clone(lost));
+    let (mishaps, lost) = (feed.mishaps(), Arc::clone(lost));
     let mut stereo = [0.0; BLOCK_FRAMES * CHANNELS];
     let mut raised = false;
     device.build_output_stream::<T, _, _>(
@@ -210,12 +218,13 @@ fn start<T: SizedSample + FromSample<f32>>(
             for part in out.chunks_mut(BLOCK_FRAMES * channels) {
                 let sound = &mut stereo[..part.len() / channels * CHANNELS];
                 feed.fill(sound);
-                spread(sound, part, channels);
+                spread(sound, part, channels, top);
             }
         },
         // This runs between callbacks: it does not log or lock either.
         move |error| match error.kind() {
-            ErrorKind::Xrun | ErrorKind::DeviceChanged => xruns.count(),
+            ErrorKind::Xrun => mishaps.ran_out(),
+            ErrorKind::DeviceChanged => mishaps.moved(),
             ErrorKind::DeviceNotAvailable => lost.store(UNPLUGGED, Ordering::Relaxed),
             ErrorKind::StreamInvalidated => lost.store(INVALIDATED, Ordering::Relaxed),
             // If sound stops coming through, the player opens the device anew.
@@ -225,15 +234,16 @@ fn start<T: SizedSample + FromSample<f32>>(
     )
 }
 
-/// Stereo to the device's channels: the mean for one, silence on more than two.
-fn spread<T: FromSample<f32> + Copy>(stereo: &[f32], out: &mut [T], channels: usize) {
+/// Stereo to the device's channels: the mean for one, silence on more than two. No sample is further than `top` from 0.
+fn spread<T: FromSample<f32> + Copy>(stereo: &[f32], out: &mut [T], channels: usize, top: f32) {
+    let held = |sample: f32| sample.clamp(-top, top);
     for (from, to) in stereo.chunks_exact(CHANNELS).zip(out.chunks_exact_mut(channels)) {
         if let [mono] = to {
-            *mono = T::from_sample_(0.5 * (from[0] + from[1]));
+            *mono = T::from_sample_(held(0.5 * (from[0] + from[1])));
             continue;
         }
         for (n, sample) in to.iter_mut().enumerate() {
-            *sample = T::from_sample_(from.get(n).copied().unwrap_or(0.0));
+            *sample = T::from_sample_(held(from.get(n).copied().unwrap_or(0.0)));
         }
     }
 }
@@ -248,16 +258,43 @@ mod tests {
 
     #[test]
     fn stereo_fits_on_any_channels() {
-        let stereo = [0.5, -0.5, 1.0, 0.0];
+        let (stereo, top) = ([0.5, -0.5, 1.0, 0.0], f32::INFINITY);
         let mut mono = [9.0f32; 2];
-        spread(&stereo, &mut mono, 1);
+        spread(&stereo, &mut mono, 1, top);
         assert_eq!(mono, [0.0, 0.5]);
-        let mut four = [9.0f32; 8];
-        spread(&stereo, &mut four, 4);
-        assert_eq!(four, [0.5, -0.5, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
-        let mut whole = [9i16; 4];
-        spread(&stereo, &mut whole, 2);
-        assert_eq!(whole[2], i16::MAX);
+        for channels in [4, 6, 8] {
+            let mut many = vec![9.0f32; 2 * channels];
+            spread(&stereo, &mut many, channels, top);
+            let (first, second) = many.split_at(channels);
+            assert_eq!((&first[..2], &second[..2]), (&[0.5, -0.5][..], &[1.0, 0.0][..]));
+            assert!(first[2..].iter().chain(&second[2..]).all(|sample| *sample == 0.0));
+        }
+    }
+
+    #[test]
+    fn every_format_holds_full_scale_and_what_is_above() {
+        let stereo = [1.0, -1.0, 1.5, -1.5];
+        let mut short = [9i16; 4];
+        spread(&stereo, &mut short, 2, f32::INFINITY);
+        assert_eq!(short, [i16::MAX, i16::MIN, i16::MAX, i16::MIN]);
+        let mut long = [9i32; 4];
+        spread(&stereo, &mut long, 2, f32::INFINITY);
+        assert_eq!(long, [i32::MAX, i32::MIN, i32::MAX, i32::MIN]);
+        let mut packed = [I24::new(9).expect("it is small"); 4];
+        spread(&stereo, &mut packed, 2, I24_MAX);
+        let most = (1 << 23) - 1;
+        assert_eq!(packed.map(I24::inner), [most, -most, most, -most]);
+    }
+
+    #[test]
+    fn at_any_rate_a_buffer_lasts_as_long() {
+        for (rate, frames) in [(44_100, 1024), (96_000, 2048), (192_000, 4096)] {
+            let sizes = SupportedBufferSize::Range { min: 64, max: 1 << 16 };
+            let offered = SupportedStreamConfigRange::new(2, rate, rate, sizes, SampleFormat::I24);
+            let (config, format) = choose([offered].into_iter(), "card").expect("it fits");
+            assert_eq!((config.sample_rate, format), (rate, SampleFormat::I24));
+            assert_eq!(config.buffer_size, BufferSize::Fixed(frames));
+        }
     }
 
     #[test]

@@ -17,8 +17,9 @@ use rtrb::{Consumer, Producer, RingBuffer};
 pub const BLOCK_FRAMES: usize = 128;
 /// Stereo.
 pub const CHANNELS: usize = 2;
-/// Blocks in the ring: what is rendered ahead, and room for as much again that was taken back.
+/// Blocks in the ring at up to 48 kHz: what is rendered ahead, and room for as much again that was taken back.
 const BLOCKS: usize = 384;
+const BLOCKS_RATE: u32 = 48_000;
 const STAMPS: usize = 1024;
 
 /// Rendered sound for device frames `start..start + frames`.
@@ -59,6 +60,8 @@ pub struct Stamp {
     /// How often the device had run out of sound until then; after that its frames sound later
     /// than before.
     pub xruns: u64,
+    /// How often its sound had gone to another output until then: a line of stamps of its own, but no hole.
+    pub moves: u64,
 }
 
 #[derive(Default)]
@@ -70,6 +73,7 @@ struct Shared {
     missing: AtomicU64,
     feeding: AtomicBool,
     xruns: AtomicU64,
+    moves: AtomicU64,
     /// f32 bits.
     gain: AtomicU32,
 }
@@ -94,16 +98,16 @@ pub struct Feed {
     gain_step: f32,
 }
 
-/// Lets a device's error callback say that it ran out of sound.
+/// Lets a device's error callback say what happened to its sound.
 #[derive(Clone)]
-pub struct XrunCounter(Arc<Shared>);
+pub struct Mishaps(Arc<Shared>);
 
 /// Full scale in 20 ms: quick to the ear, without a click.
 const GAIN_RAMP_S: f32 = 0.02;
 
 /// A new link for a device of `rate` frames a second, with `gain` to begin with.
 pub fn link(rate: u32, gain: f32) -> (Line, Feed) {
-    let (to_feed, blocks) = RingBuffer::new(BLOCKS);
+    let (to_feed, blocks) = RingBuffer::new(BLOCKS * rate.div_ceil(BLOCKS_RATE).max(1) as usize);
     let (to_line, stamps) = RingBuffer::new(STAMPS);
     let shared = Arc::new(Shared { gain: AtomicU32::new(gain.to_bits()), ..Shared::default() });
     let line = Line { blocks: to_feed, stamps, shared: Arc::clone(&shared), generation: 0 };
@@ -160,8 +164,8 @@ impl Line {
 
 impl Feed {
     /// For the error callback.
-    pub fn xrun_counter(&self) -> XrunCounter {
-        XrunCounter(Arc::clone(&self.shared))
+    pub fn mishaps(&self) -> Mishaps {
+        Mishaps(Arc::clone(&self.shared))
     }
 
     /// The next device frame.
@@ -180,9 +184,11 @@ impl Feed {
     /// The device asks for `frames` frames, of which the first sounds at `at_ns` by its clock.
     pub fn stamp(&mut self, frames: usize, at_ns: i64) {
         let xruns = self.shared.xruns.load(Ordering::Relaxed);
+        let moves = self.shared.moves.load(Ordering::Relaxed);
         // A full ring means that the renderer has been asleep for long; it can do without these
         // stamps.
-        let _ = self.stamps.push(Stamp { frame: self.next, frames: frames as u32, at_ns, xruns });
+        let (frame, frames) = (self.next, frames as u32);
+        let _ = self.stamps.push(Stamp { frame, frames, at_ns, xruns, moves });
     }
 
     /// Fills interleaved stereo, with silence where nothing is there.
@@ -243,10 +249,15 @@ impl Feed {
     }
 }
 
-impl XrunCounter {
+impl Mishaps {
     /// The device ran out of sound.
-    pub fn count(&self) {
+    pub fn ran_out(&self) {
         self.0.xruns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The sound goes to another output from now on.
+    pub fn moved(&self) {
+        self.0.moves.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -314,12 +325,13 @@ mod tests {
         let (mut line, mut feed) = link(48_000, 1.0);
         feed.stamp(3, 1000);
         left(&mut feed, 3);
-        feed.xrun_counter().count();
+        feed.mishaps().ran_out();
+        feed.mishaps().moved();
         feed.stamp(5, 2000);
         let first = line.stamp().expect("a stamp");
         assert_eq!((first.frame, first.frames, first.at_ns, first.xruns), (0, 3, 1000, 0));
         let second = line.stamp().expect("a stamp");
-        assert_eq!((second.frame, second.xruns), (3, 1));
+        assert_eq!((second.frame, second.xruns, second.moves), (3, 1, 1));
         assert!(line.stamp().is_none());
     }
 }

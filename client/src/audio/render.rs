@@ -72,6 +72,7 @@ pub struct Renderer {
     room_changed: bool,
     new_epoch: bool,
     xruns: u64,
+    moves: u64,
     missing: u64,
     /// Stamps since the last hole.
     since_hole: u32,
@@ -109,6 +110,7 @@ impl Renderer {
             room_changed: false,
             new_epoch: false,
             xruns: 0,
+            moves: 0,
             missing: 0,
             since_hole: WHOLE_AFTER,
             sounded: false,
@@ -126,7 +128,8 @@ impl Renderer {
         self.clock = DeviceClock::new(rate, settle);
         (self.line, self.rate) = (line, rate);
         (self.device_next, self.sounding, self.period) = (0, 0, 0);
-        (self.cut_at, self.xruns, self.missing) = (0, 0, 0);
+        self.controller = Controller::default();
+        (self.cut_at, self.xruns, self.moves, self.missing) = (0, 0, 0, 0);
         (self.started, self.aligned, self.since_hole) = (false, false, WHOLE_AFTER);
     }
 
@@ -144,16 +147,17 @@ impl Renderer {
     pub fn observe(&mut self, stamp: Stamp, raw_ns: i64) {
         let missing = self.line.missing();
         let ran_out = stamp.xruns != self.xruns;
+        let goes_elsewhere = stamp.moves != self.moves;
         let whole = missing == self.missing && !ran_out;
-        (self.missing, self.xruns) = (missing, stamp.xruns);
+        (self.missing, self.xruns, self.moves) = (missing, stamp.xruns, stamp.moves);
         self.device_next = stamp.frame + u64::from(stamp.frames);
         self.period = self.period.max(u64::from(stamp.frames));
-        if ran_out {
+        if ran_out || goes_elsewhere {
             self.clock.restart();
         }
         let moved = !self.clock.observe(stamp.frame, raw_ns);
         self.note_hole(whole && !moved);
-        if ran_out || moved {
+        if ran_out || moved || goes_elsewhere {
             self.stop();
         }
         if self.started && self.device_next > self.first {
@@ -161,7 +165,7 @@ impl Renderer {
         }
     }
 
-    /// Renders as far ahead as it should be, from what is known now.
+    /// Renders as far ahead as it should be, from what is known now: without a `view`, nothing.
     /// `now_ns` and `raw_ns` are CLOCK_MONOTONIC and the raw clock.
     pub fn advance(
         &mut self,
@@ -174,9 +178,12 @@ impl Renderer {
             matches!((&self.room, &room), (Some(old), Some(new)) if !Arc::ptr_eq(old, new));
         self.new_epoch |=
             matches!((&self.view, &view), (Some(old), Some(new)) if old.epoch != new.epoch);
-        // What was known once stays known.
+        if view.is_none() && self.view.is_some() {
+            // Nobody knows what is due now: silence is better than the wrong place.
+            self.stop();
+        }
         self.room = room.or(self.room.take());
-        self.view = view.or(self.view.take());
+        self.view = view;
         let (Some(room), Some(view)) = (self.room.clone(), self.view.clone()) else { return };
         if !self.clock.ready() || self.period == 0 {
             return;

@@ -1,6 +1,7 @@
 //! The renderer against a simulated device and clock: every frame that comes out is compared with
 //! what the room says is due when that frame sounds.
 
+mod devices;
 mod seams;
 
 use jam_proto::event::{Entry, Event, EventKind};
@@ -36,7 +37,12 @@ struct Sim {
     room: Room,
     published: Option<Arc<Room>>,
     view: ClockView,
+    /// Whether shared time is known.
+    knows_time: bool,
+    device_rate: u32,
     device_ppm: f64,
+    /// True shared second of the device's frame 0.
+    began: f64,
     renderer: Renderer,
     feed: Feed,
     /// What sounded, left channel, with its true shared time in seconds.
@@ -69,7 +75,10 @@ impl Sim {
             room: Room::begin(&event(1, 0.0, created)).expect("a room begins"),
             published: None,
             view: ClockView { map, bound_ns: 0, leader: 1, term: 1, epoch: 1, slept_ns: 0 },
+            knows_time: true,
+            device_rate: DEVICE_RATE,
             device_ppm,
+            began: 0.0,
             renderer: Renderer::new(line, DEVICE_RATE, 0, library, 0),
             feed,
             heard: Vec::new(),
@@ -123,7 +132,7 @@ impl Sim {
 
     /// True shared seconds at which a device frame sounds.
     fn sounds(&self, frame: u64) -> f64 {
-        frame as f64 / (f64::from(DEVICE_RATE) * (1.0 + self.device_ppm * 1e-6))
+        self.began + frame as f64 / (f64::from(self.device_rate) * (1.0 + self.device_ppm * 1e-6))
     }
 
     fn run_until(&mut self, seconds: f64) {
@@ -144,7 +153,8 @@ impl Sim {
         while let Some(stamp) = self.renderer.next_stamp() {
             self.renderer.observe(stamp, stamp.at_ns);
         }
-        self.renderer.advance(self.published.clone(), Some(Arc::new(self.view)), at_ns, at_ns);
+        let view = self.knows_time.then(|| Arc::new(self.view));
+        self.renderer.advance(self.published.clone(), view, at_ns, at_ns);
     }
 
     /// What the room says is due at a shared second.
