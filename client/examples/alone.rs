@@ -37,7 +37,15 @@ fn main() -> Result<()> {
     let start = map.at(start_ns.parse().context("START_NS")?);
     let (room, files) = room_of(songs, start, seconds)?;
     let slept_ns = slept_ns(World::real().clock.as_ref());
-    let view = ClockView { map, bound_ns: 0, leader: 0, term: 0, epoch: 0, slept_ns };
+    let view = ClockView {
+        map,
+        bound_ns: 0,
+        leader: 0,
+        term: 0,
+        epoch: 0,
+        slept_ns,
+        standing: ClockStanding::default(),
+    };
     let inputs = PlayerInputs {
         room: Arc::new(ArcSwapOption::from_pointee(room)),
         clock: Arc::new(ArcSwapOption::from_pointee(view)),

@@ -98,6 +98,8 @@ pub struct Look {
     pub clock: Option<Arc<ClockView>>,
     /// Shared time, by that.
     pub now: Option<SharedTime>,
+    /// The raw clock at the same moment, ns.
+    pub raw_ns: i64,
     /// What sounds.
     pub status: PlayerStatus,
     /// Whether the song that is current for the player is on this machine, for the next second at least.
@@ -201,7 +203,8 @@ impl Listener {
         let (room, clock) = (self.room.load_full(), self.view.load_full());
         let machine = &self.nodes.dialer().world().clock;
         let clock = clock.filter(|view| view.holds(machine.as_ref()));
-        let now = clock.as_ref().map(|view| view.map.at(machine.raw_ns()));
+        let raw_ns = machine.raw_ns();
+        let now = clock.as_ref().map(|view| view.map.at(raw_ns));
         self.sounding.store(status.state == PlayerState::Playing, Ordering::Relaxed);
         if let Some(room) = &room {
             // Without a clock the room's own last instant is the best guess at what will be needed first.
@@ -213,7 +216,7 @@ impl Listener {
             let enough = status.frame + u64::from(entry.sample_rate);
             self.songs.has(&entry.track, status.frame, enough)
         });
-        Look { room, clock, now, status, song_here }
+        Look { room, clock, now, raw_ns, status, song_here }
     }
 
     /// What plays, to change its volume.

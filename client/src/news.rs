@@ -42,7 +42,23 @@ pub enum News {
         epoch: u64,
     },
     /// The leader's clock no longer answers; ours runs on.
-    LeaderLost,
+    LeaderLost {
+        /// Which node led.
+        node: u64,
+    },
+    /// The time of another leader is used from now on, in the same epoch.
+    Failover {
+        /// Who led before.
+        from: u64,
+        /// Who leads now.
+        to: u64,
+        /// From the last answer of the one to the first one of the other, ns.
+        silent_ns: i64,
+        /// By how much shared time is ahead of what it was held over to, ns.
+        phase_ns: i64,
+        /// How well that is known, ns.
+        bound_ns: i64,
+    },
     /// Something that a person should know.
     Trouble(String),
 }

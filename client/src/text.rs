@@ -44,6 +44,12 @@ pub fn error_bound(bound_ns: i64) -> String {
     }
 }
 
+/// A difference of times, with its sign.
+pub fn signed(ns: i64) -> String {
+    let sign = if ns < 0 { "−" } else { "+" };
+    format!("{sign}{}", error_bound(ns.saturating_abs()).trim_start_matches('±'))
+}
+
 /// What a listener says of its error; it may not know the time yet.
 pub fn error(bound_ns: Option<i64>) -> String {
     bound_ns.map_or_else(|| "not in sync".to_owned(), error_bound)

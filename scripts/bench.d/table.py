@@ -1,8 +1,12 @@
-"""table.py FILE: the harness's figures (a JSON object a line) as one Markdown table; the ratio is of Jam over etcd."""
+"""table.py FILE: the harness's figures (a JSON object a line) as one Markdown table, with Jam's ratios to its peers."""
 import json, statistics, sys
 
 # In the order of the rows; what is not named here stays in the file only.
 METRICS = {
+    "MB_s": "MB/s",
+    "whole_ms.p50": "a segment, p50, ms",
+    "whole_ms.p99": "a segment, p99, ms",
+    "server_cpu_s_per_GB": "CPU of the servers, s/GB",
     "ops_s": "writes/s",
     "ms.p50": "p50, ms",
     "ms.p99": "p99, ms",
@@ -22,6 +26,9 @@ METRICS = {
     "rss_mb": "memory of all nodes, MB",
     "disk_mb": "disk of a node, MB",
 }
+
+# What is compared: Jam's figure over the peer's.
+RATIOS = [("jam", "etcd"), ("jam HTTP", "nginx"), ("jam", "tonic")]
 
 
 def spread(values):
@@ -51,9 +58,9 @@ def words(figure):
     return "%s [%s–%s]" % tuple(number(figure[k]) for k in ("median", "min", "max")) if figure else ""
 
 
-def ratio(by_target):
-    etcd, jam = by_target.get("etcd"), by_target.get("jam")
-    return "%.2f" % (jam["median"] / etcd["median"]) if etcd and jam and etcd["median"] else ""
+def ratio(by_target, ours, peer):
+    ours, peer = by_target.get(ours), by_target.get(peer)
+    return "%.2f" % (ours["median"] / peer["median"]) if ours and peer and peer["median"] else ""
 
 
 def name(case):
@@ -68,9 +75,10 @@ for line in open(sys.argv[1]):
         if target not in targets:
             targets.append(target)
         cases.setdefault(case, {}).setdefault(metric, {})[target] = figure
-print("| | | %s | jam / etcd |" % " | ".join(targets))
-print("| --- | --- |%s --- |" % (" --- |" * len(targets)))
+ratios = [pair for pair in RATIOS if set(pair) <= set(targets)]
+print("| | | %s |" % " | ".join(targets + ["%s / %s" % pair for pair in ratios]))
+print("| --- | --- |%s" % (" --- |" * (len(targets) + len(ratios))))
 for case, metrics in cases.items():
     for metric in [metric for metric in METRICS if metric in metrics]:
-        cells = [words(metrics[metric].get(target)) for target in targets]
-        print("| %s | %s | %s | %s |" % (name(case), METRICS[metric], " | ".join(cells), ratio(metrics[metric])))
+        cells = [words(metrics[metric].get(target)) for target in targets] + [ratio(metrics[metric], *pair) for pair in ratios]
+        print("| %s | %s | %s |" % (name(case), METRICS[metric], " | ".join(cells)))

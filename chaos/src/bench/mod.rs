@@ -8,6 +8,7 @@ mod curves;
 mod leader;
 mod listeners;
 mod prepare;
+mod segment;
 
 use std::path::Path;
 
@@ -28,6 +29,11 @@ pub enum Bench {
     /// Print which of the given nodes leads, counted from 0.
     #[command(after_help = "Example: jam-chaos bench leader 127.0.0.1:7701 127.0.0.1:7702")]
     Leader(leader::Leader),
+    /// Print what a segment of a song is asked for by, as JSON.
+    #[command(
+        after_help = "Example: jam-chaos bench segment docs/tunes/lantern-street.mp3 --index 0"
+    )]
+    Segment(segment::Segment),
     /// How cost grows, and what it is at rest.
     #[command(flatten)]
     Curve(curves::Curve),
@@ -42,6 +48,7 @@ impl Bench {
         match self {
             Self::Listen(listen) => listen.run(),
             Self::Curve(curve) => curves::run(curve),
+            Self::Segment(segment) => segment.run(),
             Self::Prepare(prepare) => block_on(prepare.run()),
             Self::Leader(leader) => {
                 println!("{}", block_on(leader.find())?);

@@ -87,6 +87,21 @@ pub struct ClockView {
     pub epoch: u64,
     /// [`clocks::slept_ns`] when this was published.
     pub slept_ns: i64,
+    /// How it is known.
+    pub standing: ClockStanding,
+}
+
+/// How well shared time is known, and since when it is not heard any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ClockStanding {
+    /// When an exchange with a leader was last made, by the raw clock: ns.
+    pub heard_raw_ns: i64,
+    /// One standard deviation, by the filter's own account: ns.
+    pub sigma_ns: i64,
+    /// The smallest round trip to the leader lately. Half of it is what an unequal path may hide: ns.
+    pub rtt_ns: i64,
+    /// What is still to be let in of the last correction: ns.
+    pub left_ns: i64,
 }
 
 impl ClockView {
@@ -192,8 +207,16 @@ pub struct PlayerStatus {
     pub error_ns: i64,
     /// By how much the device's frames are played faster than nominal, ppm.
     pub rate_ppm: f64,
+    /// By how much the device runs faster than the raw clock, by its own time stamps, ppm.
+    pub device_ppm: f64,
+    /// How far its stamps lie off that line, as a rule: ns.
+    pub stamp_sigma_ns: i64,
+    /// Its stamps come in steps of milliseconds: it is known to no better than a fraction of those when a frame sounds.
+    pub coarse_stamps: bool,
     /// Playable sound ahead without a hole, across songs.
     pub buffer_ms: u32,
+    /// Frames of the output that sound was due for and none was there.
+    pub lost_frames: u64,
     /// Times that the output ran out of sound that was due.
     pub underruns: u64,
     /// Times that the position was corrected by a jump.

@@ -74,6 +74,8 @@ pub struct Renderer {
     xruns: u64,
     moves: u64,
     missing: u64,
+    /// Missing frames of devices that were there before.
+    missing_before: u64,
     /// Stamps since the last hole.
     since_hole: u32,
     /// Whether a song ever sounded.
@@ -112,6 +114,7 @@ impl Renderer {
             xruns: 0,
             moves: 0,
             missing: 0,
+            missing_before: 0,
             since_hole: WHOLE_AFTER,
             sounded: false,
             prepared_ns: i64::MIN / 2,
@@ -129,6 +132,7 @@ impl Renderer {
         (self.line, self.rate) = (line, rate);
         (self.device_next, self.sounding, self.period) = (0, 0, 0);
         self.controller = Controller::default();
+        self.missing_before += self.missing;
         (self.cut_at, self.xruns, self.moves, self.missing) = (0, 0, 0, 0);
         (self.started, self.aligned, self.since_hole) = (false, false, WHOLE_AFTER);
     }
@@ -220,6 +224,11 @@ impl Renderer {
     /// Whether a song ever sounded.
     pub(super) fn has_sounded(&self) -> bool {
         self.sounded
+    }
+
+    /// Frames that sound was due for and none was there.
+    pub(super) fn lost_frames(&self) -> u64 {
+        self.missing_before + self.missing
     }
 
     fn frames_in(&self, ms: u64) -> u64 {

@@ -13,6 +13,8 @@ use super::{ClockView, PlayerState};
 pub struct Report {
     /// CLOCK_MONOTONIC, ns.
     pub mono_ns: i64,
+    /// The raw clock when it was made, ns.
+    pub raw_ns: i64,
     /// Shared time at that instant, ns.
     pub shared_ns: Option<i64>,
     /// What the player does.
@@ -38,9 +40,9 @@ const SONGS_AHEAD: usize = 8;
 impl Renderer {
     /// What sounds at a CLOCK_MONOTONIC instant, which has to be about now.
     pub fn report(&self, now_mono_ns: i64, clocks: &ClockPair) -> Report {
-        let silent = Report { mono_ns: now_mono_ns, ..Report::default() };
-        let (Some(room), Some(view)) = (&self.room, &self.view) else { return silent };
         let now_raw_ns = clocks.other(now_mono_ns);
+        let silent = Report { mono_ns: now_mono_ns, raw_ns: now_raw_ns, ..Report::default() };
+        let (Some(room), Some(view)) = (&self.room, &self.view) else { return silent };
         let shared_ns = Some(view.map.at(now_raw_ns + self.trim_ns).as_nanos());
         let silent = Report { shared_ns, ..silent };
         if !self.clock.ready() {

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
+use jam_proto::sync::DeviceClock;
+
 use super::report::Report;
 use super::{AudioError, ClockView, quality_name};
 
@@ -42,6 +44,15 @@ struct Line {
     underruns: u64,
     jumps: u64,
     quality: Option<String>,
+    /// How long ago a leader's clock was heard.
+    unheard_ns: Option<i64>,
+    sigma_ns: Option<i64>,
+    rtt_ns: Option<i64>,
+    drift_ppm: Option<f64>,
+    left_ns: Option<i64>,
+    device_ppm: f64,
+    stamp_sigma_ns: i64,
+    coarse_stamps: bool,
 }
 
 /// What a line says besides the report.
@@ -52,6 +63,8 @@ pub struct Context<'a> {
     pub revision: Option<u64>,
     /// The clock in use.
     pub view: Option<&'a ClockView>,
+    /// The device's clock.
+    pub device: &'a DeviceClock,
     /// Playable sound ahead.
     pub buffer_ms: u32,
     /// So far.
@@ -75,6 +88,7 @@ impl Trace {
 
     /// Adds a line.
     pub fn write(&mut self, report: &Report, context: &Context<'_>) {
+        let standing = context.view.map(|view| view.standing);
         let line = Line {
             mono_ns: report.mono_ns,
             shared_ns: report.shared_ns,
@@ -84,7 +98,7 @@ impl Trace {
             track: report.song.map(|song| song.track.to_string()),
             frame: report.frame,
             sample_rate: report.song.map_or(0, |song| song.rate),
-            rate_ppm: (report.rate_ppm * 1e3).round() / 1e3,
+            rate_ppm: round_ppm(report.rate_ppm),
             error_ns: report.error_ns,
             bound_ns: context.view.map(|view| view.bound_ns),
             state: report.state.as_str(),
@@ -95,6 +109,14 @@ impl Trace {
             underruns: context.underruns,
             jumps: context.jumps,
             quality: report.kbps.map(quality_name),
+            unheard_ns: standing.map(|standing| report.raw_ns - standing.heard_raw_ns),
+            sigma_ns: standing.map(|standing| standing.sigma_ns),
+            rtt_ns: standing.map(|standing| standing.rtt_ns),
+            drift_ppm: context.view.map(|view| round_ppm(view.map.drift * 1e6)),
+            left_ns: standing.map(|standing| standing.left_ns),
+            device_ppm: round_ppm(context.device.fast_ppm()),
+            stamp_sigma_ns: context.device.stamp_sigma_ns() as i64,
+            coarse_stamps: context.device.is_coarse(),
         };
         let Some(lines) = &self.lines else { return };
         if let Err(TrySendError::Full(_)) = lines.try_send(line) {
@@ -114,6 +136,11 @@ impl Drop for Trace {
             let _ = writer.join();
         }
     }
+}
+
+/// To a thousandth of a ppm.
+fn round_ppm(ppm: f64) -> f64 {
+    (ppm * 1e3).round() / 1e3
 }
 
 fn write_lines(mut file: BufWriter<File>, lines: &Receiver<Line>) {

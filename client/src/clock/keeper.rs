@@ -1,5 +1,6 @@
 //! Decides whose time counts, and publishes it.
 
+mod handover;
 #[cfg(test)]
 mod tests;
 
@@ -17,10 +18,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::ClockConfig;
 use super::link::{Burst, Link, Orders, Sighting};
-use crate::audio::ClockView;
 use crate::audio::clocks::{differ, slept_ns};
+use crate::audio::{ClockStanding, ClockView};
 use crate::connection::Address;
 use crate::news::News;
+use handover::Gone;
 
 /// How often the published map is steered: well within the second that it fades errors over.
 const TICK: Duration = Duration::from_millis(200);
@@ -103,6 +105,10 @@ struct Keeper {
     reference_epoch: u64,
     reference_node: u64,
     reference_term: u64,
+    /// When an exchange with a leader was made last: the raw clock, ns.
+    heard_raw_ns: i64,
+    /// The leader before, until the time of the next one is used.
+    gone: Option<Gone>,
     holdover: Holdover,
     published_epoch: u64,
     first_published_ns: Option<i64>,
@@ -127,6 +133,8 @@ impl Keeper {
             reference_epoch: 0,
             reference_node: 0,
             reference_term: 0,
+            heard_raw_ns: 0,
+            gone: None,
             holdover: Holdover::default(),
             published_epoch: 0,
             first_published_ns: None,
@@ -182,6 +190,7 @@ impl Keeper {
         }
         if leads {
             self.lead_by(address, last);
+            self.heard_raw_ns = self.machine.raw_ns();
         } else if self
             .lead
             .as_ref()
@@ -200,6 +209,11 @@ impl Keeper {
                 || lead.term != last.term
                 || lead.epoch != last.epoch
         });
+        if let Some(lead) = self.lead.as_ref().filter(|lead| lead.node != last.node) {
+            self.gone
+                .get_or_insert(Gone::new(lead.node, self.heard_raw_ns))
+                .back(self.machine.raw_ns());
+        }
         let went_on =
             self.lead.as_ref().filter(|lead| lead.node == last.node && lead.epoch == last.epoch);
         let bursts = went_on.map_or(0, |lead| lead.bursts) + 1;
@@ -212,7 +226,14 @@ impl Keeper {
         }
         let epoch_bumped = epoch != self.reference_epoch;
         if bursts >= BURSTS_BEFORE_TRUST || self.reference.is_none() || epoch_bumped {
-            self.reference = self.nodes.get(&node).map(|clock| clock.filter.clone());
+            let new = self.nodes.get(&node).map(|clock| clock.filter.clone());
+            let old = std::mem::replace(&mut self.reference, new);
+            if let (Some(gone), Some(old), Some(new)) = (self.gone.take(), &old, &self.reference)
+                && !epoch_bumped
+                && let Some(news) = gone.over(node, self.machine.raw_ns(), old, new)
+            {
+                self.config.reporter.tell(news);
+            }
             self.reference_epoch = epoch;
             (self.reference_node, self.reference_term) = (node, term);
         }
@@ -222,7 +243,8 @@ impl Keeper {
         if let Some(lead) = self.lead.as_mut().filter(|lead| lead.answers) {
             lead.answers = false;
             lead.bursts = 0;
-            self.config.reporter.tell(News::LeaderLost);
+            self.gone.get_or_insert(Gone::new(lead.node, self.heard_raw_ns));
+            self.config.reporter.tell(News::LeaderLost { node: lead.node });
             self.order(Orders { leader: None, searching: true });
         }
     }
@@ -266,6 +288,12 @@ impl Keeper {
             term: self.reference_term,
             epoch: self.reference_epoch,
             slept_ns: self.slept_ns,
+            standing: ClockStanding {
+                heard_raw_ns: self.heard_raw_ns,
+                sigma_ns: estimate.sigma_ns,
+                rtt_ns: estimate.rtt_min_ns,
+                left_ns: steered.left_ns,
+            },
         })));
     }
 

@@ -14,6 +14,8 @@ pub(super) enum Key {
     Louder,
     Softer,
     Mute,
+    /// How well it is in time, in full, or no more.
+    Detail,
     Quit,
     /// The window has another size.
     Redraw,
@@ -58,6 +60,7 @@ fn meaning(event: &Event) -> Option<Key> {
             KeyCode::Char('+' | '=') | KeyCode::Up => Some(Key::Louder),
             KeyCode::Char('-' | '_') | KeyCode::Down => Some(Key::Softer),
             KeyCode::Char('m' | 'M') => Some(Key::Mute),
+            KeyCode::Char('i' | 'I') => Some(Key::Detail),
             KeyCode::Char('q' | 'Q') | KeyCode::Esc => Some(Key::Quit),
             _ => None,
         },

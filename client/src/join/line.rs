@@ -5,6 +5,7 @@ use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::v1 as wire;
 use unicode_width::UnicodeWidthStr;
 
+use super::sync::Sync;
 use crate::audio::{PlayerState, PlayerStatus, quality_name};
 use crate::text;
 
@@ -20,7 +21,9 @@ pub(super) struct LineView<'a> {
     pub room: Option<&'a Room>,
     /// Shared time, if it is known.
     pub now: Option<SharedTime>,
-    pub bound_ns: Option<i64>,
+    pub sync: Sync<'a>,
+    /// Whether that is shown in full.
+    pub in_detail: bool,
     pub status: &'a PlayerStatus,
     /// All of the current song is on this machine.
     pub song_here: bool,
@@ -46,6 +49,9 @@ impl LineView<'_> {
             }
         }
         lines.push(self.state());
+        if self.in_detail {
+            lines.extend(self.sync.in_detail());
+        }
         if let Some(trouble) = &self.status.trouble {
             lines.push(format!("! {}", text::clean(trouble)));
         }
@@ -95,9 +101,7 @@ impl LineView<'_> {
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             parts.push(format!("here: {}{more}", names.join(", ")));
         }
-        if let Some(bound_ns) = self.bound_ns {
-            parts.push(format!("in sync {}", text::error_bound(bound_ns)));
-        }
+        parts.extend(self.sync.in_words());
         if let Some(kbps) = self.status.kbps.filter(|kbps| *kbps > 0) {
             parts.push(quality_name(kbps));
         }
@@ -105,7 +109,7 @@ impl LineView<'_> {
             true => "muted".to_owned(),
             false => format!("volume {}%", self.volume),
         });
-        format!("  {}   [+ − m q]", parts.join(" · "))
+        format!("  {}   [+ − m i q]", parts.join(" · "))
     }
 }
 
@@ -137,8 +141,10 @@ fn progress(position: Flicks, length: Flicks, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::{ClockStanding, ClockView};
     use jam_proto::event::{Entry, Event, EventKind};
     use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
+    use jam_proto::sync::SharedMap;
 
     fn event(revision: u64, kind: EventKind) -> Event {
         let stamp = SharedTime(Flicks::from_secs(10 + revision as i64).0);
@@ -181,10 +187,20 @@ mod tests {
             ..wire::Listener::default()
         }];
         let now = Some(SharedTime(Flicks::from_secs(now_secs).0));
+        let clock = ClockView {
+            map: SharedMap { raw_ns: 0, shared: SharedTime(0), drift: 0.0 },
+            bound_ns: 85_000,
+            leader: 1,
+            term: 1,
+            epoch: 1,
+            slept_ns: 0,
+            standing: ClockStanding::default(),
+        };
         LineView {
             room,
             now,
-            bound_ns: Some(85_000),
+            sync: Sync { clock: Some(&clock), raw_ns: 0, status },
+            in_detail: false,
             status,
             song_here: false,
             here: &here,
@@ -204,7 +220,7 @@ mod tests {
             [
                 "▶ The Band — First (added by bob)  0:15 ━━━━━━────────────────── 1:00",
                 "  next: The Band — Second (added by bob)",
-                "  here: ann ±80 µs · in sync ±85 µs · volume 80%   [+ − m q]",
+                "  here: ann ±80 µs · in sync ±85 µs · volume 80%   [+ − m i q]",
             ]
         );
         // After the song's end, without any message: the next one.

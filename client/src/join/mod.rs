@@ -8,6 +8,7 @@ mod notices;
 mod presence;
 mod screen;
 mod summary;
+mod sync;
 
 use std::time::Duration;
 
@@ -30,10 +31,13 @@ use line::LineView;
 use notices::Notices;
 use screen::Screen;
 use summary::Summary;
+use sync::Sync;
 
 /// How often the line is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 const VOLUME_STEP: u8 = 5;
+/// How often programs are told how well it is in time.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// Lists the devices that `--output` takes.
 pub fn outputs(host: Option<&str>, output: Output) -> Result<(), Failure> {
@@ -94,6 +98,9 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
         summary: Summary::default(),
         volume: args.volume,
         muted: false,
+        in_detail: false,
+        is_json: output.is_json(),
+        synced_at: None,
         screen: Screen::open(output, args.headless),
     };
     let ended = listening.run(leave_at).await;
@@ -114,6 +121,10 @@ struct Listening {
     summary: Summary,
     volume: u8,
     muted: bool,
+    in_detail: bool,
+    is_json: bool,
+    /// When programs were told last how well it is in time.
+    synced_at: Option<Instant>,
 }
 
 impl Listening {
@@ -164,11 +175,17 @@ impl Listening {
         for line in self.notices.of_status(&look.status, look.song_here, room) {
             self.screen.tell(line);
         }
+        let sync = Sync { clock: look.clock.as_deref(), raw_ns: look.raw_ns, status: &look.status };
+        if self.is_json && self.synced_at.is_none_or(|at| at.elapsed() >= SYNC_EVERY) {
+            self.synced_at = Some(Instant::now());
+            self.screen.tell(sync.to_json().to_string());
+        }
         if self.screen.is_live() {
             let line = LineView {
                 room,
                 now: look.now,
-                bound_ns,
+                sync,
+                in_detail: self.in_detail,
                 status: &look.status,
                 song_here: look.song_here,
                 here: &self.here.borrow(),
@@ -189,6 +206,7 @@ impl Listening {
                 self.muted = !self.muted;
                 self.listener.player().set_muted(self.muted);
             }
+            Key::Detail => self.in_detail = !self.in_detail,
             Key::Redraw => {}
         }
         self.look();

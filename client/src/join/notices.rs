@@ -21,7 +21,12 @@ pub(super) struct Notices {
     /// Looks until the next underrun is worth a line: a busy machine has many.
     quiet_looks: u32,
     trouble: Option<String>,
-    lost_leader: bool,
+    /// Who led until nobody did.
+    lost_leader: Option<u64>,
+    /// Frames that the output lacked until now, and until the leader was lost.
+    lost_frames: u64,
+    lost_frames_then: u64,
+    coarse: bool,
 }
 
 impl Notices {
@@ -34,7 +39,10 @@ impl Notices {
             underruns: 0,
             quiet_looks: 0,
             trouble: None,
-            lost_leader: false,
+            lost_leader: None,
+            lost_frames: 0,
+            lost_frames_then: 0,
+            coarse: false,
         }
     }
 
@@ -64,17 +72,42 @@ impl Notices {
             }
             News::Leader { node, term, epoch } => {
                 let value = json!({"event": "leader", "node": node, "term": term, "epoch": epoch});
-                if !std::mem::take(&mut self.lost_leader) {
+                // If it is another one, there is more to tell in a moment.
+                if self.lost_leader.take() != Some(*node) {
                     return self.silent_text(value);
                 }
                 Some((value, format!("back: node {node} leads")))
             }
-            News::LeaderLost => {
-                self.lost_leader = true;
+            News::LeaderLost { node } => {
+                self.lost_leader = Some(*node);
+                self.lost_frames_then = self.lost_frames;
                 Some((
-                    json!({"event": "leader_lost"}),
-                    "leader lost; playing on from what is here".to_owned(),
+                    json!({"event": "leader_lost", "node": node}),
+                    format!("node {node} led, and is lost; playing on from what is here"),
                 ))
+            }
+            News::Failover { from, to, silent_ns, phase_ns, bound_ns } => {
+                let frames = self.lost_frames - self.lost_frames_then;
+                self.lost_frames_then = self.lost_frames;
+                let value = json!({
+                    "event": "failover",
+                    "from": from,
+                    "to": to,
+                    "silent_ns": silent_ns,
+                    "phase_change_ns": phase_ns,
+                    "bound_ns": bound_ns,
+                    "frames_lost": frames,
+                });
+                let lost = match frames {
+                    0 => "no frame lost".to_owned(),
+                    frames => format!("{} lost", text::count(frames as usize, "frame")),
+                };
+                let (phase, bound) = (text::signed(*phase_ns), text::error_bound(*bound_ns));
+                let words = format!(
+                    "node {to} leads after node {from}: {} ms without a leader, time moved by {phase} ({bound}), {lost}",
+                    silent_ns / 1_000_000
+                );
+                Some((value, words))
             }
             News::Trouble(what) => Some((
                 json!({"event": "trouble", "message": what}),
@@ -134,6 +167,13 @@ impl Notices {
             self.underruns = status.underruns;
             self.quiet_looks = QUIET_LOOKS;
         }
+        self.lost_frames = status.lost_frames;
+        if status.coarse_stamps && !self.coarse {
+            let value = json!({"event": "coarse_stamps", "stamp_sigma_ns": status.stamp_sigma_ns});
+            let words = "this output says only in steps of milliseconds when it sounds: in phase to about that, and no better";
+            lines.push(self.say(value, words.to_owned()));
+        }
+        self.coarse = status.coarse_stamps;
         if status.trouble != self.trouble {
             self.trouble.clone_from(&status.trouble);
             if let Some(trouble) = &self.trouble {
@@ -240,12 +280,12 @@ mod tests {
             Vec::<String>::new()
         );
         assert_eq!(
-            notices.of(&News::LeaderLost, None),
-            ["leader lost; playing on from what is here"]
+            notices.of(&News::LeaderLost { node: 1 }, None),
+            ["node 1 led, and is lost; playing on from what is here"]
         );
         assert_eq!(
-            notices.of(&News::Leader { node: 2, term: 2, epoch: 1 }, None),
-            ["back: node 2 leads"]
+            notices.of(&News::Leader { node: 1, term: 2, epoch: 1 }, None),
+            ["back: node 1 leads"]
         );
         assert_eq!(
             notices.of(&News::Following { node: 3, again: true }, None),

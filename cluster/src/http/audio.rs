@@ -57,8 +57,7 @@ pub(super) async fn manifest(
             insert(&mut response, header::ETAG, &format!("\"{name}\""));
             response
         }
-        _ => Part { first: 0, end: wire.len() as u64, total: wire.len() as u64 }
-            .respond(Body::from(wire), &name),
+        _ => Part::whole(wire.len() as u64).respond(Body::from(wire), &name),
     };
     insert(&mut response, header::CACHE_CONTROL, "private, max-age=60");
     response
@@ -103,8 +102,7 @@ async fn derived(State(pages): State<Pages>, Path(name): Path<String>, what: &st
     let Some(id) = found else { return lacking() };
     let Some(total) = pages.group.read(|shard| shard.blob(&id)) else { return lacking() };
     let Some(song) = pages.blobs.song(&id).await else { return lacking() };
-    let part = Part { first: 0, end: total, total };
-    part.respond(Body::from_stream(song.bytes(0, total)), &id.to_string())
+    Part::whole(total).respond(Body::from_stream(song.bytes(0, total)), &id.to_string())
 }
 
 fn no_rendition() -> Response {
@@ -129,15 +127,21 @@ struct Part {
     first: u64,
     end: u64,
     total: u64,
+    /// It was asked for by its bytes, even if they are all.
+    is_range: bool,
 }
 
 impl Part {
+    fn whole(total: u64) -> Self {
+        Self { first: 0, end: total, total, is_range: false }
+    }
+
     /// As the headers ask for, or the refusal.
     fn of(headers: &HeaderMap, total: u64) -> Result<Self, Box<Response>> {
         let wanted = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
         match wanted.map(|range| parse_range(range, total)) {
-            None | Some(Range::Whole) => Ok(Self { first: 0, end: total, total }),
-            Some(Range::Part { first, end }) => Ok(Self { first, end, total }),
+            None | Some(Range::Whole) => Ok(Self::whole(total)),
+            Some(Range::Part { first, end }) => Ok(Self { first, end, total, is_range: true }),
             Some(Range::Unsatisfiable) => {
                 let mut response = answer(StatusCode::RANGE_NOT_SATISFIABLE, String::new());
                 insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{total}"));
@@ -148,14 +152,14 @@ impl Part {
 
     /// It never changes under its name.
     fn respond(&self, body: Body, name: &str) -> Response {
-        let Self { first, end, total } = *self;
+        let Self { first, end, total, is_range } = *self;
         let mut response = Response::new(body);
         insert(&mut response, header::CONTENT_LENGTH, &(end - first).to_string());
         insert(&mut response, header::CONTENT_TYPE, "application/octet-stream");
         insert(&mut response, header::ACCEPT_RANGES, "bytes");
         insert(&mut response, header::ETAG, &format!("\"{name}\""));
         insert(&mut response, header::CACHE_CONTROL, "private, max-age=31536000, immutable");
-        if (first, end) != (0, total) {
+        if is_range {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             let range = format!("bytes {first}-{}/{total}", end - 1);
             insert(&mut response, header::CONTENT_RANGE, &range);

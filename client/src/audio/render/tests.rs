@@ -11,9 +11,9 @@ use jam_proto::sync::SharedMap;
 use jam_proto::time::Flicks;
 
 use super::*;
-use crate::audio::SongFiles;
 use crate::audio::clocks::ClockPair;
 use crate::audio::link::{Feed, link};
+use crate::audio::{ClockStanding, SongFiles};
 
 const DEVICE_RATE: u32 = 48_000;
 const PERIOD: usize = 512;
@@ -74,7 +74,15 @@ impl Sim {
             songs: source,
             room: Room::begin(&event(1, 0.0, created)).expect("a room begins"),
             published: None,
-            view: ClockView { map, bound_ns: 0, leader: 1, term: 1, epoch: 1, slept_ns: 0 },
+            view: ClockView {
+                map,
+                bound_ns: 0,
+                leader: 1,
+                term: 1,
+                epoch: 1,
+                slept_ns: 0,
+                standing: ClockStanding::default(),
+            },
             knows_time: true,
             device_rate: DEVICE_RATE,
             device_ppm,

@@ -134,8 +134,15 @@ fn a_lost_leader_is_held_over_and_the_next_one_let_in_without_a_step() {
         "the bound must own up to it: {bound_ns:?}"
     );
     let told = rig.told();
-    assert!(told[0].starts_with("Leader { node: 1") && told[1] == "LeaderLost", "{told:?}");
+    assert!(told[0].starts_with("Leader { node: 1"), "{told:?}");
+    assert_eq!(told[1], "LeaderLost { node: 1 }");
     assert!(told[2].starts_with("Leader { node: 2"), "{told:?}");
+    // Told once, and what was measured of it.
+    let [failover] = &told[3..] else { panic!("{told:?}") };
+    let phase_us = failover.split("phase_ns: ").nth(1).and_then(|rest| rest.split_once(','));
+    let phase_ns: i64 = phase_us.expect("it is in it").0.parse().expect("a number");
+    assert!(failover.starts_with("Failover { from: 1, to: 2"), "{told:?}");
+    assert!((phase_ns - 2_000_000).abs() < 50_000, "{told:?}");
     // What the old one's clock says once it is back changes nothing.
     rig.sees(1, 2, 1, false, &truth(900_000_000));
     assert!(rig.off_by(&truth(0)).is_some_and(|off| off.abs() < 100_000));
