@@ -16,7 +16,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwapOption;
 use jam_client::audio::clocks::slept_ns;
-use jam_client::audio::{ClockView, OutputSpec, Player, PlayerConfig, PlayerInputs, SongFiles};
+use jam_client::audio::{
+    ClockStanding, ClockView, OutputSpec, Player, PlayerConfig, PlayerInputs, SongFiles, Trims,
+};
 use jam_proto::event::{Entry, Event, EventKind};
 use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
 use jam_proto::limits;
@@ -56,7 +58,8 @@ fn main() -> Result<()> {
         output: OutputSpec::parse(output)?,
         host: None,
         volume: 1.0,
-        trim_ns: 0,
+        trim_ns: None,
+        trims: Trims::default(),
         trace: Some(PathBuf::from(trace)).filter(|path| path != Path::new("-")),
         sink: None,
         urgent: true,

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod audio;
+mod calibrate;
 pub mod cli;
 pub mod clock;
 mod commands;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jam_client::audio::{OutputSpec, PlayerConfig, Sink, VIRTUAL_RATE, VirtualSpec};
+use jam_client::audio::{OutputSpec, PlayerConfig, Sink, Trims, VIRTUAL_RATE, VirtualSpec};
 use jam_client::connection::{Address, Bearer, Cluster, Dialer};
 use jam_client::error::Failure;
 use jam_client::listener::{Listener, ListenerConfig, Look};
@@ -93,7 +93,8 @@ impl Guest {
                 output: OutputSpec::Virtual(VirtualSpec { drift_ppm: self.drift_ppm, wav: None }),
                 host: None,
                 volume: 1.0,
-                trim_ns: 0,
+                trim_ns: None,
+                trims: Trims::default(),
                 trace: None,
                 sink: Some(Box::new(ear.clone())),
                 urgent: false,

@@ -21,6 +21,8 @@ use super::{AudioError, priority};
 pub struct CpalDevice {
     /// For people.
     pub name: String,
+    /// As `jam outputs` has it.
+    pub id: String,
     /// Frames a second.
     pub rate: u32,
     stream: cpal::Stream,
@@ -79,6 +81,7 @@ impl CpalDevice {
         let name = device
             .description()
             .map_or_else(|_| "sound card".to_owned(), |about| about.name().to_owned());
+        let id = device.id().map_or_else(|_| String::new(), |id| id.to_string());
         let failed = |source| AudioError::Open { device: name.clone(), source };
         let (config, format) = choose(device.supported_output_configs().map_err(failed)?, &name)?;
         let (line, feed) = link(config.sample_rate, gain);
@@ -93,7 +96,7 @@ impl CpalDevice {
         stream.play().map_err(failed)?;
         let clock = ClockPair::new(machine.as_ref(), || instant_ns(stream.now()));
         let (rate, updated_ns) = (config.sample_rate, machine.mono_ns());
-        Ok((Self { name, rate, stream, machine, clock, updated_ns, lost }, line))
+        Ok((Self { name, id, rate, stream, machine, clock, updated_ns, lost }, line))
     }
 
     /// Reads the stream's clock now and then.
@@ -119,7 +122,7 @@ impl CpalDevice {
     }
 }
 
-fn open_host(name: Option<&str>) -> Result<cpal::Host, AudioError> {
+pub(crate) fn open_host(name: Option<&str>) -> Result<cpal::Host, AudioError> {
     let hosts = cpal::available_hosts();
     let Some(name) = name else {
         // cpal's own default is another host where more of them are built in.
@@ -142,7 +145,7 @@ fn open_host(name: Option<&str>) -> Result<cpal::Host, AudioError> {
     }
 }
 
-fn find(host: &cpal::Host, wanted: Option<&str>) -> Result<cpal::Device, AudioError> {
+pub(crate) fn find(host: &cpal::Host, wanted: Option<&str>) -> Result<cpal::Device, AudioError> {
     let Some(wanted) = wanted else {
         return host.default_output_device().ok_or(AudioError::NoDevice);
     };

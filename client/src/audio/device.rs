@@ -13,6 +13,8 @@ use super::{AudioError, PlayerConfig};
 pub struct Device {
     /// For people.
     pub name: String,
+    /// As `jam outputs` has it; empty: it is not real.
+    pub id: String,
     /// Frames a second.
     pub rate: u32,
     /// How many stamps are wrong after a start or an underrun.
@@ -42,8 +44,8 @@ impl Device {
             OutputSpec::Device(name) => {
                 let (name, host) = (name.as_deref(), config.host.as_deref());
                 let (device, line) = CpalDevice::open(world.clock.clone(), name, host, gain)?;
-                let (name, rate) = (device.name.clone(), device.rate);
-                Ok((Self { name, rate, settle: CARD_SETTLES, kind: Kind::Cpal(device) }, line))
+                let (name, id, rate) = (device.name.clone(), device.id.clone(), device.rate);
+                Ok((Self { name, id, rate, settle: CARD_SETTLES, kind: Kind::Cpal(device) }, line))
             }
             OutputSpec::Virtual(spec) => {
                 let spec = spec.clone();
@@ -66,7 +68,8 @@ impl Device {
         let (line, feed) = link(VIRTUAL_RATE, gain);
         let device = VirtualDevice::start(world, spec, feed, config.sink.take(), config.urgent)?;
         let kind = Kind::Virtual { _device: device };
-        Ok((Self { name: name.to_owned(), rate: VIRTUAL_RATE, settle: 0, kind }, line))
+        let (name, id) = (name.to_owned(), String::new());
+        Ok((Self { name, id, rate: VIRTUAL_RATE, settle: 0, kind }, line))
     }
 
     /// Keeps up with the device's clock. Called often.

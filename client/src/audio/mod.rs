@@ -31,7 +31,7 @@ use jam_proto::sync::SharedMap;
 use jam_world::Clock;
 
 pub mod clocks;
-mod cpal_device;
+pub(crate) mod cpal_device;
 mod deck;
 mod device;
 mod fade;
@@ -48,6 +48,7 @@ pub(crate) mod resample;
 mod seam;
 mod spec;
 mod trace;
+mod trims;
 mod turns;
 mod virtual_device;
 mod voice;
@@ -58,6 +59,7 @@ pub use files::SongFiles;
 pub(crate) use link::CHANNELS;
 pub use player::Player;
 pub use spec::{InvalidOutput, OutputSpec, VirtualSpec};
+pub use trims::{TRIM_MS_MAX, Trims};
 pub use virtual_device::{Sink, VIRTUAL_RATE};
 
 /// What a player plays from. The owner stores newer values as they come; the player only reads.
@@ -148,8 +150,10 @@ pub struct PlayerConfig {
     /// Whether songs are brought to an even loudness.
     pub normalizes: bool,
     /// By how much the device sounds later than it says, ns; negative: earlier. For Bluetooth and
-    /// the like.
-    pub trim_ns: i64,
+    /// the like. `None`: by what is known of it.
+    pub trim_ns: Option<i64>,
+    /// What is known of devices.
+    pub trims: Trims,
     /// Where to write the trace.
     pub trace: Option<PathBuf>,
     /// Who else listens to the output, if that is a virtual device.

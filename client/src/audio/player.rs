@@ -13,7 +13,9 @@ use super::library::Library;
 use super::render::Renderer;
 use super::report::Report;
 use super::trace::{Context, Trace};
-use super::{AudioError, OutputSpec, PlayerConfig, PlayerInputs, PlayerState, PlayerStatus, turns};
+use super::{
+    AudioError, OutputSpec, PlayerConfig, PlayerInputs, PlayerState, PlayerStatus, Trims, turns,
+};
 
 /// Plays a room on one output. Stops when dropped.
 pub struct Player {
@@ -25,6 +27,8 @@ struct Shared {
     /// f32 bits.
     volume: AtomicU32,
     muted: AtomicBool,
+    /// For all devices, if it was set.
+    trim_ns: Mutex<Option<i64>>,
     status: Mutex<PlayerStatus>,
 }
 
@@ -54,6 +58,7 @@ impl Player {
         let shared = Arc::new(Shared {
             volume: AtomicU32::new(config.volume.to_bits()),
             muted: AtomicBool::new(false),
+            trim_ns: Mutex::new(config.trim_ns),
             status: Mutex::default(),
         });
         let urgent = config.urgent;
@@ -84,6 +89,12 @@ impl Player {
         self.wake();
     }
 
+    /// By how much the device sounds later than it says from now on, ns, whatever was known of it.
+    pub fn set_trim(&self, trim_ns: i64) {
+        *self.shared.trim_ns.lock().unwrap_or_else(PoisonError::into_inner) = Some(trim_ns);
+        self.wake();
+    }
+
     /// Has the player look at its inputs now, not at its next turn: they are new.
     pub fn wake(&self) {
         self.turns.wake();
@@ -104,6 +115,11 @@ impl Shared {
     fn status(&self) -> std::sync::MutexGuard<'_, PlayerStatus> {
         // It is replaced as a whole: a panic elsewhere leaves it whole.
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trim_ns(&self, known: &Trims, device: &str) -> i64 {
+        let set = *self.trim_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        set.or_else(|| known.ns(device)).unwrap_or(0)
     }
 
     fn gain(&self) -> f32 {
@@ -144,9 +160,10 @@ impl Playing {
         let library = Library::new(inputs.songs.clone(), is_audible, config.normalizes);
         #[cfg(feature = "planted")]
         if jam_proto::planted::Bug::WrongPhase.is_planted() {
-            config.trim_ns -= 3_000_000;
+            config.trim_ns = Some(config.trim_ns.unwrap_or(0) - 3_000_000);
         }
-        let renderer = Renderer::new(line, device.rate, device.settle, library, config.trim_ns);
+        let trim_ns = shared.trim_ns(&config.trims, &device.id);
+        let renderer = Renderer::new(line, device.rate, device.settle, library, trim_ns);
         let now = world.clock.mono_ns();
         Ok(Self {
             clocks: ClockPair::new(world.clock.as_ref(), || world.clock.raw_ns()),
@@ -182,6 +199,9 @@ impl Playing {
         self.turned_ns = now;
         self.mind_device(now);
         self.renderer.set_gain(self.shared.gain());
+        if let Some(device) = &self.device {
+            self.renderer.set_trim(self.shared.trim_ns(&self.config.trims, &device.id));
+        }
         let (room, view) = (self.inputs.room.load_full(), self.inputs.clock.load_full());
         // After a sleep, silence until the time is known again is better than the wrong place.
         let view = view.filter(|view| view.holds(self.world.clock.as_ref()));

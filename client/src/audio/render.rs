@@ -147,6 +147,12 @@ impl Renderer {
         self.line.set_gain(gain);
     }
 
+    /// By how much the device sounds later than it says. If that is new, what is due is played at once.
+    pub fn set_trim(&mut self, trim_ns: i64) {
+        self.new_epoch |= self.trim_ns != trim_ns;
+        self.trim_ns = trim_ns;
+    }
+
     /// Takes a stamp, whose instant is `raw_ns` by the raw clock.
     pub fn observe(&mut self, stamp: Stamp, raw_ns: i64) {
         let missing = self.line.missing();

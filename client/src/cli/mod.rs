@@ -9,10 +9,11 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser};
 use jam_proto::ids::check_user_name;
-pub use verbs::{AddArgs, ClusterVerb, JoinArgs, MoveArgs, Verb};
+pub use verbs::{AddArgs, CalibrateArgs, ClusterVerb, JoinArgs, MoveArgs, Verb};
 
 use jam_world::{Detours, World};
 
+use crate::audio::Trims;
 use crate::connection::{Address, Bearer, Cluster, Dialer};
 use crate::error::Failure;
 
@@ -112,6 +113,16 @@ impl Options {
         self.state_dir
             .clone()
             .map_or_else(|| home_folder("XDG_STATE_HOME", ".local/state", "--state-dir"), Ok)
+    }
+
+    /// What somebody found out about this machine's outputs.
+    pub fn trims(&self) -> Result<Trims, Failure> {
+        let path = Trims::path(&self.state_dir()?);
+        Trims::load(&path).map_err(|error| {
+            let what =
+                format!("can't use {}; mend it or remove it, and calibrate anew", path.display());
+            Failure::local(what, error)
+        })
     }
 
     /// The folder of the song cache.

@@ -9,6 +9,7 @@ use jam_proto::ids::RoomCode;
 use jam_proto::time::Flicks;
 
 use super::{position, seconds};
+use crate::audio::TRIM_MS_MAX;
 use crate::songs::quality::Quality;
 
 /// What `jam` does.
@@ -130,6 +131,11 @@ pub enum Verb {
         #[arg(long, env = "JAM_HOST")]
         host: Option<String>,
     },
+    /// Find out by how much later than it says an output sounds, and keep that
+    #[command(
+        after_help = "Examples:\n  jam calibrate\n  jam calibrate --output alsa:hw:1 --set 120\n\nIt clicks at each whole second. With a microphone it hears by itself how late that is; otherwise run it\non another machine too, whose output is right, and move the clicks together with the arrow keys."
+    )]
+    Calibrate(CalibrateArgs),
     /// For operators
     #[command(subcommand, after_help = "Example:\n  jam cluster status")]
     Cluster(ClusterVerb),
@@ -193,21 +199,35 @@ pub struct JoinArgs {
     /// The audio backend, such as alsa
     #[arg(long, env = "JAM_HOST")]
     pub host: Option<String>,
-    /// How many milliseconds later than it says the device sounds: for Bluetooth and the like
-    #[arg(
-        long,
-        env = "JAM_TRIM_MS",
-        default_value_t = 0.0,
-        allow_negative_numbers = true,
-        value_name = "MS"
-    )]
-    pub trim_ms: f64,
+    /// How many milliseconds later than it says the device sounds [default: what `jam calibrate` found]
+    #[arg(long, env = "JAM_TRIM_MS", allow_negative_numbers = true, value_name = "MS", value_parser = trim)]
+    pub trim_ms: Option<f64>,
     /// Write what sounds when, as JSON lines
     #[arg(long, env = "JAM_TRACE", value_name = "FILE")]
     pub trace: Option<PathBuf>,
     /// How much disk the song cache may take, in MiB
     #[arg(long, env = "JAM_CACHE_MB", default_value_t = 1024, value_name = "MIB")]
     pub cache_mb: u64,
+}
+
+/// `jam calibrate`
+#[derive(Args, Debug, Clone)]
+pub struct CalibrateArgs {
+    /// Which of `jam outputs` [default: the system's device]
+    #[arg(long, env = "JAM_OUTPUT", value_name = "DEVICE")]
+    pub output: Option<String>,
+    /// The audio backend, such as alsa
+    #[arg(long, env = "JAM_HOST")]
+    pub host: Option<String>,
+    /// Keep this many milliseconds, without any clicks
+    #[arg(long, env = "JAM_SET", allow_negative_numbers = true, value_name = "MS", value_parser = trim, conflicts_with = "clear")]
+    pub set: Option<f64>,
+    /// Forget what was kept
+    #[arg(long, env = "JAM_CLEAR", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub clear: bool,
+    /// Do without the microphone
+    #[arg(long, env = "JAM_BY_EAR", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub by_ear: bool,
 }
 
 /// `jam cluster`
@@ -236,6 +256,12 @@ pub enum ClusterVerb {
     /// Make a node build a snapshot of its state now
     #[command(after_help = "Example:\n  jam cluster snapshot")]
     Snapshot,
+}
+
+/// Milliseconds that an output may be late or early.
+fn trim(text: &str) -> Result<f64, String> {
+    let ms: Option<f64> = text.parse().ok().filter(|ms: &f64| ms.abs() <= TRIM_MS_MAX);
+    ms.ok_or_else(|| format!("must be milliseconds, from -{TRIM_MS_MAX} to {TRIM_MS_MAX}"))
 }
 
 fn room(text: &str) -> Result<RoomCode, String> {

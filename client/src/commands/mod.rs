@@ -35,7 +35,8 @@ pub async fn run(options: &Options, verb: Verb, output: Output) -> Result<(), Fa
         Verb::Move(args) => edit::shift(options, &args, output).await,
         Verb::Clear { room } => edit::clear(options, &room, output).await,
         Verb::Join(args) => crate::join::join(options, args, output).await,
-        Verb::Outputs { host } => crate::join::outputs(host.as_deref(), output),
+        Verb::Outputs { host } => crate::join::outputs(options, host.as_deref(), output),
+        Verb::Calibrate(args) => crate::calibrate::run(options, args, output).await,
         Verb::Cluster(verb) => cluster::run(options, verb, output).await,
     }
 }

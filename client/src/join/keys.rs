@@ -10,7 +10,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// What a key means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Louder,
     Softer,
     Mute,
@@ -21,8 +21,12 @@ pub(super) enum Key {
     Redraw,
 }
 
-/// Reads keys on a thread of its own if `live`; otherwise there are none, ever.
-pub(super) fn read(live: bool) -> mpsc::Receiver<Key> {
+/// Reads keys on a thread of its own if `live`; otherwise there are none, ever. `quit` is what a terminal that goes away means.
+pub(crate) fn read<K: Send + 'static>(
+    live: bool,
+    meaning: fn(&Event) -> Option<K>,
+    quit: fn() -> K,
+) -> mpsc::Receiver<K> {
     let (sender, receiver) = mpsc::channel(16);
     if live {
         let reading = std::thread::Builder::new().name("jam-keys".into()).spawn(move || {
@@ -31,7 +35,7 @@ pub(super) fn read(live: bool) -> mpsc::Receiver<Key> {
                     Ok(false) => continue,
                     Ok(true) => event::read().ok().and_then(|event| meaning(&event)),
                     // The terminal has gone: so does the listener, as at a hang-up.
-                    Err(_) => Some(Key::Quit),
+                    Err(_) => Some(quit()),
                 };
                 if let Some(key) = key
                     && sender.blocking_send(key).is_err()
@@ -46,16 +50,17 @@ pub(super) fn read(live: bool) -> mpsc::Receiver<Key> {
     receiver
 }
 
-fn meaning(event: &Event) -> Option<Key> {
+/// Whether a terminal in raw mode sent the key instead of a signal.
+pub(crate) fn is_interrupt(key: &KeyEvent) -> bool {
+    matches!(key.code, KeyCode::Char('c' | 'd')) && key.modifiers.contains(KeyModifiers::CONTROL)
+}
+
+/// What a key means while somebody listens.
+pub(crate) fn meaning(event: &Event) -> Option<Key> {
     match event {
         Event::Resize(..) => Some(Key::Redraw),
         Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
-        // In raw mode the terminal sends these as keys instead of signals.
-        Event::Key(KeyEvent { code: KeyCode::Char('c' | 'd'), modifiers, .. })
-            if modifiers.contains(KeyModifiers::CONTROL) =>
-        {
-            Some(Key::Quit)
-        }
+        Event::Key(key) if is_interrupt(key) => Some(Key::Quit),
         Event::Key(KeyEvent { code, .. }) => match code {
             KeyCode::Char('+' | '=') | KeyCode::Up => Some(Key::Louder),
             KeyCode::Char('-' | '_') | KeyCode::Down => Some(Key::Softer),

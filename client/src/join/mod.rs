@@ -2,11 +2,11 @@
 //!
 //! A [`Listener`] does it; here are the line that shows how it goes, the keys, and the signals that end it.
 
-mod keys;
+pub(crate) mod keys;
 mod line;
 mod notices;
 mod presence;
-mod screen;
+pub(crate) mod screen;
 mod summary;
 mod sync;
 
@@ -40,7 +40,8 @@ const VOLUME_STEP: u8 = 5;
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// Lists the devices that `--output` takes.
-pub fn outputs(host: Option<&str>, output: Output) -> Result<(), Failure> {
+pub fn outputs(options: &Options, host: Option<&str>, output: Output) -> Result<(), Failure> {
+    let trims = options.trims()?;
     let found =
         audio::list_outputs(host).map_err(|error| Failure::refused("audio", error.to_string()))?;
     if found.is_empty() {
@@ -48,9 +49,11 @@ pub fn outputs(host: Option<&str>, output: Output) -> Result<(), Failure> {
     }
     for device in found {
         let default = if device.default { "  (default)" } else { "" };
+        let trim_ms = trims.ms(&device.id);
+        let trim = trim_ms.map_or_else(String::new, |ms| format!("  trim {ms:+} ms"));
         output.show(
-            || json!({"id": device.id, "name": device.name, "default": device.default}),
-            || format!("{}  {}{default}", text::pad(&device.id, 32), text::clean(&device.name)),
+            || json!({"id": device.id, "name": device.name, "default": device.default, "trim_ms": trim_ms}),
+            || format!("{}  {}{default}{trim}", text::pad(&device.id, 32), text::clean(&device.name)),
         );
     }
     Ok(())
@@ -83,7 +86,8 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
             host: args.host.clone(),
             volume: f32::from(args.volume) / 100.0,
             normalizes: !args.no_normalize,
-            trim_ns: (args.trim_ms * 1e6) as i64,
+            trim_ns: args.trim_ms.map(|ms| (ms * 1e6) as i64),
+            trims: options.trims()?,
             trace: args.trace.clone(),
             sink: None,
             urgent: true,
@@ -133,7 +137,7 @@ impl Listening {
         let mut interrupted = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut terminated = signal(SignalKind::terminate()).map_err(no_signals)?;
         let mut hung_up = signal(SignalKind::hangup()).map_err(no_signals)?;
-        let mut keys = keys::read(self.screen.is_live());
+        let mut keys = keys::read(self.screen.is_live(), keys::meaning, || Key::Quit);
         let over = async {
             match leave_at {
                 Some(at) => sleep_until(at).await,

@@ -22,7 +22,7 @@ enum Paint {
 }
 
 /// Where the listener looks.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     live: bool,
     paints: Option<SyncSender<Paint>>,
     thread: Option<std::thread::JoinHandle<()>>,
