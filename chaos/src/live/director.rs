@@ -110,6 +110,11 @@ impl Director {
                 let which = fault.pick as usize % self.joiners.len();
                 self.joiners[which].kill()?;
             }
+            Kind::CacheRot { how } if !self.joiners.is_empty() => {
+                let which = fault.pick as usize % self.joiners.len();
+                let mut draws = Stream::new(self.seed, &format!("cache rot {}", fault.pick));
+                self.joiners[which].spoil_cache(*how, &mut draws)?;
+            }
             Kind::StuckWatcher => {
                 let world = self.wiring.connect_here(&format!("stuck{number}")).await?;
                 let watcher = stuck::watch(world, self.wiring.addresses(), fault.pick);
@@ -200,6 +205,7 @@ impl Director {
             | Kind::Ring
             | Kind::RollingRestart
             | Kind::ListenerCrash
+            | Kind::CacheRot { .. }
             | Kind::StuckWatcher => {}
         }
         Ok(())
@@ -324,7 +330,7 @@ impl Director {
         match kind {
             Kind::Bridge => vec![node(&places[0]), node(&self.others(places[0])[0])],
             Kind::Ring | Kind::RollingRestart => self.seats.keys().map(node).collect(),
-            Kind::ListenerCrash => vec!["listeners".to_owned()],
+            Kind::ListenerCrash | Kind::CacheRot { .. } => vec!["listeners".to_owned()],
             Kind::StuckWatcher => vec!["a watcher".to_owned()],
             _ => places.iter().map(node).collect(),
         }

@@ -193,6 +193,11 @@ pub enum Kind {
     },
     /// A listener is killed, and joins again when it heals.
     ListenerCrash,
+    /// A file in the song cache of a listener that plays is damaged.
+    CacheRot {
+        /// How.
+        how: rot::How,
+    },
     /// Somebody watches a room and takes nothing of what comes.
     StuckWatcher,
 }
@@ -218,6 +223,7 @@ impl Kind {
             Self::RollingRestart => "rolling-restart",
             Self::Wipe { .. } => "wipe",
             Self::ListenerCrash => "listener-crash",
+            Self::CacheRot { .. } => "cache-rot",
             Self::StuckWatcher => "stuck-watcher",
         }
     }
@@ -239,7 +245,11 @@ impl Kind {
             | Self::WallClock { who, .. }
             | Self::Wipe { who } => Some(*who),
             Self::Bridge => Some(Who::Follower),
-            Self::Ring | Self::RollingRestart | Self::ListenerCrash | Self::StuckWatcher => None,
+            Self::Ring
+            | Self::RollingRestart
+            | Self::ListenerCrash
+            | Self::CacheRot { .. }
+            | Self::StuckWatcher => None,
         }
     }
 
@@ -295,6 +305,7 @@ impl fmt::Display for Kind {
             Self::RollingRestart => out.write_str("rolling restart"),
             Self::Wipe { who } => write!(out, "disk of {who} lost"),
             Self::ListenerCrash => out.write_str("a listener is killed"),
+            Self::CacheRot { how } => write!(out, "damage of a listener's cache: {how:?}"),
             Self::StuckWatcher => out.write_str("a watcher takes nothing"),
         }
     }

@@ -10,8 +10,10 @@ use rustix::process::Signal;
 
 use super::machine::journal::{Journal, MARK};
 use super::machine::process::Process;
+use super::machine::rot::{Damage, How, Kind, rot};
 use super::seat::PLANTED;
 use crate::cluster::wait_until;
+use crate::seed::Stream;
 
 /// One who listens.
 pub struct Joiner {
@@ -86,6 +88,11 @@ impl Joiner {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         self.child = Some(command.spawn().context("can't start jam")?);
         Ok(())
+    }
+
+    /// Damages a file of its song cache. `None`: there is none yet.
+    pub fn spoil_cache(&self, how: How, draws: &mut Stream) -> anyhow::Result<Option<Damage>> {
+        rot(&self.dir.join("cache"), Kind::Cached, how, draws)
     }
 
     /// SIGKILL.

@@ -1,4 +1,4 @@
-//! Damage to the files of a node that is down: a bit flips, or the end of a file is gone.
+//! Damage to the files of a node that is down, or of a listener: a bit flips, or the end of a file is gone.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::seed::Stream;
 
-/// What lies in a node's data folder.
+/// What lies in a node's data folder, or in a listener's cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -25,11 +25,13 @@ pub enum Kind {
     DatabaseSnapshot,
     /// A whole song.
     Song,
+    /// A segment or a manifest that a listener keeps.
+    Cached,
 }
 
 /// All of them.
-pub const KINDS: [Kind; 5] =
-    [Kind::Journal, Kind::Vote, Kind::Database, Kind::DatabaseSnapshot, Kind::Song];
+pub const KINDS: [Kind; 6] =
+    [Kind::Journal, Kind::Vote, Kind::Database, Kind::DatabaseSnapshot, Kind::Song, Kind::Cached];
 
 /// How a file rots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +99,7 @@ impl Kind {
             ["raft", "sled", "db"] | ["raft", "sled", "blobs", _] => Some(Self::Database),
             ["raft", "sled", name] if name.starts_with("snap.") => Some(Self::DatabaseSnapshot),
             ["songs", _, _] => Some(Self::Song),
+            ["songs", name] if !name.ends_with(".part") => Some(Self::Cached),
             _ => None,
         }
     }
@@ -166,6 +169,7 @@ mod tests {
             "raft/sled/conf",
             "raft/sled/snap.00",
             "songs/ab/abcd",
+            "songs/0123",
             "clock.json",
         ] {
             fs::write(data.join(name), vec![9; 50])?;
