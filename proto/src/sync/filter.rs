@@ -127,17 +127,11 @@ impl ClockFilter {
         }
     }
 
-    /// The other clock runs at another rate from now on, by up to this much, in parts in 10^9: what is known of the offset
-    /// stays, and the drift is learned anew.
+    /// The other clock may have run at another rate since the last measurement, by up to this much, in parts in 10^9, and
+    /// may do so from now on: what is known of the offset stays, and the drift is learned anew.
     pub fn loosen(&mut self, drift_ppb: i64) {
         if let Some(state) = &mut self.state {
-            // A clock that is slewed runs as fast as it may all the time, which is no chance: what it did adds to what the
-            // samples were off by. Twice both variances cover the sum.
-            let sigma = drift_ppb as f64 / 3.0;
-            let covariance = &mut state.covariance;
-            covariance.drift = covariance.drift.max(2.0 * sigma * sigma);
-            covariance.offset *= 2.0;
-            covariance.cross = covariance.cross.max(0.0);
+            state.turned_ns_per_s = state.turned_ns_per_s.max(drift_ppb as f64);
         }
     }
 
@@ -145,7 +139,7 @@ impl ClockFilter {
     pub fn estimate(&self, raw_now_ns: i64) -> Option<Estimate> {
         let state = self.state.as_ref()?;
         let age_secs = (raw_now_ns - state.map.raw_ns).max(0) as f64 * 1e-9;
-        let covariance = state.covariance.after(age_secs);
+        let covariance = state.covariance_after(age_secs);
         Some(Estimate {
             map: state.map.anchored(raw_now_ns),
             sigma_ns: covariance.offset.sqrt().ceil() as i64,
@@ -174,6 +168,8 @@ struct State {
     map: SharedMap,
     covariance: Covariance,
     skew: Skew,
+    /// By how much the other clock's rate may be another one since the last measurement.
+    turned_ns_per_s: f64,
     wild: u32,
 }
 
@@ -188,14 +184,32 @@ impl State {
             // Nothing is known of the minimum yet: the probe may have waited on one way only.
             covariance: Covariance::start(NOISE_FLOOR_NS + probe.rtt_ns() as f64 / 4.0),
             skew: Skew { offset: probe.rtt_ns() as f64 / 2.0, drift: 0.0 },
+            turned_ns_per_s: 0.0,
             wild: 0,
+        }
+    }
+
+    /// After `secs` without a measurement.
+    fn covariance_after(&self, secs: f64) -> Covariance {
+        let known = self.covariance.after(secs);
+        if self.turned_ns_per_s == 0.0 {
+            return known;
+        }
+        // A clock that is slewed runs as fast as it may all the time, which is no chance: what it did adds to what the
+        // samples were off by. Twice both variances cover the sum. How far it came says nothing of its rate from now on.
+        let sigma = self.turned_ns_per_s / 3.0;
+        Covariance {
+            offset: 2.0 * (known.offset + (secs * sigma).powi(2)),
+            cross: 0.0,
+            drift: 2.0 * (known.drift + sigma * sigma),
         }
     }
 
     fn update(&mut self, probe: &Probe, sigma_ns: f64) {
         let raw_ns = probe.raw_middle_ns();
         let secs = (raw_ns - self.map.raw_ns).max(0) as f64 * 1e-9;
-        let predicted = self.covariance.after(secs);
+        let predicted = self.covariance_after(secs);
+        self.turned_ns_per_s = 0.0;
         let map = self.map.anchored(raw_ns);
         let innovation_ns = probe.shared_middle().since(map.shared).as_nanos() as f64;
 
