@@ -20,8 +20,8 @@ pub use self::door::{Address, Bearer, Dialer, Door};
 use crate::error::Failure;
 use crate::refusal::Refusal;
 
-/// How long a node may take to say where the cluster stands: it needs nobody else for that.
-const STATUS_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long a node may take to say where the cluster stands: it needs nobody else for that, but may be far away.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// The servers are asked this far apart, so that a healthy first one spares the others the work.
 const PROBE_STAGGER: Duration = Duration::from_millis(40);
 /// How long answers that name no leader wait for one that does.

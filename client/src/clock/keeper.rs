@@ -189,7 +189,7 @@ impl Keeper {
             clock.observe(last.epoch, &burst.probes);
         }
         if leads {
-            self.lead_by(address, last);
+            self.lead_by(address, last, burst.probes.len());
             self.heard_raw_ns = self.machine.raw_ns();
         } else if self
             .lead
@@ -201,7 +201,7 @@ impl Keeper {
         }
     }
 
-    fn lead_by(&mut self, address: Address, last: &TimeReply) {
+    fn lead_by(&mut self, address: Address, last: &TimeReply, probes: usize) {
         self.term_max = last.term;
         let is_new = self.lead.as_ref().is_none_or(|lead| {
             !lead.answers
@@ -225,7 +225,9 @@ impl Keeper {
             self.order(Orders { leader: Some(address), searching: false });
         }
         let epoch_bumped = epoch != self.reference_epoch;
-        if bursts >= BURSTS_BEFORE_TRUST || self.reference.is_none() || epoch_bumped {
+        // A new epoch begins with a step: not on the word of a single probe, which may have been held up.
+        let begins_epoch = epoch_bumped && probes > 1;
+        if bursts >= BURSTS_BEFORE_TRUST || self.reference.is_none() || begins_epoch {
             let new = self.nodes.get(&node).map(|clock| clock.filter.clone());
             let old = std::mem::replace(&mut self.reference, new);
             if let (Some(gone), Some(old), Some(new)) = (self.gone.take(), &old, &self.reference)

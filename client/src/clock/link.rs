@@ -19,8 +19,10 @@ use crate::connection::{Address, Dialer};
 const BURST: usize = 8;
 /// A burst over a long path ends early rather than keep the music waiting.
 const BURST_TIME_MAX: Duration = Duration::from_millis(400);
-/// A node that is silent for so long is stopped or cut off.
+/// A node that is silent for so long, and for twice as long as it took last, is stopped or cut off.
 const REPLY_TIME_MAX: Duration = Duration::from_millis(1500);
+/// How far away it is has to be found out first.
+const FIRST_REPLY_TIME_MAX: Duration = Duration::from_secs(5);
 /// The bursts after the first one with a new leader, all in its first half second.
 const QUICK_BURSTS: u32 = 3;
 const QUICK_PAUSE: Duration = Duration::from_millis(150);
@@ -101,13 +103,15 @@ impl Link {
         let sent_ns = Arc::new(AtomicI64::new(0));
         let machine = self.dialer.world().clock.clone();
         let outgoing = stamped(queue, sent_ns.clone(), machine.clone());
-        let opened = timeout(REPLY_TIME_MAX, async { door.time().sync(outgoing).await }).await;
+        let opened =
+            timeout(FIRST_REPLY_TIME_MAX, async { door.time().sync(outgoing).await }).await;
         let replies = match opened {
             Ok(Ok(replies)) => replies.into_inner(),
             Ok(Err(status)) => return Err(status.message().to_owned()),
             Err(_) => return Err("no answer".into()),
         };
-        let mut exchange = Exchange { machine, probes, replies, sent_ns, seq: 0 };
+        let patience = FIRST_REPLY_TIME_MAX;
+        let mut exchange = Exchange { machine, probes, replies, sent_ns, patience, seq: 0 };
         let mut led_for = 0;
         loop {
             let pace = self.pace();
@@ -185,6 +189,8 @@ struct Exchange {
     probes: mpsc::Sender<TimeProbe>,
     replies: Streaming<TimeReply>,
     sent_ns: Arc<AtomicI64>,
+    /// How long a reply is waited for.
+    patience: Duration,
     seq: u64,
 }
 
@@ -219,7 +225,7 @@ impl Exchange {
         self.seq += 1;
         let probe = TimeProbe { seq: self.seq, immediate, report };
         self.probes.send(probe).await.map_err(|_| "the connection was closed")?;
-        let answered = timeout(REPLY_TIME_MAX, self.replies.message()).await;
+        let answered = timeout(self.patience, self.replies.message()).await;
         let back_ns = self.machine.raw_ns();
         let reply = match answered {
             Ok(Ok(Some(reply))) => reply,
@@ -231,6 +237,8 @@ impl Exchange {
             return Err("the node answered another probe".into());
         }
         let sent_ns = self.sent_ns.load(Ordering::Relaxed);
+        let took = Duration::from_nanos(u64::try_from(back_ns - sent_ns).unwrap_or(0));
+        self.patience = REPLY_TIME_MAX.max(2 * took);
         let probe = Probe::answered(sent_ns, &reply, back_ns)
             .map_err(|error| format!("an answer makes no sense: {error}"))?;
         Ok((probe, reply))

@@ -21,7 +21,7 @@ use tonic::{Request, Status};
 use crate::error::Failure;
 
 /// How long one node may take to accept a connection: far above any sane round trip, far below patience.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Bytes of an answer that may be on their way: the snapshot of a large room has some, and 64 KiB would cap a long line.
 const WINDOW_BYTES: u32 = 1 << 20;
