@@ -17,7 +17,8 @@ use crate::connection::{Address, Dialer};
 
 /// Probes in a burst, of which the fastest counts.
 const BURST: usize = 8;
-/// A burst over a long path ends early rather than keep the music waiting.
+/// A burst over a long path ends early rather than keep the music waiting; but with two probes, from the second of which
+/// the node sees how far away we are.
 const BURST_TIME_MAX: Duration = Duration::from_millis(400);
 /// A node that is silent for so long, and for twice as long as it took last, is stopped or cut off.
 const REPLY_TIME_MAX: Duration = Duration::from_millis(1500);
@@ -207,7 +208,8 @@ impl Exchange {
             let immediate = !probes.is_empty();
             let (probe, reply) = self.exchange(immediate, report.take()).await?;
             probes.push((probe, reply.epoch));
-            if probes.len() >= count || began.elapsed() > BURST_TIME_MAX {
+            let is_late = began.elapsed() > BURST_TIME_MAX && probes.len() > 1;
+            if probes.len() >= count || is_late {
                 let of_last = probes.iter().filter(|(_, epoch)| *epoch == reply.epoch);
                 return Ok(Burst {
                     probes: of_last.map(|(probe, _)| *probe).collect(),
