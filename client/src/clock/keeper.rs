@@ -72,7 +72,6 @@ pub(super) async fn run(config: ClockConfig, mut until: oneshot::Receiver<()>) {
 }
 
 /// One node's clock.
-#[derive(Default)]
 struct NodeClock {
     filter: ClockFilter,
     epoch: u64,
@@ -119,7 +118,7 @@ struct Keeper {
 impl Keeper {
     fn new(config: ClockConfig, orders: watch::Sender<Orders>) -> Self {
         // Until someone is known to lead, all are asked.
-        orders.send_replace(Orders { leader: None, searching: true });
+        orders.send_replace(Orders { searching: true, ..Orders::default() });
         let machine = config.nodes.dialer().world().clock.clone();
         Self {
             slept_ns: slept_ns(machine.as_ref()),
@@ -180,7 +179,7 @@ impl Keeper {
         }
         let leads = last.leads && last.term >= self.term_max;
         if leads || last.error_bound_ns <= WARM_BOUND_NS_MAX {
-            let clock = self.nodes.entry(last.node).or_default();
+            let clock = self.nodes.entry(last.node).or_insert_with(|| NodeClock::new(last.epoch));
             if leads {
                 clock.leads();
             } else {
@@ -222,7 +221,7 @@ impl Keeper {
             Some(Lead { node, address: address.clone(), term, epoch, bursts, answers: true });
         if is_new {
             self.config.reporter.tell(News::Leader { node, term, epoch });
-            self.order(Orders { leader: Some(address), searching: false });
+            self.order(Some(address));
         }
         let epoch_bumped = epoch != self.reference_epoch;
         // A new epoch begins with a step: not on the word of a single probe, which may have been held up.
@@ -236,6 +235,8 @@ impl Keeper {
             {
                 self.config.reporter.tell(news);
             }
+            let leader = self.orders.borrow().leader.clone();
+            self.order(leader);
             self.reference_epoch = epoch;
             (self.reference_node, self.reference_term) = (node, term);
         }
@@ -247,11 +248,14 @@ impl Keeper {
             lead.bursts = 0;
             self.gone.get_or_insert(Gone::new(lead.node, self.heard_raw_ns));
             self.config.reporter.tell(News::LeaderLost { node: lead.node });
-            self.order(Orders { leader: None, searching: true });
+            self.order(None);
         }
     }
 
-    fn order(&self, orders: Orders) {
+    /// Tells the links who leads, or to look for that, and whether more is to be asked of whoever leads.
+    fn order(&self, leader: Option<Address>) {
+        let eager = self.reference.as_ref().is_some_and(ClockFilter::scatters);
+        let orders = Orders { searching: leader.is_none(), leader, eager };
         self.orders.send_if_modified(|old| {
             let changed = *old != orders;
             *old = orders;
@@ -318,9 +322,13 @@ impl Keeper {
 }
 
 impl NodeClock {
+    fn new(epoch: u64) -> Self {
+        Self { filter: ClockFilter::with_envelopes(), epoch, followed_within_ns: 0 }
+    }
+
     fn observe(&mut self, epoch: u64, probes: &[Probe]) {
         if epoch != self.epoch || self.is_refuted_by(probes) {
-            *self = Self { epoch, ..Self::default() };
+            *self = Self::new(epoch);
         }
         self.filter.observe(probes);
     }

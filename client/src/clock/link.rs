@@ -30,6 +30,12 @@ const QUICK_PAUSE: Duration = Duration::from_millis(150);
 /// Then a burst a second for ten seconds, then one every other second, with the report alone in between.
 const SETTLED_AFTER: u32 = 14;
 const LEAD_PAUSE: Duration = Duration::from_secs(1);
+/// Where round trips scatter, a burst this often: at first, and from then on.
+const EAGER_PAUSE: Duration = Duration::from_millis(200);
+const EAGER_FOR: u32 = 200;
+const EAGER_LATER_PAUSE: Duration = Duration::from_millis(500);
+/// The leader is told of this listener no more often.
+const REPORT_PAUSE: Duration = Duration::from_millis(700);
 /// The others stay warm at this rate.
 const WARM_PAUSE: Duration = Duration::from_secs(10);
 /// While nobody leads, each is asked this often whether it does now.
@@ -44,6 +50,8 @@ pub(super) struct Orders {
     pub leader: Option<Address>,
     /// The leader does not answer (any more): look who does.
     pub searching: bool,
+    /// The leader's round trips scatter, and more of them would tell more.
+    pub eager: bool,
 }
 
 /// What one link saw.
@@ -70,6 +78,7 @@ pub(super) struct Link {
 
 enum Pace {
     Lead,
+    Eager,
     Warm,
     Search,
 }
@@ -113,19 +122,26 @@ impl Link {
         };
         let patience = FIRST_REPLY_TIME_MAX;
         let mut exchange = Exchange { machine, probes, replies, sent_ns, patience, seq: 0 };
-        let mut led_for = 0;
+        let (mut led_for, mut reported) = (0, None);
         loop {
             let pace = self.pace();
-            led_for = if matches!(pace, Pace::Lead) { led_for + 1 } else { 0 };
+            let leads = matches!(pace, Pace::Lead | Pace::Eager);
+            led_for = if leads { led_for + 1 } else { 0 };
             let (count, pause) = match pace {
                 Pace::Lead if led_for <= QUICK_BURSTS => (BURST, QUICK_PAUSE),
+                Pace::Eager if led_for <= EAGER_FOR => (BURST, EAGER_PAUSE),
+                Pace::Eager => (BURST, EAGER_LATER_PAUSE),
                 Pace::Lead if led_for > SETTLED_AFTER && led_for % 2 == 0 => (1, LEAD_PAUSE),
                 Pace::Lead => (BURST, LEAD_PAUSE),
                 Pace::Warm => (BURST, WARM_PAUSE),
                 Pace::Search => (1, SEARCH_PAUSE),
             };
-            let report = matches!(pace, Pace::Lead).then(|| self.report.borrow().clone()).flatten();
+            let is_due = reported.is_none_or(|at: Instant| at.elapsed() >= REPORT_PAUSE);
+            let report = (leads && is_due).then(|| self.report.borrow().clone()).flatten();
             let began = Instant::now();
+            if report.is_some() {
+                reported = Some(began);
+            }
             let burst = exchange.burst(count, report).await?;
             if self
                 .sightings
@@ -144,7 +160,7 @@ impl Link {
     fn pace(&self) -> Pace {
         let orders = self.orders.borrow();
         if orders.leader.as_ref() == Some(&self.address) {
-            Pace::Lead
+            if orders.eager { Pace::Eager } else { Pace::Lead }
         } else if orders.searching {
             Pace::Search
         } else {

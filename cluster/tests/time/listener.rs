@@ -43,7 +43,6 @@ pub struct Orders {
 }
 
 /// One node's clock.
-#[derive(Default)]
 struct NodeClock {
     filter: ClockFilter,
     epoch: u64,
@@ -108,7 +107,7 @@ impl Listener {
         let last = &burst.last;
         let leads = last.leads && last.term >= self.term_max;
         if leads || last.error_bound_ns <= WARM_BOUND_NS_MAX {
-            let clock = self.nodes.entry(last.node).or_default();
+            let clock = self.nodes.entry(last.node).or_insert_with(|| NodeClock::new(last.epoch));
             if leads {
                 clock.leads();
             } else {
@@ -194,9 +193,13 @@ impl Listener {
 }
 
 impl NodeClock {
+    fn new(epoch: u64) -> Self {
+        Self { filter: ClockFilter::with_envelopes(), epoch, followed_within_ns: 0 }
+    }
+
     fn observe(&mut self, epoch: u64, probes: &[Probe]) {
         if epoch != self.epoch || self.is_refuted_by(probes) {
-            *self = Self { epoch, ..Self::default() };
+            *self = Self::new(epoch);
         }
         self.filter.observe(probes);
     }

@@ -5,9 +5,12 @@
 //! weighs it by how much longer it took than the fastest exchange known. What no filter can see is a
 //! path that is always slower one way than the other. Half of each round trip bounds that; the filter is linear, so what
 //! that makes of the estimate at worst is found by filtering the half round trips like the offsets. It is reported apart.
+//!
+//! Where round trips scatter so much that this knows little, the quickest ways there and back know more ([`Envelope`]).
 
 use std::collections::VecDeque;
 
+use super::envelope::Envelope;
 use super::map::SharedMap;
 use crate::convert::{self, Malformed};
 use crate::time::{Flicks, SharedTime};
@@ -31,6 +34,10 @@ const DRIFT_WALK_NS_PER_S: f64 = 10.0;
 const OUTLIER_SIGMAS: f64 = 3.0;
 /// So many wild measurements in a row mean that the other clock really moved.
 const WILD_MAX: u32 = 5;
+/// From this standard deviation on the envelopes are asked, ns.
+const ENVELOPE_FROM_NS: i64 = 15_000;
+/// As far as both may be apart from each other, in standard deviations of the filter.
+const APART_SIGMAS: i64 = 3;
 /// Round trips that the minimum is taken over: two minutes at the slowest cadence.
 const RTT_WINDOW: usize = 512;
 
@@ -109,10 +116,17 @@ impl Estimate {
 pub struct ClockFilter {
     state: Option<State>,
     rtts_ns: VecDeque<i64>,
+    envelope: Option<Envelope>,
 }
 
 impl ClockFilter {
-    /// Takes one burst of probes (or a single one): its minimum-RTT probe is what counts.
+    /// One that also looks at the quickest ways there and back where round trips scatter. Only for a clock that runs at one rate, but
+    /// for what [`ClockFilter::loosen`] is told.
+    pub fn with_envelopes() -> Self {
+        Self { envelope: Some(Envelope::default()), ..Self::default() }
+    }
+
+    /// Takes one burst of probes (or a single one): its minimum-RTT probe is what counts, unless round trips scatter.
     pub fn observe(&mut self, burst: &[Probe]) {
         let Some(best) = burst.iter().min_by_key(|probe| probe.rtt_ns()) else {
             return;
@@ -123,8 +137,24 @@ impl ClockFilter {
         let sigma_ns = self.sigma_ns(best.rtt_ns());
         match &mut self.state {
             Some(state) if state.wild < WILD_MAX => state.update(best, sigma_ns),
-            state => *state = Some(State::start(best)),
+            state => {
+                *state = Some(State::start(best));
+                self.envelope.iter_mut().for_each(Envelope::clear);
+            }
         }
+        let scatters = self.scatters();
+        if let Some(envelope) = &mut self.envelope {
+            envelope.observe(burst);
+            if scatters {
+                envelope.draw();
+            }
+        }
+    }
+
+    /// Whether round trips scatter so much that more of them would help.
+    pub fn scatters(&self) -> bool {
+        let sigma = self.state.as_ref().map(|state| state.covariance.offset.sqrt());
+        sigma.is_some_and(|sigma| sigma > ENVELOPE_FROM_NS as f64)
     }
 
     /// The other clock may have run at another rate since the last measurement, by up to this much, in parts in 10^9, and
@@ -133,6 +163,9 @@ impl ClockFilter {
         if let Some(state) = &mut self.state {
             state.turned_ns_per_s = state.turned_ns_per_s.max(drift_ppb as f64);
         }
+        if drift_ppb > 0 {
+            self.envelope.iter_mut().for_each(Envelope::clear);
+        }
     }
 
     /// What is known, `None` before the first burst.
@@ -140,13 +173,33 @@ impl ClockFilter {
         let state = self.state.as_ref()?;
         let age_secs = (raw_now_ns - state.map.raw_ns).max(0) as f64 * 1e-9;
         let covariance = state.covariance_after(age_secs);
-        Some(Estimate {
+        let known = Estimate {
             map: state.map.anchored(raw_now_ns),
             sigma_ns: covariance.offset.sqrt().ceil() as i64,
             drift_sigma_ppb: covariance.drift.sqrt().ceil() as i64,
             rtt_min_ns: self.rtts_ns.iter().copied().min().unwrap_or(0),
             skew_ns: state.skew.after(age_secs).offset.abs().ceil() as i64,
             drift_skew_ppb: state.skew.drift.abs().ceil() as i64,
+        };
+        let fit = self.envelope.as_ref().and_then(Envelope::fit);
+        let Some(fit) = fit.filter(|_| known.sigma_ns > ENVELOPE_FROM_NS) else {
+            return Some(known);
+        };
+        let sigma_ns = fit.sigma_at(raw_now_ns).ceil() as i64;
+        let apart_ns = fit.map.at(raw_now_ns).since(known.map.at(raw_now_ns)).as_nanos().abs();
+        // If they contradict each other, the other clock's rate has changed: then what is newer counts for more.
+        if sigma_ns >= known.sigma_ns || apart_ns > APART_SIGMAS * known.sigma_ns {
+            return Some(known);
+        }
+        let floor_ns = fit.floor_ns.ceil() as i64;
+        Some(Estimate {
+            map: fit.map.anchored(raw_now_ns),
+            sigma_ns,
+            drift_sigma_ppb: fit.drift_sigma.ceil() as i64,
+            rtt_min_ns: floor_ns.max(known.rtt_min_ns),
+            // Whatever the ways there and back took, it lies between the envelopes.
+            skew_ns: floor_ns / 2,
+            drift_skew_ppb: known.drift_skew_ppb,
         })
     }
 

@@ -3,7 +3,8 @@
 //! All of it is arithmetic on readings that callers bring: a raw clock reading is nanoseconds
 //! of CLOCK_MONOTONIC_RAW of the machine it was taken on.
 
-pub mod filter;
+pub mod envelope;
+mod filter;
 pub mod holdover;
 pub mod lead;
 pub mod map;

@@ -172,7 +172,7 @@ fn a_bumped_epoch_steps_even_while_something_sounds() {
 
 #[test]
 fn a_clock_that_was_restarted_is_learnt_anew() {
-    let mut clock = NodeClock::default();
+    let mut clock = NodeClock::new(0);
     let machine = World::real().clock;
     let raw_ns = || machine.raw_ns();
     let probe = |clock: &SharedMap| {
