@@ -5,9 +5,10 @@ ALSA plugin that is not part of this repository: it records FILE.s16 and says in
 in all the figures. Jam and Snapcast play what somebody else plays already, on loopback; mpv, which shares nothing, the file.
 Needs: gcc, libasound2-dev, ffmpeg, snapserver, snapclient, mpv, and release builds of jamd and jam in DIR.
 """
-import argparse, array, json, os, signal, socket, statistics, subprocess, tempfile, time
+import argparse, array, glob, json, os, signal, socket, statistics, subprocess, tempfile, time
 
 LOUD = 16  # of 32768
+WARM = "jam, songs in its cache"
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 ALSA_CONF = "/usr/share/alsa/alsa.conf"
 
@@ -37,8 +38,8 @@ def serve_jam(options, folder):
     for _ in range(options.laps):
         command("add", room, options.song)
     command("play", room)
-    # Each start finds an empty cache.
-    return nodes, lambda turn: [*jam, "--cache-dir", f"{folder}/cache{turn}", "join", room, "--headless"]
+    # Each start finds an empty cache, or one that holds the songs already.
+    return nodes, lambda turn, cache=None: [*jam, "--cache-dir", f"{folder}/cache{cache or turn}", "join", room, "--headless"]
 
 
 def serve_snapcast(options, folder):
@@ -128,6 +129,11 @@ def main():
                 os.mkdir(f"{folder}/{name}")
                 started, commands[name] = serve(options, f"{folder}/{name}")
                 servers += started
+            os.mkdir(f"{folder}/{WARM}")
+            commands[WARM] = lambda turn, join=commands["jam"]: join(turn, cache="warm")
+            filling, _, _ = start(commands[WARM](0), card, f"{folder}/{WARM}")
+            time.sleep(6)
+            stop(filling)
             # In turn, so that whatever else the machine does meets all of them.
             for turn in range(options.starts):
                 for name, command in commands.items():
@@ -148,6 +154,8 @@ def main():
         finally:
             for server in servers:
                 stop(server)
+            for left in glob.glob(f"/dev/shm/bench-listeners-{os.getpid()}.*"):
+                os.unlink(left)
 
 
 main()
