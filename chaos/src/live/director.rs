@@ -18,6 +18,7 @@ use super::lookout::Standing;
 use super::machine::journal::Journal;
 use super::machine::rot::{Damage, rot};
 use super::machine::tracer::{Injection, SYNCS, Tampering, Tracer};
+use super::ring::across;
 use super::schedule::Fault;
 use super::seat::Seat;
 use super::stuck;
@@ -342,14 +343,6 @@ impl Director {
     }
 }
 
-/// The pairs that are no neighbours in a ring.
-fn across(ring: &[u64]) -> impl Iterator<Item = (u64, u64)> {
-    let last = ring.len().saturating_sub(1);
-    let pairs =
-        (0..ring.len()).flat_map(move |one| (one + 2..ring.len()).map(move |other| (one, other)));
-    pairs.filter(move |pair| *pair != (0, last)).map(|(one, other)| (ring[one], ring[other]))
-}
-
 fn named(places: &[u64]) -> String {
     match places {
         [] => String::new(),
@@ -381,22 +374,4 @@ fn trace(
         Err(error) => return Err(error),
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn in_a_ring_of_five_each_sees_a_majority_and_no_two_the_same() {
-        let cut: Vec<_> = across(&[1, 2, 3, 4, 5]).collect();
-        let seen = |place: u64| -> BTreeSet<u64> {
-            let is_cut = |other: u64| cut.contains(&(place.min(other), place.max(other)));
-            (1..=5).filter(|other| !is_cut(*other)).collect()
-        };
-        let views: BTreeSet<_> = (1..=5).map(seen).collect();
-        assert_eq!(views.len(), 5);
-        assert!(views.iter().all(|view| view.len() == 3));
-        assert_eq!(across(&[1, 2, 3]).count(), 0);
-    }
 }

@@ -24,6 +24,7 @@ pub mod links;
 pub mod lookout;
 pub mod machine;
 pub mod perform;
+mod ring;
 pub mod run;
 pub mod scenario;
 pub mod schedule;

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use jam_proto::room::Room;
+
 use super::PlayerState;
 use super::link::{Block, CHANNELS};
 use super::plan::{Due, Playhead};
@@ -26,6 +28,18 @@ impl Piece {
     /// The playhead at a device frame in it.
     pub fn playhead_at(&self, frame: u64) -> Playhead {
         self.playhead.after((frame as i64 - self.block.start as i64) as f64 * self.step)
+    }
+
+    /// Whether it is silent for want of a song.
+    pub fn wants_song(&self) -> bool {
+        self.due.sounding().is_some() && self.state != PlayerState::Playing
+    }
+
+    /// Whether it is what the room says now.
+    pub fn fits(&self, room: &Room) -> bool {
+        let (due, until) = Due::at(room, self.playhead.time());
+        let last = self.playhead_at(self.block.end() - 1);
+        due == self.due && until.is_none_or(|until| last.since(until) < 0.0)
     }
 }
 

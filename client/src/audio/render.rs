@@ -299,8 +299,8 @@ impl Renderer {
             (std::mem::take(&mut self.room_changed), std::mem::take(&mut self.new_epoch));
         let reachable = self.reachable();
         let wrong = |piece: &&Piece| {
-            let came_in = wants_song(piece) && self.song_is_here(piece, now_ns);
-            realign || (revise && !fits(piece, room)) || came_in
+            let came_in = piece.wants_song() && self.song_is_here(piece, now_ns);
+            realign || (revise && !piece.fits(room)) || came_in
         };
         let Some(piece) = self.history.from(reachable).find(wrong) else {
             self.aligned &= !realign;
@@ -385,18 +385,6 @@ impl Renderer {
     fn error_ns(&self, sounds: SharedTime) -> f64 {
         -self.playhead.since(sounds) * 1e9 / FLICKS_PER_SECOND as f64
     }
-}
-
-/// Whether a piece is silent for want of a song.
-fn wants_song(piece: &Piece) -> bool {
-    piece.due.sounding().is_some() && piece.state != PlayerState::Playing
-}
-
-/// Whether a piece is what the room says now.
-fn fits(piece: &Piece, room: &Room) -> bool {
-    let (due, until) = Due::at(room, piece.playhead.time());
-    let last = piece.playhead_at(piece.block.end() - 1);
-    due == piece.due && until.is_none_or(|until| last.since(until) < 0.0)
 }
 
 #[cfg(test)]
