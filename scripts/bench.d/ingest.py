@@ -84,7 +84,8 @@ def words(values):
 jam = Target(f"{os.path.dirname(os.path.abspath(__file__))}/jam.json", {"bin": os.path.abspath(options.bin)})
 figures, repairs, added = {}, [], 0
 try:
-    jam.start(options.dir)
+    # The nodes have another working directory.
+    jam.start(options.dir and os.path.abspath(options.dir))
     # Each loader's clients have numbers of their own, for which jam.json opens sessions.
     write.calls = 0
     for _ in range(options.runs):

@@ -8,7 +8,7 @@ Needs: gcc, libasound2-dev, ffmpeg, snapserver, snapclient, mpv, and release bui
 import argparse, array, glob, json, os, signal, socket, statistics, subprocess, tempfile, time
 
 LOUD = 16  # of 32768
-WARM = "jam, songs in its cache"
+WARM = "jam-with-the-songs-in-its-cache"
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 ALSA_CONF = "/usr/share/alsa/alsa.conf"
 

@@ -1,6 +1,7 @@
 //! Breaks what the plan says, and heals it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::Pace;
 use super::node::{PACE, Seat};
@@ -117,6 +118,14 @@ impl Director {
                 let disk = self.seats[node].machine().disk();
                 disk.set_capacity(Some(disk.used_bytes() + bytes));
                 self.full.entry(*node).or_default().insert(number);
+            }
+            Kind::Rot { node, pick } => {
+                let disk = self.seats[node].machine().disk();
+                let mut songs = disk.files(Path::new("/"));
+                songs.retain(|file| file.iter().any(|part| part == "songs" || part == "packs"));
+                if let Some(file) = songs.get(*pick as usize % songs.len().max(1)) {
+                    disk.flip_byte(file);
+                }
             }
             Kind::Churn { client } => site.kill(client),
         }

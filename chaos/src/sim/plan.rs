@@ -151,6 +151,13 @@ pub enum Kind {
         /// What still fits.
         bytes: u64,
     },
+    /// A byte goes bad in what a node keeps of songs: originals, or packs of segments.
+    Rot {
+        /// Whose.
+        node: u64,
+        /// Which file, of those that are there by then.
+        pick: u64,
+    },
     /// The clients on a machine are killed, and others begin in their place.
     Churn {
         /// The name of the machine.
@@ -242,6 +249,7 @@ impl Plan {
             let until_ms = (at_ms + lasts_ms).min(plan.liveness_ms);
             plan.faults.push(Fault { at_ms, until_ms, kind });
         }
+        plan.rot_songs();
         // One node stays broken while the rest must go on.
         let drawn = draws.below(NODES) + 1;
         let left = BTreeSet::from([plan.wiped().unwrap_or(drawn)]);
@@ -251,6 +259,22 @@ impl Plan {
         };
         plan.faults.push(Fault { at_ms: plan.liveness_ms, until_ms: plan.healed_ms, kind });
         plan
+    }
+
+    /// Songs go bad on the disk of one node, whose copies the others can make good: not where another one may be lost. It has draws
+    /// of its own, so that a seed means what it meant before.
+    fn rot_songs(&mut self) {
+        if self.profile == Profile::Calm || self.wiped().is_some() {
+            return;
+        }
+        let mut draws = Stream::new(self.seed, "rot of songs");
+        let node = draws.below(NODES) + 1;
+        for _ in 0..draws.below(3) {
+            let at_ms = QUIET_MS + draws.below(self.liveness_ms.saturating_sub(QUIET_MS).max(1));
+            let kind = Kind::Rot { node, pick: draws.below(1 << 32) };
+            self.faults.push(Fault { at_ms, until_ms: at_ms + 1, kind });
+        }
+        self.faults.sort_by_key(|fault| fault.at_ms);
     }
 
     /// The node that loses its disk.
@@ -324,6 +348,7 @@ impl Kind {
             | Self::Wipe { node }
             | Self::Slow { node }
             | Self::Full { node, .. }
+            | Self::Rot { node, .. }
             | Self::DiskError { node, .. } => vec![node_name(*node)],
             Self::Sleep { host } | Self::Wall { host, .. } | Self::Churn { client: host } => {
                 vec![host.clone()]
@@ -356,6 +381,7 @@ impl fmt::Display for Kind {
                 write!(out, "{names}: the disk is full but for {bytes} bytes")
             }
             Self::Churn { .. } => write!(out, "{names}: killed and replaced"),
+            Self::Rot { .. } => write!(out, "{names}: a song goes bad on the disk"),
         }
     }
 }
