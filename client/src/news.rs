@@ -46,7 +46,7 @@ pub enum News {
         /// Which node led.
         node: u64,
     },
-    /// The time of another leader is used from now on, in the same epoch.
+    /// The time of another leader is used from now on.
     Failover {
         /// Who led before.
         from: u64,
@@ -54,13 +54,20 @@ pub enum News {
         to: u64,
         /// From the last answer of the one to the first one of the other, ns.
         silent_ns: i64,
-        /// By how much shared time is ahead of what it was held over to, ns.
-        phase_ns: i64,
-        /// How well that is known, ns.
-        bound_ns: i64,
+        /// By how much shared time moved; none: it began a new epoch.
+        moved: Option<Moved>,
     },
     /// Something that a person should know.
     Trouble(String),
+}
+
+/// A change of shared time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// By how much it is ahead of what it was held over to, ns.
+    pub phase_ns: i64,
+    /// How well that is known, ns.
+    pub bound_ns: i64,
 }
 
 /// Where parts tell their news.

@@ -84,12 +84,14 @@ impl Deck {
         }
         let seamless = follows && self.voice.is_some();
         let resampler = self.resampler(song.rate);
-        let lead_in = self.voice.as_ref().and_then(|voice| voice.lead_in(&resampler));
         let foreseen = self.next.take_if(|next| seamless && next.entry == song.entry);
-        match (&foreseen, &lead_in) {
+        // What comes before its beginning is only known of the song that was foreseen.
+        let voice = self.voice.as_ref().filter(|_| foreseen.is_some());
+        let lead_in = voice.and_then(|voice| voice.lead_in(&resampler));
+        match lead_in {
             // It has sounded across the seam already.
-            (Some(_), Some(_)) => self.end_voice(),
-            _ => self.fade_out(),
+            Some(_) => self.end_voice(),
+            None => self.fade_out(),
         }
         let part = match foreseen {
             Some(part) => part,

@@ -272,7 +272,9 @@ pub enum AudioError {
         source: cpal::Error,
     },
     /// The device takes no format of ours.
-    #[error("{0} takes neither floats nor 16- or 32-bit integers; choose another of `jam outputs`")]
+    #[error(
+        "{0} takes neither floats nor 16-, 24- or 32-bit integers; choose another of `jam outputs`"
+    )]
     NoFormat(String),
     /// A recording or trace can't be written.
     #[error("can't write {}: {source}", path.display())]

@@ -115,9 +115,10 @@ impl Options {
             .map_or_else(|| home_folder("XDG_STATE_HOME", ".local/state", "--state-dir"), Ok)
     }
 
-    /// What somebody found out about this machine's outputs.
+    /// What somebody found out about this machine's outputs. Where there is no folder for that, nothing was kept.
     pub fn trims(&self) -> Result<Trims, Failure> {
-        let path = Trims::path(&self.state_dir()?);
+        let Ok(folder) = self.state_dir() else { return Ok(Trims::default()) };
+        let path = Trims::path(&folder);
         Trims::load(&path).map_err(|error| {
             let what =
                 format!("can't use {}; mend it or remove it, and calibrate anew", path.display());

@@ -229,9 +229,9 @@ impl Keeper {
         if bursts >= BURSTS_BEFORE_TRUST || self.reference.is_none() || begins_epoch {
             let new = self.nodes.get(&node).map(|clock| clock.filter.clone());
             let old = std::mem::replace(&mut self.reference, new);
-            if let (Some(gone), Some(old), Some(new)) = (self.gone.take(), &old, &self.reference)
-                && !epoch_bumped
-                && let Some(news) = gone.over(node, self.machine.raw_ns(), old, new)
+            let clocks = old.as_ref().zip(self.reference.as_ref()).filter(|_| !epoch_bumped);
+            if let Some(gone) = self.gone.take()
+                && let Some(news) = gone.over(node, self.machine.raw_ns(), clocks)
             {
                 self.config.reporter.tell(news);
             }

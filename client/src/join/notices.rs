@@ -6,7 +6,7 @@ use jam_proto::room::Room;
 use serde_json::{Value, json};
 
 use crate::audio::{PlayerState, PlayerStatus};
-use crate::news::News;
+use crate::news::{Moved, News};
 use crate::text;
 
 /// Looks (a few a second) between two lines about underruns.
@@ -86,25 +86,32 @@ impl Notices {
                     format!("node {node} led, and is lost; playing on from what is here"),
                 ))
             }
-            News::Failover { from, to, silent_ns, phase_ns, bound_ns } => {
-                let frames = self.lost_frames - self.lost_frames_then;
+            News::Failover { from, to, silent_ns, moved } => {
+                let frames = self.lost_frames.saturating_sub(self.lost_frames_then);
                 self.lost_frames_then = self.lost_frames;
                 let value = json!({
                     "event": "failover",
                     "from": from,
                     "to": to,
                     "silent_ns": silent_ns,
-                    "phase_change_ns": phase_ns,
-                    "bound_ns": bound_ns,
+                    "phase_change_ns": moved.map(|moved| moved.phase_ns),
+                    "bound_ns": moved.map(|moved| moved.bound_ns),
                     "frames_lost": frames,
                 });
                 let lost = match frames {
                     0 => "no frame lost".to_owned(),
                     frames => format!("{} lost", text::count(frames as usize, "frame")),
                 };
-                let (phase, bound) = (text::signed(*phase_ns), text::error_bound(*bound_ns));
+                let time = match moved {
+                    Some(Moved { phase_ns, bound_ns }) => {
+                        let (phase, bound) =
+                            (text::signed(*phase_ns), text::error_bound(*bound_ns));
+                        format!("time moved by {phase} ({bound})")
+                    }
+                    None => "time began anew".to_owned(),
+                };
                 let words = format!(
-                    "node {to} leads after node {from}: {} ms without a leader, time moved by {phase} ({bound}), {lost}",
+                    "node {to} leads after node {from}: {} ms without a leader, {time}, {lost}",
                     silent_ns / 1_000_000
                 );
                 Some((value, words))
@@ -286,6 +293,24 @@ mod tests {
         assert_eq!(
             notices.of(&News::Leader { node: 1, term: 2, epoch: 1 }, None),
             ["back: node 1 leads"]
+        );
+        notices.of(&News::LeaderLost { node: 1 }, None);
+        let other = News::Leader { node: 2, term: 3, epoch: 1 };
+        assert_eq!(notices.of(&other, None), Vec::<String>::new());
+        let moved = Some(Moved { phase_ns: 4_000, bound_ns: 90_000 });
+        let mut over = News::Failover { from: 1, to: 2, silent_ns: 310_400_000, moved };
+        assert_eq!(
+            notices.of(&over, None),
+            [
+                "node 2 leads after node 1: 310 ms without a leader, time moved by +4 µs (±90 µs), no frame lost"
+            ]
+        );
+        if let News::Failover { moved, .. } = &mut over {
+            *moved = None;
+        }
+        assert_eq!(
+            notices.of(&over, None),
+            ["node 2 leads after node 1: 310 ms without a leader, time began anew, no frame lost"]
         );
         assert_eq!(
             notices.of(&News::Following { node: 3, again: true }, None),

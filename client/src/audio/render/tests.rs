@@ -4,6 +4,8 @@
 mod devices;
 mod seams;
 
+use std::path::Path;
+
 use jam_proto::event::{Entry, Event, EventKind};
 use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
 use jam_proto::loudness::Gain;
@@ -28,6 +30,22 @@ fn song_at(entry: &Entry, seconds: f64) -> f64 {
     let turn = std::f64::consts::TAU * seconds;
     let low = 180.0 + 37.0 * entry.id.0 as f64;
     edge * (0.5 * (turn * low).sin() + 0.3 * (turn * low * 1.618).cos())
+}
+
+/// Writes a song in mono, told by its seconds.
+fn write_wav(path: &Path, sample_rate: u32, frames: u64, sound: impl Fn(f64) -> f64) {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(path, spec).expect("a new file");
+    for frame in 0..frames {
+        let value = sound(frame as f64 / f64::from(sample_rate));
+        writer.write_sample((value * 32_767.0).round() as i16).expect("a sample");
+    }
+    writer.finalize().expect("a whole file");
 }
 
 /// A listener: device, clock and room, in simulated time.
@@ -114,18 +132,7 @@ impl Sim {
 
     fn bring(&self, entry: &Entry) {
         let path = self.folder.path().join(format!("{}.wav", entry.id));
-        let spec = hound::WavSpec {
-            channels: 1,
-            sample_rate: entry.sample_rate,
-            bits_per_sample: 16,
-            sample_format: hound::SampleFormat::Int,
-        };
-        let mut writer = hound::WavWriter::create(&path, spec).expect("a new file");
-        for frame in 0..entry.frames {
-            let value = song_at(entry, frame as f64 / f64::from(entry.sample_rate));
-            writer.write_sample((value * 32_767.0).round() as i16).expect("a sample");
-        }
-        writer.finalize().expect("a whole file");
+        write_wav(&path, entry.sample_rate, entry.frames, |seconds| song_at(entry, seconds));
         self.songs.add(entry.track, path);
     }
 

@@ -258,6 +258,7 @@ impl DeviceClock {
         let earliest = self.first[..stamps].iter().min_by_key(|stamp| lateness(stamp));
         (self.base_frame, self.base_ns) = *earliest.expect("it is anchored from stamps");
         self.last_frame = self.base_frame;
+        self.last_late_ns = None;
         self.offset_ns = 0.0;
         self.p = [[self.noise(), 0.0], [0.0, self.p[1][1]]];
     }

@@ -40,21 +40,10 @@ const fn format(
 
 impl Format {
     /// Encodes the sweep from one second to another.
-    fn encode(self, folder: &std::path::Path, from_s: f64, to_s: f64) -> (PathBuf, u64) {
+    fn encode(self, folder: &Path, from_s: f64, to_s: f64) -> (PathBuf, u64) {
         let raw = folder.join(format!("{from_s}.raw.wav"));
-        let spec = hound::WavSpec {
-            channels: 1,
-            sample_rate: self.rate,
-            bits_per_sample: 16,
-            sample_format: hound::SampleFormat::Int,
-        };
-        let mut writer = hound::WavWriter::create(&raw, spec).expect("a new file");
         let frames = ((to_s - from_s) * f64::from(self.rate)).round() as u64;
-        for frame in 0..frames {
-            let value = sweep(from_s + frame as f64 / f64::from(self.rate));
-            writer.write_sample((value * 32_767.0).round() as i16).expect("a sample");
-        }
-        writer.finalize().expect("a whole file");
+        write_wav(&raw, self.rate, frames, |seconds| sweep(from_s + seconds));
         let path = folder.join(format!("{from_s}-{}", self.name));
         let mut command = match self.name.ends_with(".mp3") {
             true => Command::new("lame"),
