@@ -63,7 +63,7 @@ impl Cluster for SongCluster {
     }
 
     async fn register(&self, track: Track) -> Result<Track, Status> {
-        let op = Op::RegisterTrack(RegisterTrack { track: Some(track) });
+        let op = Op::RegisterTrack(RegisterTrack { track: Some(track), ..Default::default() });
         match self.forwarder.propose(op, REGISTER_TIMEOUT).await? {
             Outcome::Track(track) => Ok(track),
             Outcome::TracksFull(limit) => {

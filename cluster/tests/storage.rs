@@ -57,11 +57,12 @@ fn log_id(term: u64, index: u64) -> LogId {
 
 /// An entry whose proposal has about `bytes` bytes.
 fn entry(term: u64, index: u64, bytes: usize) -> Entry {
-    let open = OpenSession { session: vec![7; 16], user: "x".repeat(bytes) };
+    let open = OpenSession { session: vec![7; 16], user: "x".repeat(bytes), ..Default::default() };
     let logged = LogEntry {
         proposed_stamp: index as i64,
         proposed_effective: 0,
         op: Some(Op::OpenSession(open)),
+        ..LogEntry::default()
     };
     Entry {
         log_id: log_id(term, index),

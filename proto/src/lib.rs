@@ -7,6 +7,7 @@
 //! - [`wire`]: the messages, as generated from `wire/*.proto`; [`convert`] parses them once, at the edge.
 //! - [`room`]: a room. Commands are judged, events are folded, and what sounds at an instant is arithmetic.
 //! - [`shard`]: the rooms, sessions and tracks of one Raft group, as a function of its log.
+//! - [`level`]: feature levels, which keep builds of different age from diverging.
 //! - [`sync`]: shared time.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
@@ -16,6 +17,7 @@ pub mod command;
 pub mod convert;
 pub mod event;
 pub mod ids;
+pub mod level;
 pub mod limits;
 pub mod loudness;
 #[cfg(feature = "planted")]

@@ -19,6 +19,7 @@ use crate::command::{Command, Rejection, Reply, RoomCommand};
 use crate::convert::{Malformed, within_range};
 use crate::event::{Event, EventKind};
 use crate::ids::{Revision, RoomCode, SessionId, TrackId, check_user_name};
+use crate::level::{self, FeatureLevel};
 use crate::limits;
 use crate::room::Room;
 use crate::sync::Succession;
@@ -33,6 +34,8 @@ use uses::Uses;
 /// the number of rooms, so that a snapshot can be encoded and lists be made while entries are applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shard {
+    /// The rules in force.
+    level: FeatureLevel,
     last_stamp: SharedTime,
     epoch: log::ClockEpoch,
     succession: Succession,
@@ -75,6 +78,8 @@ pub enum Outcome {
     Epoch,
     /// The node id that takes the place.
     Node(u64),
+    /// The feature level in force.
+    Level(FeatureLevel),
     /// The entry held nothing to do.
     Nothing,
 }
@@ -94,12 +99,18 @@ impl Times {
 }
 
 impl Shard {
-    /// Applies one log entry. The same entries in the same order give the same shard on every node.
+    /// Applies one log entry, which the leader of `term` proposed. The same entries in the same order give the same
+    /// shard on every node.
     ///
-    /// An entry that can't be read (only a bug could have proposed it) does nothing, on every node.
-    pub fn apply(&mut self, entry: &log::LogEntry) -> Applied {
+    /// An entry that is malformed at a known feature level (only a bug could have proposed it) does nothing, on every
+    /// node. The caller stops at an entry above the level of its build: see [`level::check_entry`].
+    pub fn apply(&mut self, term: u64, entry: &log::LogEntry) -> Applied {
         let times = self.stamp(entry);
+        let stated = FeatureLevel(entry.level);
         let applied = match &entry.op {
+            Some(op) if level::needed(op) > stated => Err(Malformed::Contradiction("its level")),
+            Some(Op::RaiseLevel(raise)) => Ok(Applied::only(self.raise_level(raise))),
+            Some(_) if stated > self.level => Err(Malformed::Contradiction("its level")),
             Some(Op::OpenSession(open)) => self.open_session(open, times.stamp).map(Applied::only),
             Some(Op::Command(command)) => self.command(command, times),
             Some(Op::RegisterTrack(register)) => {
@@ -107,9 +118,12 @@ impl Shard {
             }
             Some(Op::ForgetTrack(forget)) => self.forget(forget),
             Some(Op::SetDerived(set)) => self.set_derived(set),
-            Some(Op::ClockEpoch(epoch)) => Ok(self.begin_epoch(epoch, times)),
+            Some(Op::ClockEpoch(epoch)) => self.begin_epoch(epoch, term, times),
             Some(Op::PauseUnheard(pause)) => self.pause_unheard(pause, times),
             Some(Op::ReplaceNode(replace)) => self.replace_node(replace).map(Applied::only),
+            Some(Op::TimeMark(log::TimeMark {}) | Op::MarkLost(_)) => {
+                Ok(Applied::only(Outcome::Nothing))
+            }
             None => Err(Malformed::Missing("the operation")),
         };
         applied.unwrap_or_else(|_| Applied::only(Outcome::Nothing))
@@ -128,6 +142,11 @@ impl Shard {
         };
         self.last_stamp = stamp;
         Times { stamp, audible: within_range(entry.proposed_effective).max(stamp) }
+    }
+
+    fn raise_level(&mut self, raise: &log::RaiseLevel) -> Outcome {
+        self.level = self.level.max(FeatureLevel(raise.level));
+        Outcome::Level(self.level)
     }
 
     fn open_session(
@@ -252,7 +271,20 @@ impl Shard {
         }
     }
 
-    fn begin_epoch(&mut self, epoch: &log::ClockEpoch, times: Times) -> Applied {
+    /// From level [`FeatureLevel::GUARDED`] on an epoch follows the one in force or continues it, and its leader speaks of
+    /// its own term: a forged one would expire every session and take the clock away for good.
+    fn begin_epoch(
+        &mut self,
+        epoch: &log::ClockEpoch,
+        term: u64,
+        times: Times,
+    ) -> Result<Applied, Malformed> {
+        let follows = self.epoch.epoch..=self.epoch.epoch.saturating_add(1);
+        if self.level >= FeatureLevel::GUARDED
+            && (!follows.contains(&epoch.epoch) || epoch.term != term)
+        {
+            return Err(Malformed::Contradiction("a clock epoch that does not follow"));
+        }
         let bumped = epoch.epoch > self.epoch.epoch;
         self.succession = self.succession.followed_by(epoch);
         self.epoch = log::ClockEpoch { epoch: epoch.epoch.max(self.epoch.epoch), ..*epoch };
@@ -277,7 +309,7 @@ impl Shard {
             }
         }
         self.uses.drop_all(gone, times.stamp);
-        applied
+        Ok(applied)
     }
 
     fn pause_unheard(
@@ -328,6 +360,11 @@ impl Shard {
     /// All rooms, by code.
     pub fn rooms(&self) -> impl Iterator<Item = (&RoomCode, &Room)> {
         self.rooms.iter().map(|(code, room)| (code, room.as_ref()))
+    }
+
+    /// The feature level in force.
+    pub fn level(&self) -> FeatureLevel {
+        self.level
     }
 
     /// The clock epoch in force; all zero before the first one.

@@ -13,12 +13,23 @@ use log::log_entry::Op;
 
 fn at(secs: i64, op: Op) -> log::LogEntry {
     let stamp = secs * FLICKS_PER_SECOND;
-    log::LogEntry { proposed_stamp: stamp, proposed_effective: stamp, op: Some(op) }
+    log::LogEntry {
+        proposed_stamp: stamp,
+        proposed_effective: stamp,
+        op: Some(op),
+        ..Default::default()
+    }
 }
 
 fn open(shard: &mut Shard, secs: i64, session: u32) {
     let session = session_id(session).to_wire();
-    shard.apply(&at(secs, Op::OpenSession(log::OpenSession { session, user: "ann".into() })));
+    shard.apply(
+        1,
+        &at(
+            secs,
+            Op::OpenSession(log::OpenSession { session, user: "ann".into(), ..Default::default() }),
+        ),
+    );
 }
 
 fn session_id(number: u32) -> SessionId {
@@ -35,7 +46,7 @@ fn submit(
 ) -> Reply {
     let room = RoomCode::from_random(room);
     let command = RoomCommand { session: session_id(session), number, room, command };
-    match shard.apply(&at(secs, Op::Command(command.to_wire()))).outcome {
+    match shard.apply(1, &at(secs, Op::Command(command.to_wire()))).outcome {
         Outcome::Command(reply) => reply,
         other => panic!("{other:?}"),
     }
@@ -50,7 +61,10 @@ fn a_full_queue_takes_no_more() {
     let mut shard = Shard::default();
     let id = TrackId([1; 32]);
     let track = wire::Track { id: id.to_wire(), frames: 10, sample_rate: 1, ..Default::default() };
-    shard.apply(&at(0, Op::RegisterTrack(log::RegisterTrack { track: Some(track) })));
+    shard.apply(
+        1,
+        &at(0, Op::RegisterTrack(log::RegisterTrack { track: Some(track), ..Default::default() })),
+    );
     open(&mut shard, 0, 1);
     submit(&mut shard, 0, 1, 1, 1, create());
     let mut number = 1;
@@ -123,21 +137,30 @@ fn a_full_cluster_makes_no_more_rooms() {
 #[test]
 fn what_happens_at_the_end_of_time_can_be_read_again() {
     let mut shard = Shard::default();
-    let end = |op| log::LogEntry { proposed_stamp: i64::MAX, proposed_effective: i64::MAX, op };
+    let end = |op| log::LogEntry {
+        proposed_stamp: i64::MAX,
+        proposed_effective: i64::MAX,
+        op,
+        ..Default::default()
+    };
     let epoch = log::ClockEpoch { epoch: 1, floor: i64::MAX, ..Default::default() };
-    let open = log::OpenSession { session: session_id(1).to_wire(), user: "ann".into() };
+    let open = log::OpenSession {
+        session: session_id(1).to_wire(),
+        user: "ann".into(),
+        ..Default::default()
+    };
     let id = TrackId([1; 32]).to_wire();
     let track = wire::Track { id, frames: 10, sample_rate: 1, ..Default::default() };
-    let register = log::RegisterTrack { track: Some(track) };
+    let register = log::RegisterTrack { track: Some(track), ..Default::default() };
     for op in [Op::ClockEpoch(epoch), Op::OpenSession(open), Op::RegisterTrack(register)] {
-        shard.apply(&end(Some(op)));
+        shard.apply(1, &end(Some(op)));
     }
     let (session, room) = (session_id(1), RoomCode::from_random(1));
     let enqueue = || Command::Enqueue { track: TrackId([1; 32]), next: false };
     let commands = [create(), enqueue(), Command::Play { entry: Some(EntryId(1)) }, enqueue()];
     for (number, command) in (1..).zip(commands) {
         let command = RoomCommand { session, number, room: room.clone(), command };
-        let applied = shard.apply(&end(Some(Op::Command(command.to_wire()))));
+        let applied = shard.apply(1, &end(Some(Op::Command(command.to_wire()))));
         for event in applied.events.iter().flat_map(|(_, events)| events) {
             assert_eq!(Event::from_wire(&event.to_wire()).as_ref(), Ok(event));
         }

@@ -61,8 +61,11 @@ fn room_command() -> impl Strategy<Value = RoomCommand> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let open =
-        session().prop_map(|id| log::OpenSession { session: id.to_wire(), user: "ann".into() });
+    let open = session().prop_map(|id| log::OpenSession {
+        session: id.to_wire(),
+        user: "ann".into(),
+        ..Default::default()
+    });
     let register =
         (track_id(), 1..2_000_000u64, 1..96_000u32).prop_map(|(id, frames, sample_rate)| {
             let track = wire::Track {
@@ -72,7 +75,7 @@ fn op() -> impl Strategy<Value = Op> {
                 sample_rate,
                 ..Default::default()
             };
-            log::RegisterTrack { track: Some(track) }
+            log::RegisterTrack { track: Some(track), ..Default::default() }
         });
     let forget = (track_id(), 0..400 * FLICKS_PER_SECOND)
         .prop_map(|(id, unused_before)| log::ForgetTrack { track: id.to_wire(), unused_before });
@@ -95,7 +98,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => replace.prop_map(Op::ReplaceNode),
         // What only a faulty node could have proposed.
         1 => Just(Op::Command(log::RoomCommand { number: 1, ..Default::default() })),
-        1 => Just(Op::RegisterTrack(log::RegisterTrack { track: None })),
+        1 => Just(Op::RegisterTrack(log::RegisterTrack::default())),
     ]
 }
 
@@ -106,6 +109,7 @@ fn entry() -> impl Strategy<Value = log::LogEntry> {
             proposed_stamp: stamp,
             proposed_effective: stamp + lead * FLICKS_PER_SECOND,
             op,
+            ..Default::default()
         }
     })
 }
@@ -125,12 +129,16 @@ fn whole_log() -> impl Strategy<Value = Vec<log::LogEntry>> {
             sample_rate: 44_100,
             ..Default::default()
         };
-        let open = |name: u8| log::OpenSession { session: vec![name; 16], user: "ann".into() };
+        let open = |name: u8| log::OpenSession {
+            session: vec![name; 16],
+            user: "ann".into(),
+            ..Default::default()
+        };
         let ops = (0..2).map(|name| Op::OpenSession(open(name)));
         let ops = ops.chain((0..3).map(|number| Op::Command(command(number).to_wire())));
-        let ops = ops.chain(
-            (0..3).map(|name| Op::RegisterTrack(log::RegisterTrack { track: Some(track(name)) })),
-        );
+        let ops = ops.chain((0..3).map(|name| {
+            Op::RegisterTrack(log::RegisterTrack { track: Some(track(name)), ..Default::default() })
+        }));
         ops.map(|op| log::LogEntry { op: Some(op), ..Default::default() }).chain(entries).collect()
     })
 }
@@ -147,7 +155,7 @@ proptest! {
         let mut effects = BTreeMap::new();
         for entry in &entries {
             let before = shard.last_stamp();
-            let applied = shard.apply(entry);
+            let applied = shard.apply(1, entry);
             prop_assert!(shard.last_stamp() > before);
             if let Some(Op::ClockEpoch(epoch)) = &entry.op {
                 prop_assert!(shard.last_stamp().0 > epoch.floor);
@@ -169,7 +177,7 @@ proptest! {
         let mut shard = Shard::default();
         let mut client: BTreeMap<RoomCode, Room> = BTreeMap::new();
         for entry in &entries {
-            for (code, events) in shard.apply(entry).events {
+            for (code, events) in shard.apply(1, entry).events {
                 for event in events {
                     prop_assert_eq!(&Event::from_wire(&event.to_wire()), &Ok(event.clone()));
                     match client.get_mut(&code) {
@@ -186,7 +194,7 @@ proptest! {
     fn a_retry_changes_nothing(entries in whole_log(), later in 0..1000 * FLICKS_PER_SECOND) {
         let mut shard = Shard::default();
         for entry in &entries {
-            let first = shard.apply(entry);
+            let first = shard.apply(1, entry);
             let before = but_for_the_stamp(&shard);
             let settled = match (&entry.op, &first.outcome) {
                 (Some(Op::Command(_)), Outcome::Command(reply)) => {
@@ -202,7 +210,7 @@ proptest! {
                     proposed_effective: entry.proposed_effective.saturating_add(later),
                     ..entry.clone()
                 };
-                let second = shard.apply(&again);
+                let second = shard.apply(1, &again);
                 prop_assert!(second.events.is_empty());
                 prop_assert_eq!(but_for_the_stamp(&shard), before);
                 if let (Outcome::Command(first), Outcome::Command(second)) = (&first.outcome, &second.outcome) {
@@ -222,8 +230,8 @@ proptest! {
         let mut shard = Shard::default();
         let mut restored = Shard::default();
         for (index, entry) in entries.iter().enumerate() {
-            let applied = shard.apply(entry);
-            prop_assert_eq!(&applied, &restored.apply(entry));
+            let applied = shard.apply(1, entry);
+            prop_assert_eq!(&applied, &restored.apply(1, entry));
             if let Outcome::Command(reply) = &applied.outcome {
                 prop_assert_eq!(&Reply::from_wire(&reply.to_wire()), &Ok(reply.clone()));
             }
@@ -252,7 +260,7 @@ proptest! {
     ) {
         let mut shard = Shard::default();
         for entry in &entries {
-            shard.apply(entry);
+            shard.apply(1, entry);
         }
         for (_, room) in shard.rooms() {
             let mut bytes = room.to_wire().encode_to_vec();

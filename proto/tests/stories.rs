@@ -11,10 +11,12 @@
 //! | --- | --- |
 //! | `track TITLE M:SS[.mmm]\|FRAMESf RATE [ALBUM [LUFS DBTP]]` · `forget TITLE [SECONDS]` | commits a track, or forgets it if nobody needed it since then |
 //! | `lead SECONDS` | how far ahead commands are announced from here on; 0.4 at first |
+//! | `term N` | the leader's term from here on; 0 at first |
 //! | `in ROOM` | the room that is meant from here on; `kitchen` at first |
 //! | `TIME USER open` | opens the user's session |
 //! | `TIME USER COMMAND…` | a command with the session's next number: `create NAME`, `enqueue TITLE [next]`, `remove N`, `move N before N`, `move N last`, `clear`, `play N`, `pause N`, `seek N M:SS`, `skip N`, `back N`, `rename NAME`; N `-`: none |
 //! | `TIME USER again` · `TIME USER numbered K COMMAND…` | the last command once more · a command with a number of its own |
+//! | `TIME raise LEVEL` | the leader raises the feature level |
 //! | `TIME epoch N floor SECONDS` · `TIME unheard REVISION` · `TIME replace PLACE [HOLDER]` | what the leader proposes |
 //! | `sounds TIME` · `queue TIME` · `gains TIME` · `next TIME` · `history` · `who` · `name` | what anybody can ask of a room |
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // it reads files; a wrong script may panic

@@ -19,7 +19,7 @@ fuzz_target!(|deeds: Vec<Deed>| {
         let revision = |code: &RoomCode| shard.room(code).map_or(0, |room| room.revision().0);
         let Some(entry) = log.entry(deed, revision) else { continue };
         let before = shard.last_stamp();
-        let applied = shard.apply(&entry);
+        let applied = shard.apply(1, &entry);
         assert!(shard.last_stamp() > before);
         if let Outcome::Command(reply) = &applied.outcome {
             assert_eq!(Reply::from_wire(&reply.to_wire()).as_ref(), Ok(reply));

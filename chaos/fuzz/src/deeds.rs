@@ -85,7 +85,7 @@ impl Log {
             }
             Deed::Open { user } => {
                 let (session, user) = (session(user).to_wire(), format!("user {}", user % 4));
-                Op::OpenSession(OpenSession { session, user })
+                Op::OpenSession(OpenSession { session, user, ..Default::default() })
             }
             Deed::Command { user, number, room, ref what } => {
                 let last = &mut self.numbers[usize::from(user % 4)];
@@ -108,7 +108,7 @@ impl Log {
                     title: format!("song {song}"),
                     ..Track::default()
                 };
-                Op::RegisterTrack(RegisterTrack { track: Some(track) })
+                Op::RegisterTrack(RegisterTrack { track: Some(track), ..Default::default() })
             }
             Deed::Forget { song } => {
                 Op::ForgetTrack(ForgetTrack {
@@ -141,6 +141,7 @@ impl Log {
             proposed_stamp: self.now,
             proposed_effective: self.now.saturating_add(lead),
             op: Some(op),
+            ..Default::default()
         })
     }
 }

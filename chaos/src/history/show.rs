@@ -235,6 +235,9 @@ fn op_text(op: Option<&Op>) -> String {
         }
         Some(Op::RegisterTrack(_)) => "a song is registered".to_owned(),
         Some(Op::ForgetTrack(_)) => "a song is forgotten".to_owned(),
+        Some(Op::RaiseLevel(raise)) => format!("the feature level rises to {}", raise.level),
+        Some(Op::TimeMark(_)) => "the time is marked".to_owned(),
+        Some(Op::MarkLost(_)) => "a song is marked as lost".to_owned(),
         Some(Op::SetDerived(_)) => "a song is rendered".to_owned(),
         Some(Op::ClockEpoch(epoch)) => {
             format!("clock epoch {} of node {} in term {}", epoch.epoch, epoch.node, epoch.term)

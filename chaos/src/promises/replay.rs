@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jam_proto::event::Event;
+use jam_proto::level::{self, FeatureLevel};
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::time::SharedTime;
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -134,7 +135,10 @@ impl<'a> Replay<'a> {
         if let Entry::Batch(bytes) = committed.entry {
             let Ok(batch) = LogBatch::decode(bytes.0.as_slice()) else { return false };
             for entry in batch.entries {
-                self.step(shard, index, committed.record, entry, wanted);
+                if level::check_entry(&entry, FeatureLevel::CURRENT).is_err() {
+                    return false;
+                }
+                self.step(shard, index, committed, entry, wanted);
             }
         }
         if wanted.digests.contains(&index) {
@@ -147,13 +151,13 @@ impl<'a> Replay<'a> {
         &mut self,
         shard: &mut Shard,
         index: u64,
-        record: usize,
+        Committed { term, record, .. }: Committed<'_>,
         entry: LogEntry,
         wanted: &Wanted,
     ) {
         let mid_song =
             matches!(entry.op, Some(Op::ClockEpoch(_))) && plays(shard, entry.proposed_stamp);
-        let applied = shard.apply(&entry);
+        let applied = shard.apply(term, &entry);
         let place = self.steps.len();
         let mut events = Vec::new();
         for (code, made) in &applied.events {

@@ -52,7 +52,11 @@ impl Story {
             let session = session(user).to_wire();
             let request = Request::Open { session: Hex(session.clone()), user: user.to_owned() };
             let op = story.ask(user, request);
-            story.commit(vec![Op::OpenSession(OpenSession { session, user: user.to_owned() })]);
+            story.commit(vec![Op::OpenSession(OpenSession {
+                session,
+                user: user.to_owned(),
+                ..Default::default()
+            })]);
             story.answer(op, Answer::Opened);
         }
         let op = story.ask("ann", Request::Upload { track: Hex(TRACK.to_wire()) });
@@ -63,7 +67,10 @@ impl Story {
             sample_rate: 48_000,
             ..Track::default()
         };
-        story.commit(vec![Op::RegisterTrack(RegisterTrack { track: Some(track) })]);
+        story.commit(vec![Op::RegisterTrack(RegisterTrack {
+            track: Some(track),
+            ..Default::default()
+        })]);
         story.answer(op, Answer::Stored);
         story.submit("ann", Command::Create { name: "Friday".to_owned() });
         story
@@ -118,9 +125,12 @@ impl Story {
                 proposed_stamp: stamp,
                 proposed_effective: stamp + Flicks::from_millis(400).0,
                 op: Some(op),
+                ..LogEntry::default()
             })
             .collect();
-        let applied: Vec<Applied> = entries.iter().map(|entry| self.shard.apply(entry)).collect();
+        let term = self.term;
+        let applied: Vec<Applied> =
+            entries.iter().map(|entry| self.shard.apply(term, entry)).collect();
         self.append(Entry::Batch(Hex(LogBatch { entries }.encode_to_vec())));
         for (_, events) in applied.iter().flat_map(|applied| &applied.events) {
             self.events.extend(events.iter().map(|event| (event.revision.0, event.clone())));

@@ -102,9 +102,13 @@ impl FakeNode {
 impl State {
     fn apply(&mut self, op: Op) -> Outcome {
         self.now += Flicks::from_millis(10).0;
-        let entry =
-            log::LogEntry { proposed_stamp: self.now, proposed_effective: self.now, op: Some(op) };
-        self.shard.apply(&entry).outcome
+        let entry = log::LogEntry {
+            proposed_stamp: self.now,
+            proposed_effective: self.now,
+            op: Some(op),
+            ..Default::default()
+        };
+        self.shard.apply(1, &entry).outcome
     }
 }
 
@@ -121,7 +125,11 @@ impl Rooms for FakeNode {
         request: Request<wire::OpenSessionRequest>,
     ) -> Result<Response<wire::OpenSessionReply>, Status> {
         let wire::OpenSessionRequest { session, user, .. } = request.into_inner();
-        self.state().apply(Op::OpenSession(log::OpenSession { session, user }));
+        self.state().apply(Op::OpenSession(log::OpenSession {
+            session,
+            user,
+            ..Default::default()
+        }));
         Ok(Response::new(wire::OpenSessionReply {}))
     }
 
@@ -269,7 +277,7 @@ impl Songs for FakeNode {
             bytes: start.bytes,
             ..wire::Track::default()
         };
-        let op = Op::RegisterTrack(log::RegisterTrack { track: Some(track) });
+        let op = Op::RegisterTrack(log::RegisterTrack { track: Some(track), ..Default::default() });
         let Outcome::Track(track) = state.apply(op) else {
             return Err(Status::internal("not registered"));
         };

@@ -68,7 +68,7 @@ impl Rooms for RoomsService {
         let request = request.into_inner();
         let session = session_id(&request.session)?.to_wire();
         check_user_name(&request.user).map_err(Refusal::from)?;
-        let op = Op::OpenSession(OpenSession { session, user: request.user });
+        let op = Op::OpenSession(OpenSession { session, user: request.user, ..Default::default() });
         match self.forwarder.propose(op, deadline(request.deadline_ms)).await? {
             Outcome::SessionOpened => Ok(Response::new(OpenSessionReply {})),
             other => Err(Refusal::strange(&other).into()),

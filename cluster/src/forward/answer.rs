@@ -1,6 +1,7 @@
 //! What became of a proposal, on its way back from the leader.
 
 use jam_proto::command::Reply;
+use jam_proto::level::FeatureLevel;
 use jam_proto::shard::Outcome;
 use jam_proto::wire::peer::v1::answer::Answer as Wire;
 use jam_proto::wire::peer::v1::{Answer, Refused};
@@ -19,6 +20,7 @@ pub fn to_wire(proposed: Result<Outcome, Failed>) -> Answer {
         Ok(Outcome::Forgotten) => Wire::Forgotten(true),
         Ok(Outcome::Epoch) => Wire::Epoch(true),
         Ok(Outcome::Node(node)) => Wire::Node(node),
+        Ok(Outcome::Level(level)) => Wire::Level(level.0),
         Ok(Outcome::Nothing) => Wire::Nothing(true),
         Err(failed) => {
             let status = Status::from(failed);
@@ -46,6 +48,7 @@ pub fn from_wire(answer: Answer) -> Result<Outcome, Failed> {
         Wire::Forgotten(_) => Outcome::Forgotten,
         Wire::Epoch(_) => Outcome::Epoch,
         Wire::Node(node) => Outcome::Node(node),
+        Wire::Level(level) => Outcome::Level(FeatureLevel(level)),
         Wire::Nothing(_) => Outcome::Nothing,
         Wire::Refused(Refused { grpc_code, code, message }) => {
             return Err(judge_code(Code::from_i32(grpc_code), &code, &message));
@@ -78,6 +81,7 @@ mod tests {
             Ok(Outcome::Forgotten),
             Ok(Outcome::Epoch),
             Ok(Outcome::Node(4)),
+            Ok(Outcome::Level(FeatureLevel(1))),
             Ok(Outcome::Nothing),
             Err(Failed::Lost),
             Err(Failed::NotTaken(Refusal::NotLeader)),

@@ -81,6 +81,7 @@ impl RaftStateMachine<Types> for Machine {
             let mut state = self.state.write();
             let state = &mut *state;
             state.applied = Some(entry.log_id());
+            let (term, index) = place(entry.log_id());
             let mut answer = Answer::default();
             let mut events = Vec::new();
             match &entry.payload {
@@ -94,7 +95,7 @@ impl RaftStateMachine<Types> for Machine {
                     // differ from the others': stop instead.
                     let decoded = proposal.decode().map_err(io::Error::other)?;
                     for entry in &decoded {
-                        let applied = state.shard.apply(entry);
+                        let applied = state.shard.apply(term, entry);
                         if let Outcome::Track(track) = &applied.outcome {
                             self.sink.registered(track);
                         }
@@ -116,7 +117,6 @@ impl RaftStateMachine<Types> for Machine {
                 EntryPayload::Membership(membership) => Payload::Members(membership.to_string()),
                 EntryPayload::Normal(proposal) => Payload::Batch(proposal.bytes()),
             };
-            let (term, index) = place(entry.log_id());
             self.sink.witnessed(term, index, seen, &state.shard);
         }
         Ok(())

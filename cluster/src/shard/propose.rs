@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jam_proto::ids::RoomCode;
+use jam_proto::level;
 use jam_proto::shard::Outcome;
 use jam_proto::wire::log::v1::LogEntry;
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -221,7 +222,12 @@ impl Proposer {
         };
         let now = self.stamper.now();
         let effective = now + self.stamper.lead(room.as_ref());
-        LogEntry { proposed_stamp: now.0, proposed_effective: effective.0, op: Some(op) }
+        LogEntry {
+            proposed_stamp: now.0,
+            proposed_effective: effective.0,
+            level: level::needed(&op).0,
+            op: Some(op),
+        }
     }
 }
 

@@ -186,6 +186,7 @@ pub fn register(number: u32) -> Op {
             bytes: 1000,
             ..Track::default()
         }),
+        ..RegisterTrack::default()
     })
 }
 

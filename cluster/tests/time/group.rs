@@ -170,8 +170,13 @@ impl Site {
     }
 
     fn applies(&mut self, op: Option<Op>, stamp: SharedTime) {
-        let entry = LogEntry { proposed_stamp: stamp.0, proposed_effective: stamp.0, op };
-        self.group.shard.apply(&entry);
+        let entry = LogEntry {
+            proposed_stamp: stamp.0,
+            proposed_effective: stamp.0,
+            op,
+            ..LogEntry::default()
+        };
+        self.group.shard.apply(self.group.term, &entry);
         self.judge.stamped(self.group.shard.last_stamp(), self.now_ns);
     }
 

@@ -113,14 +113,17 @@ mod tests {
     }
 
     fn apply(shard: &mut Shard, op: Op) -> Applied {
-        shard.apply(&log::LogEntry { op: Some(op), ..Default::default() })
+        shard.apply(1, &log::LogEntry { op: Some(op), ..Default::default() })
     }
 
     fn register(shard: &mut Shard, number: u8, derived: &[Derived]) -> Applied {
         let (sample_rate, frames, bytes) = (48_000, 48_000, u64::from(number));
         let (id, derived) = (id(number).to_wire(), derived.to_vec());
         let track = Track { id, frames, sample_rate, bytes, derived, ..Default::default() };
-        apply(shard, Op::RegisterTrack(log::RegisterTrack { track: Some(track) }))
+        apply(
+            shard,
+            Op::RegisterTrack(log::RegisterTrack { track: Some(track), ..Default::default() }),
+        )
     }
 
     fn set(shard: &mut Shard, number: u8, derived: &[Derived]) -> Applied {

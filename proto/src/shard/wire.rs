@@ -9,6 +9,7 @@ use super::sessions::{Session, Sessions, Settled};
 use crate::command::{Command, Reply};
 use crate::convert::{self, Malformed};
 use crate::ids::{RoomCode, SessionId, TrackId, check_user_name};
+use crate::level::FeatureLevel;
 use crate::room::Room;
 use crate::sync::Succession;
 use crate::wire::log::v1 as log;
@@ -18,6 +19,7 @@ impl Shard {
     /// The whole state, for snapshots.
     pub fn to_wire(&self) -> log::ShardSnapshot {
         log::ShardSnapshot {
+            level: self.level.0,
             last_stamp: self.last_stamp.0,
             epoch: Some(self.epoch),
             succession: Some(self.succession.to_wire()),
@@ -38,9 +40,11 @@ impl Shard {
         }
     }
 
-    /// From a snapshot; one that can't be is refused.
+    /// From a snapshot; one that can't be is refused. The caller refuses one above the feature level of its build: see
+    /// [`crate::level::check_snapshot`].
     pub fn from_wire(snapshot: &log::ShardSnapshot) -> Result<Self, Malformed> {
         let mut shard = Self {
+            level: FeatureLevel(snapshot.level),
             last_stamp: convert::instant("last_stamp", snapshot.last_stamp)?,
             epoch: snapshot.epoch.unwrap_or_default(),
             succession: snapshot.succession.as_ref().map(Succession::from_wire).unwrap_or_default(),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jam_proto::command::{Command, RoomCommand};
 use jam_proto::event::Event;
 use jam_proto::ids::{EntryId, RoomCode, SessionId, TrackId};
+use jam_proto::level;
 use jam_proto::room::Room;
 use jam_proto::shard::{Applied, Outcome, Shard};
 use jam_proto::time::{FLICKS_PER_SECOND, Flicks, SharedTime};
@@ -21,6 +22,8 @@ pub struct World {
     lead: Flicks,
     now: SharedTime,
     sent: BTreeMap<String, RoomCommand>,
+    /// Of the leader.
+    term: u64,
 }
 
 impl Default for World {
@@ -32,6 +35,7 @@ impl Default for World {
             lead: Flicks::from_millis(400),
             now: SharedTime(0),
             sent: BTreeMap::new(),
+            term: 0,
         }
     }
 }
@@ -61,7 +65,10 @@ impl World {
                     }),
                     ..Default::default()
                 };
-                self.propose(Op::RegisterTrack(log::RegisterTrack { track: Some(track) }))
+                self.propose(Op::RegisterTrack(log::RegisterTrack {
+                    track: Some(track),
+                    ..Default::default()
+                }))
             }
             ["forget", title, ref before @ ..] => {
                 let unused_before = before.first().map_or(i64::MAX, |time| instant(time).0);
@@ -70,6 +77,10 @@ impl World {
             }
             ["lead", seconds] => {
                 self.lead = instant(seconds).since(SharedTime(0));
+                Vec::new()
+            }
+            ["term", term] => {
+                self.term = term.parse().unwrap();
                 Vec::new()
             }
             ["in", room] => {
@@ -127,11 +138,15 @@ impl World {
                     revision: revision.parse().unwrap(),
                 }))
             }
+            ["raise", level] => {
+                self.propose(Op::RaiseLevel(log::RaiseLevel { level: level.parse().unwrap() }))
+            }
             ["replace", place] => self.replace(place, "0"),
             ["replace", place, holder] => self.replace(place, holder),
             [user, "open"] => self.propose(Op::OpenSession(log::OpenSession {
                 session: session(user).to_wire(),
                 user: user.into(),
+                ..Default::default()
             })),
             [user, "again"] => {
                 let sent = self.sent[user].clone();
@@ -168,9 +183,10 @@ impl World {
         let entry = log::LogEntry {
             proposed_stamp: self.now.0,
             proposed_effective: (self.now + self.lead).0,
+            level: self.shard.level().max(level::needed(&op)).0,
             op: Some(op),
         };
-        let Applied { outcome, events, gone: _ } = self.shard.apply(&entry);
+        let Applied { outcome, events, gone: _ } = self.shard.apply(self.term, &entry);
         let mut printed = match &outcome {
             Outcome::SessionOpened | Outcome::Forgotten => Vec::new(),
             outcome => vec![show::outcome(outcome)],

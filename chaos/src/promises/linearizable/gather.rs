@@ -189,7 +189,7 @@ fn add_log(
     let mut songs: BTreeMap<Vec<u8>, Track> = BTreeMap::new();
     for step in replay.steps() {
         match &step.op {
-            Some(Op::RegisterTrack(log::RegisterTrack { track: Some(track) })) => {
+            Some(Op::RegisterTrack(log::RegisterTrack { track: Some(track), .. })) => {
                 songs.entry(track.id.clone()).or_insert_with(|| track.clone());
             }
             // It does nothing where somebody needed the song.
