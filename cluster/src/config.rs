@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use jam_proto::level::FeatureLevel;
 use jam_world::Detours;
 
 use crate::blobs::StoreUrl;
@@ -52,6 +53,9 @@ pub struct Args {
     /// After how long without a leader a follower asks for votes; nodes far apart need more
     #[arg(long, env = "JAM_ELECTION_MS", value_name = "MIN..MAX", default_value = "60..95")]
     pub election_ms: ElectionMs,
+    /// The highest feature level that the cluster may rise to, to hold an upgrade back [default: what this build knows]
+    #[arg(long, env = "JAM_LEVEL_MAX", value_name = "LEVEL")]
+    pub level_max: Option<u32>,
     /// Log entries between two snapshots
     #[arg(long, env = "JAM_SNAPSHOT_EVERY", value_name = "ENTRIES", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(10..))]
     pub snapshot_every: u64,
@@ -130,6 +134,8 @@ pub struct Config {
     pub token: Option<String>,
     /// Raft's numbers.
     pub timing: Timing,
+    /// The highest feature level that the cluster may rise to.
+    pub level_max: FeatureLevel,
     /// Threads that serve requests.
     pub workers: usize,
     /// When an unheard room is paused.
@@ -205,6 +211,7 @@ impl Args {
                 keep_entries: self.keep_entries,
                 ..Timing::default()
             },
+            level_max: self.level_max.map_or(FeatureLevel::CURRENT, FeatureLevel),
             workers: self.workers.map_or_else(workers_by_default, usize::from),
             unheard_ms: self.unheard_ms,
             scrub_mb_per_s: self.scrub_mb_per_s,

@@ -23,11 +23,11 @@ use tonic::{Code, Status};
 
 use crate::api::peer::PeerService;
 use crate::identity::{Folder, FolderError, Id, Identity, Stage, Step};
-use crate::raft::handle::{Handle, Timing};
+use crate::raft::handle::{Handle, Levels, Timing};
 use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
 use crate::raft::store::{Store, StoreError};
 use crate::raft::types::PeerNode;
-use crate::shard::{AppliedSink, Group, Stamper};
+use crate::shard::{AppliedSink, Group, Stamper, raise_when_allowed};
 
 /// Between two rounds of asking the peers.
 const ROUND_EVERY: Duration = Duration::from_millis(250);
@@ -56,6 +56,8 @@ pub struct GroupConfig {
     pub token: Option<String>,
     /// Raft's numbers.
     pub timing: Timing,
+    /// The feature levels of this node.
+    pub levels: Levels,
 }
 
 /// Answers whether this node holds every committed song: asked before it may vote.
@@ -151,8 +153,8 @@ impl Local {
         let pristine = store.is_pristine();
         sink.belongs(own.node.unwrap_or(own.place));
         let links = self.links.clone();
-        let started =
-            Handle::start(own.clone(), store.clone(), links, self.config.timing, sink).await;
+        let GroupConfig { timing, levels, .. } = self.config;
+        let started = Handle::start(own.clone(), store.clone(), links, timing, levels, sink).await;
         let handle = match started {
             Ok(handle) => Arc::new(handle),
             Err(error) => {
@@ -172,6 +174,7 @@ impl Local {
                 return Err(error);
             }
         }
+        tokio::spawn(raise_when_allowed(group.clone()));
         if own.node != Some(own.place) {
             tokio::spawn(join(
                 self.config.clone(),
@@ -373,6 +376,7 @@ async fn join(
             incarnation: own.incarnation.0.to_vec().into(),
             address: config.address.clone(),
             holds_songs: holds_songs().await,
+            level: config.levels.known.0,
         };
         let asked = async {
             let mut client = links.client(&address, Lane::Quick)?;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 const FILE: &str = "identity.json";
 const LOCK: &str = "lock";
 const RAFT: &str = "raft";
+/// Of the whole data folder: whoever changes the format of any file in it raises this number.
 const FORMAT: u32 = 1;
 
 /// 128 random bits: a cluster's id, or a folder's incarnation.
@@ -94,6 +95,12 @@ pub struct Identity {
     pub node: Option<u64>,
 }
 
+/// The one field that each format has.
+#[derive(Deserialize)]
+struct Format {
+    format: u64,
+}
+
 impl Identity {
     /// Of a new, empty folder.
     pub fn fresh(place: u64) -> Self {
@@ -135,6 +142,17 @@ pub enum FolderError {
         /// What is wrong.
         why: String,
     },
+    /// A newer build wrote it.
+    #[error(
+        "the data folder {folder} has format {found}, and this jamd knows formats up to {FORMAT}: a newer build wrote it. \
+         Nothing is lost: install the build that the other nodes run, and start it again on this folder"
+    )]
+    Newer {
+        /// The folder.
+        folder: PathBuf,
+        /// Its format.
+        found: u64,
+    },
     /// The operating system said no.
     #[error("can't use the data folder {folder}: {source}")]
     Io {
@@ -165,15 +183,13 @@ impl Folder {
         let lost = |why: String| FolderError::Lost { folder: path.to_owned(), place, why };
         let identity = match disk.read(&path.join(FILE)) {
             Ok(bytes) => {
-                let parsed = serde_json::from_slice::<Identity>(&bytes)
-                    .map_err(|error| lost(format!("unreadable ({error})")))?;
-                if parsed.format != FORMAT {
-                    return Err(lost(format!(
-                        "of a format that this jamd does not know ({})",
-                        parsed.format
-                    )));
+                let unreadable = |error| lost(format!("unreadable ({error})"));
+                // By itself and first: a newer format may look different in all else.
+                let Format { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
+                if format > u64::from(FORMAT) {
+                    return Err(FolderError::Newer { folder: path.to_owned(), found: format });
                 }
-                parsed
+                serde_json::from_slice::<Identity>(&bytes).map_err(unreadable)?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if exists(disk, &path.join(RAFT)).map_err(io)? {
@@ -311,6 +327,17 @@ mod tests {
             Folder::open(&World::real(), &path, 2),
             Err(FolderError::OtherPlace { theirs: 1, .. })
         ));
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_of_a_newer_build_is_not_called_lost() -> Result<(), Box<dyn std::error::Error>> {
+        let temporary = tempfile::tempdir()?;
+        drop(Folder::open(&World::real(), temporary.path(), 3)?);
+        std::fs::write(temporary.path().join(FILE), r#"{"format": 2, "who": "somebody"}"#)?;
+        let refusal = Folder::open(&World::real(), temporary.path(), 3).err().ok_or("refused")?;
+        assert!(matches!(refusal, FolderError::Newer { found: 2, .. }), "{refusal}");
+        assert!(!refusal.to_string().contains("replace"), "{refusal}");
         Ok(())
     }
 

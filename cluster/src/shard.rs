@@ -1,6 +1,7 @@
 //! One Raft group and its rooms, as the rest of a node sees it. Openraft's own types stay behind it.
 
 mod propose;
+mod raise;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::raft::linearizable_read::LinearizerOption;
 use propose::{Leading, Proposals};
+pub use raise::{RaiseError, raise_when_allowed};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::Status;
@@ -278,7 +280,8 @@ impl Group {
         Ok(goal.map_or(0, |goal| goal.index))
     }
 
-    /// Returns when Raft has stopped by itself, with the reason: its disk failed, or a bug.
+    /// Returns when Raft has stopped by itself, with the reason as a sentence: its disk failed, the log was written by a
+    /// newer build, or a bug.
     pub async fn failed(&self) -> String {
         let mut fault = self.inner.handle.store.fault();
         loop {
@@ -294,14 +297,18 @@ impl Group {
         }
     }
 
-    /// Why Raft has stopped by itself, if it has.
+    /// Why Raft has stopped by itself, if it has: a sentence.
     pub fn failure(&self) -> Option<String> {
+        if let Some(newer) = self.inner.handle.state.newer() {
+            return Some(newer.to_owned());
+        }
+        let untrusted = |reason| format!("this node can't be trusted any more: {reason}");
         if let Some(fault) = self.inner.handle.store.fault().borrow().clone() {
-            return Some(fault);
+            return Some(untrusted(fault));
         }
         let running = self.inner.handle.raft.metrics().borrow_watched().running_state.clone();
         let fatal = running.err().filter(|_| !self.is_stopped())?;
-        Some(format!("Raft has stopped: {fatal}"))
+        Some(untrusted(format!("Raft has stopped: {fatal}")))
     }
 
     /// Whether `shutdown` was called.

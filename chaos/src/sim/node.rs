@@ -11,6 +11,7 @@ use jam_cluster::raft::handle::Timing;
 use jam_cluster::shard::{Group, Payload};
 use jam_cluster::time::clock::NodeClock;
 use jam_cluster::witness::Witness;
+use jam_proto::level::FeatureLevel;
 use jam_proto::shard::Shard;
 
 use super::Pace;
@@ -135,6 +136,7 @@ impl Seat {
             peers: (1..=NODES).map(|place| (place, address(place))).collect(),
             token: None,
             timing: self.timing,
+            level_max: FeatureLevel::CURRENT,
             workers: 1,
             unheard_ms: 60_000,
             scrub_mb_per_s: 4,

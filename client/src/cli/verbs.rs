@@ -253,6 +253,15 @@ pub enum ClusterVerb {
         #[arg(value_parser = clap::value_parser!(u64).range(1..))]
         node: u64,
     },
+    /// Raise the feature level of the cluster, once every node runs a build that knows it
+    ///
+    /// The leader does this by itself within a second, unless a node is down or holds it back with --level-max.
+    #[command(after_help = "Examples:\n  jam cluster raise\n  jam cluster raise --force")]
+    Raise {
+        /// Don't wait for nodes that are down: they must not start again before they are upgraded
+        #[arg(long, env = "JAM_FORCE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+        force: bool,
+    },
     /// Make a node build a snapshot of its state now
     #[command(after_help = "Example:\n  jam cluster snapshot")]
     Snapshot,

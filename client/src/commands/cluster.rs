@@ -22,6 +22,7 @@ pub(super) async fn run(
             return transfer(&mut cluster, to.unwrap_or(0), output).await;
         }
         ClusterVerb::Replace { node } => return replace(&mut cluster, node, output).await,
+        ClusterVerb::Raise { force } => return raise(&mut cluster, force, output).await,
         ClusterVerb::Snapshot => return snapshot(&mut cluster, output).await,
     }
     Ok(())
@@ -36,6 +37,7 @@ fn status(cluster: &Cluster, output: Output) {
                 "leader": some_node(standing.leader),
                 "term": standing.term,
                 "epoch": standing.epoch,
+                "level": standing.level,
                 "answered_by": standing.answered_by,
                 "nodes": nodes,
             })
@@ -43,8 +45,8 @@ fn status(cluster: &Cluster, output: Output) {
         || {
             let leader = match some_node(standing.leader) {
                 Some(leader) => format!(
-                    "node {leader} leads in term {}, clock epoch {}",
-                    standing.term, standing.epoch
+                    "node {leader} leads in term {}, clock epoch {}, feature level {}",
+                    standing.term, standing.epoch, standing.level
                 ),
                 None => format!(
                     "no leader is known to node {}: edits are refused until a majority runs",
@@ -90,6 +92,21 @@ async fn replace(cluster: &mut Cluster, node: u64, output: Output) -> Result<(),
     output.show(
         || json!({"node": node, "replacement": reply.replacement, "state": reply.state}),
         || text::clean(&reply.state),
+    );
+    Ok(())
+}
+
+async fn raise(cluster: &mut Cluster, force: bool, output: Output) -> Result<(), Failure> {
+    let mut maybe_applied = false;
+    // The level never falls, so asking again does no harm.
+    let reply = cluster
+        .edit("the new feature level", &mut maybe_applied, async |door, _| {
+            door.cluster().raise_level(wire::RaiseLevelRequest { force }).await
+        })
+        .await?;
+    output.show(
+        || json!({"level": reply.level}),
+        || format!("the cluster runs at feature level {}", reply.level),
     );
     Ok(())
 }

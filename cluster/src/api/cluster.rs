@@ -9,8 +9,8 @@ use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_proto::wire::v1::cluster_server::Cluster;
 use jam_proto::wire::v1::{
-    ClusterStatusReply, ClusterStatusRequest, NodeStatus, ReplaceReply, ReplaceRequest,
-    SnapshotReply, SnapshotRequest, TransferReply, TransferRequest,
+    ClusterStatusReply, ClusterStatusRequest, NodeStatus, RaiseLevelReply, RaiseLevelRequest,
+    ReplaceReply, ReplaceRequest, SnapshotReply, SnapshotRequest, TransferReply, TransferRequest,
 };
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
@@ -106,6 +106,13 @@ impl Cluster for ClusterService {
         }
     }
 
+    async fn raise_level(
+        &self,
+        request: Request<RaiseLevelRequest>,
+    ) -> Result<Response<RaiseLevelReply>, Status> {
+        super::level::raise(self, request).await
+    }
+
     async fn snapshot(
         &self,
         _: Request<SnapshotRequest>,
@@ -132,6 +139,7 @@ impl ClusterService {
             leader: standing.leader.unwrap_or(0),
             term: standing.term,
             epoch: self.group.read(|shard| shard.epoch().epoch),
+            level: self.group.read(|shard| shard.level().0),
             answered_by: standing.id,
             nodes: nodes.collect(),
         }
@@ -196,6 +204,7 @@ fn merge(
             own.leader = answer.leader;
         }
         own.epoch = own.epoch.max(answer.epoch);
+        own.level = own.level.max(answer.level);
     }
     // A leader that is known to be gone leads nobody: what is left is an election.
     if own.nodes.iter().any(|node| node.id == own.leader && !node.alive) {

@@ -76,6 +76,7 @@ impl Peer for PeerService {
             };
             reply.replacement = replacement.filter(open).unwrap_or(0);
             reply.place_is_taken = handle.has_place(asks.place);
+            reply.level = handle.levels.allowed.0;
         }
         Ok(Response::new(reply))
     }

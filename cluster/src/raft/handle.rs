@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use jam_proto::level::FeatureLevel;
 use jam_proto::wire::peer::v1::RaftMessage;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
@@ -109,6 +110,25 @@ pub struct Handle {
     pub own: Identity,
     /// Raft's numbers.
     pub timing: Timing,
+    /// The feature levels of this build.
+    pub levels: Levels,
+    /// Channels to the other nodes.
+    pub(super) links: Links,
+}
+
+/// The feature levels of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Levels {
+    /// The highest that its build knows. It stops at an entry above that.
+    pub known: FeatureLevel,
+    /// The highest that it lets the cluster rise to.
+    pub allowed: FeatureLevel,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self { known: FeatureLevel::CURRENT, allowed: FeatureLevel::CURRENT }
+    }
 }
 
 impl Handle {
@@ -118,16 +138,20 @@ impl Handle {
         store: Store,
         links: Links,
         timing: Timing,
+        levels: Levels,
         sink: Arc<dyn AppliedSink>,
     ) -> Result<Self, String> {
         let config = Arc::new(timing.config(&own)?);
         let node = own.node.ok_or("this folder belongs to no cluster yet")?;
-        let machine = Machine::new(store.snapshots(), sink);
+        let machine = Machine::new(store.snapshots(), sink, levels.known);
         let state = machine.state();
-        let network = Network { links, own: own.clone() };
+        let network = Network { links: links.clone(), own: own.clone() };
         let started = Raft::new(node, config, network, store.log(), machine).await;
-        let raft = started.map_err(|error| format!("the log can't be continued: {error}"))?;
-        Ok(Self { raft, state, store, own, timing })
+        let raft = started.map_err(|error| match state.newer() {
+            Some(newer) => newer.to_owned(),
+            None => format!("the log can't be continued: {error}"),
+        })?;
+        Ok(Self { raft, state, store, own, timing, levels, links })
     }
 
     /// Says every `heartbeat_ms` that this node leads, while it does. Ends with Raft.

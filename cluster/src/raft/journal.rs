@@ -17,6 +17,7 @@ use std::sync::Arc;
 use jam_world::{Disk, File, Open};
 use serde::{Deserialize, Serialize};
 
+use super::layout;
 use super::types::{LogId, Vote};
 
 /// A generation ends with the first record beyond it. Both files are this long from the start, so
@@ -82,7 +83,7 @@ impl Found {
             while !rest.is_empty() {
                 // The checksum was right, so another version wrote it.
                 let (step, behind) = postcard::take_from_bytes(rest)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                    .map_err(|_| layout::newer("a record of the journal"))?;
                 each(step)?;
                 rest = behind;
             }

@@ -91,6 +91,11 @@ pub fn decode_entry(joined: &[u8]) -> io::Result<Entry> {
     postcard::from_bytes(joined).map_err(|_| damaged("a log entry"))
 }
 
+/// An error about what has the right checksum and can't be read: a newer build wrote it.
+pub fn newer(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("{what} has a format that is not known"))
+}
+
 /// An error that says what could not be read.
 pub fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{what} on disk is damaged"))

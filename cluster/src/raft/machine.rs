@@ -1,19 +1,20 @@
 //! The state machine: the shard in memory, rebuilt from snapshot and log.
 
 use std::io;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
+use jam_proto::level::{self, FeatureLevel, Newer};
 use jam_proto::shard::{Outcome, Shard};
-use jam_proto::wire::log::v1::ShardSnapshot;
+use jam_proto::wire::log::v1::{LogEntry, ShardSnapshot};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use prost::Message;
 
 use super::snapshots::Snapshots;
-use super::types::{Answer, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
+use super::types::{Answer, LogId, Proposal, Snapshot, SnapshotMeta, StoredMembership, Types};
 use crate::shard::{AppliedSink, Payload};
 
 /// What the log has made so far.
@@ -29,19 +30,36 @@ pub struct State {
 
 /// The state, for readers. Clones share it.
 #[derive(Clone, Default)]
-pub struct SharedState(Arc<RwLock<State>>);
+pub struct SharedState {
+    state: Arc<RwLock<State>>,
+    newer: Arc<OnceLock<String>>,
+}
 
 impl SharedState {
+    /// Why this build can't go on with the log, if it met what a newer build wrote: a whole sentence.
+    pub fn newer(&self) -> Option<&str> {
+        self.newer.get().map(String::as_str)
+    }
+
+    /// Remembers that `what` was written by a newer build. Raft stops with the error.
+    fn stop_at(&self, what: &str, newer: Newer) -> io::Error {
+        let sentence = format!(
+            "{what} was written by a newer build ({newer}). Nothing is lost: install the build that the other nodes \
+             run, and start this node again"
+        );
+        io::Error::other(self.newer.get_or_init(|| sentence).clone())
+    }
+
     /// Locks it for a look.
     ///
     /// # Panics
     /// If applying panicked: no one may see a state that is half changed.
     pub fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().expect("applying an entry never panics")
+        self.state.read().expect("applying an entry never panics")
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.0.write().expect("applying an entry never panics")
+        self.state.write().expect("applying an entry never panics")
     }
 }
 
@@ -50,12 +68,24 @@ pub struct Machine {
     state: SharedState,
     snapshots: Snapshots,
     sink: Arc<dyn AppliedSink>,
+    known: FeatureLevel,
 }
 
 impl Machine {
-    /// A machine that has applied nothing yet.
-    pub fn new(snapshots: Snapshots, sink: Arc<dyn AppliedSink>) -> Self {
-        Self { state: SharedState::default(), snapshots, sink }
+    /// A machine that has applied nothing yet, of a build that knows feature levels up to `known`.
+    pub fn new(snapshots: Snapshots, sink: Arc<dyn AppliedSink>, known: FeatureLevel) -> Self {
+        Self { state: SharedState::default(), snapshots, sink, known }
+    }
+
+    /// The entries of a proposal. An entry that this build can't apply stops the node before it: skipping it would make
+    /// this node's rooms differ from the others'.
+    fn decode(&self, index: u64, proposal: &Proposal) -> io::Result<Vec<LogEntry>> {
+        let entries = proposal.decode().map_err(io::Error::other)?;
+        for entry in &entries {
+            level::check_entry(entry, self.known)
+                .map_err(|newer| self.state.stop_at(&format!("log entry {index}"), newer))?;
+        }
+        Ok(entries)
     }
 
     /// The state, for readers.
@@ -78,10 +108,14 @@ impl RaftStateMachine<Types> for Machine {
         S: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
+            let (term, index) = place(entry.log_id());
+            let decoded = match &entry.payload {
+                EntryPayload::Normal(proposal) => self.decode(index, proposal)?,
+                EntryPayload::Blank | EntryPayload::Membership(_) => Vec::new(),
+            };
             let mut state = self.state.write();
             let state = &mut *state;
             state.applied = Some(entry.log_id());
-            let (term, index) = place(entry.log_id());
             let mut answer = Answer::default();
             let mut events = Vec::new();
             match &entry.payload {
@@ -90,10 +124,7 @@ impl RaftStateMachine<Types> for Machine {
                     state.membership =
                         StoredMembership::new(Some(entry.log_id()), membership.clone());
                 }
-                EntryPayload::Normal(proposal) => {
-                    // Skipping an entry that this version can't read would make this node's rooms
-                    // differ from the others': stop instead.
-                    let decoded = proposal.decode().map_err(io::Error::other)?;
+                EntryPayload::Normal(_) => {
                     for entry in &decoded {
                         let applied = state.shard.apply(term, entry);
                         if let Outcome::Track(track) = &applied.outcome {
@@ -131,11 +162,13 @@ impl RaftStateMachine<Types> for Machine {
         meta: &SnapshotMeta,
         snapshot: Bytes,
     ) -> Result<(), io::Error> {
-        let bytes = snapshot.clone();
+        let (bytes, known, state) = (snapshot.clone(), self.known, self.state());
         let shard = self
             .snapshots
             .blocking(move || {
                 let wire = ShardSnapshot::decode(bytes).map_err(io::Error::other)?;
+                level::check_snapshot(&wire, known)
+                    .map_err(|newer| state.stop_at("the snapshot", newer))?;
                 Shard::from_wire(&wire).map_err(io::Error::other)
             })
             .await?;

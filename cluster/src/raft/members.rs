@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jam_proto::level::FeatureLevel;
 use jam_proto::wire::peer::v1::{JoinReply, JoinRequest};
 use openraft::async_runtime::WatchReceiver;
 use openraft::{ChangeMembers, Instant, RaftMetrics};
@@ -137,6 +138,7 @@ impl Handle {
         if Id::from_wire(&request.cluster) != self.own.cluster {
             return Err(Status::failed_precondition("this is another cluster"));
         }
+        check_level(request, self.state.read().shard.level())?;
         if self.state.read().shard.replacement(request.place) != Some(request.node) {
             return Err(Status::failed_precondition(format!(
                 "node {} does not wait for place {}; run `jam --servers … cluster replace {}`",
@@ -221,6 +223,19 @@ impl Handle {
             )),
         }
     }
+}
+
+/// A node whose build does not know the feature level in force would stop at the first entry that needs it.
+fn check_level(request: &JoinRequest, in_force: FeatureLevel) -> Result<(), Status> {
+    let known = FeatureLevel(request.level);
+    if known >= in_force {
+        return Ok(());
+    }
+    Err(Status::failed_precondition(format!(
+        "the cluster runs at feature level {in_force}, and the build of node {} knows levels up to {known}; install the \
+         build that the other nodes run",
+        request.place
+    )))
 }
 
 /// Nodes that began to take `place` and were lost before they voted.

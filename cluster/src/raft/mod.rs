@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod handle;
 pub mod journal;
 pub mod layout;
+pub mod levels;
 pub mod link;
 pub mod log;
 pub mod machine;

@@ -45,11 +45,13 @@ impl Opened {
         let disk = world.disk.as_ref();
         let io = |source| StoreError::Io { folder: folder.to_owned(), source };
         let untrusted = |why: String| StoreError::Untrusted { place, why };
+        let newer = |what: String| StoreError::Newer { folder: folder.to_owned(), what };
         disk.make_folder(folder).map_err(io)?;
         let opened = disk.database(&folder.join("sled"), CACHE_BYTES);
         // A disk that fails may work again; only what was read and makes no sense costs the node its folder.
         let unusable = |error: io::Error| match error.kind() {
             io::ErrorKind::InvalidData => untrusted(error.to_string()),
+            io::ErrorKind::Unsupported => newer(error.to_string()),
             _ => io(error),
         };
         let db = opened.map_err(unusable)?;
@@ -71,6 +73,7 @@ impl Opened {
         disk.sync_folder(folder).map_err(io)?;
         let mut vote_file = VoteFile::open(disk, &path).map_err(|error| match error {
             VoteFileError::Io(source) => io(source),
+            VoteFileError::Newer => newer("the vote file".to_owned()),
             damaged => untrusted(format!("{}: {damaged}", path.display())),
         })?;
         let promised = vote_file.promise().clone();

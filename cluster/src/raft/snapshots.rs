@@ -170,8 +170,7 @@ fn read(db: &dyn Database, pointer: Pointer) -> io::Result<(SnapshotMeta, Bytes)
     if crc32fast::hash(&bytes) != pointer.crc {
         return Err(layout::damaged("the snapshot"));
     }
-    let stored: Stored =
-        postcard::from_bytes(&bytes).map_err(|_| layout::damaged("the snapshot"))?;
+    let stored: Stored = postcard::from_bytes(&bytes).map_err(|_| layout::newer("the snapshot"))?;
     Ok((stored.meta, stored.body))
 }
 

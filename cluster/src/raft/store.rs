@@ -45,6 +45,17 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
+    /// A newer build wrote it.
+    #[error(
+        "the Raft store in {folder} was written by a newer build ({what}). Nothing is lost: install the build that the \
+         other nodes run, and start it again on this folder"
+    )]
+    Newer {
+        /// The folder.
+        folder: PathBuf,
+        /// What this build can't read.
+        what: String,
+    },
     /// The operating system said no.
     #[error("can't open the Raft store in {folder}: {source}")]
     Io {

@@ -56,6 +56,9 @@ pub enum VoteFileError {
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// A slot is whole, and can't be read: a newer build wrote it.
+    #[error("it has a format that is not known")]
+    Newer,
     /// Neither slot is whole.
     #[error("both of its slots are damaged")]
     Damaged,
@@ -76,7 +79,10 @@ impl VoteFile {
     /// Opens a file that was made before.
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self, VoteFileError> {
         let bytes = disk.read(path)?;
-        let slots = [0, 1].map(|slot| bytes.get(slot * SLOT_BYTES..).and_then(parse_slot));
+        let slots = [0, 1].map(|slot| bytes.get(slot * SLOT_BYTES..).and_then(whole_body));
+        let parse = |body: &[u8]| postcard::from_bytes(body).map_err(|_| VoteFileError::Newer);
+        let slots: [Option<Slot>; 2] =
+            [slots[0].map(parse).transpose()?, slots[1].map(parse).transpose()?];
         if slots.iter().any(Option::is_none) {
             tracing::warn!(file = %path.display(), "one slot of the vote file is damaged; using the other");
         }
@@ -118,12 +124,13 @@ impl VoteFile {
     }
 }
 
-fn parse_slot(bytes: &[u8]) -> Option<Slot> {
+/// The body of a slot whose checksum is right.
+fn whole_body(bytes: &[u8]) -> Option<&[u8]> {
     let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
     let length = word(8)? as usize;
     let body = bytes.get(HEADER_BYTES..HEADER_BYTES.checked_add(length)?)?;
     let whole = bytes.get(..4)? == MAGIC && word(4)? == crc32fast::hash(body);
-    whole.then(|| postcard::from_bytes(body).ok())?
+    whole.then_some(body)
 }
 
 #[cfg(test)]

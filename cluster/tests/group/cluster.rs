@@ -1,7 +1,7 @@
 //! Nodes of one group, each with a runtime of its own.
 
 use jam_cluster::formation::{GroupConfig, Local, StartError};
-use jam_cluster::raft::handle::Timing;
+use jam_cluster::raft::handle::{Levels, Timing};
 use jam_cluster::raft::store::StoreError;
 use jam_cluster::shard::{AppliedSink, Group, Stamper};
 use jam_proto::event::Event;
@@ -113,11 +113,20 @@ impl Cluster {
 
     /// Starts the nodes of `places` at the same time.
     pub fn start(&mut self, places: impl IntoIterator<Item = u64>) -> Result<(), StartError> {
+        self.start_with(Levels::default(), places)
+    }
+
+    /// As `start`, with a build that knows these feature levels.
+    pub fn start_with(
+        &mut self,
+        levels: Levels,
+        places: impl IntoIterator<Item = u64>,
+    ) -> Result<(), StartError> {
         let starting: Vec<_> = places
             .into_iter()
             .map(|place| {
                 let (peers, data) = (self.peers.clone(), self.data(place));
-                (place, std::thread::spawn(move || start(place, peers, &data)))
+                (place, std::thread::spawn(move || start_with(levels, place, peers, &data)))
             })
             .collect();
         for (place, thread) in starting {
@@ -191,6 +200,15 @@ pub fn register(number: u32) -> Op {
 }
 
 pub fn start(place: u64, peers: BTreeMap<u64, String>, data: &Path) -> Result<Node, StartError> {
+    start_with(Levels::default(), place, peers, data)
+}
+
+pub fn start_with(
+    levels: Levels,
+    place: u64,
+    peers: BTreeMap<u64, String>,
+    data: &Path,
+) -> Result<Node, StartError> {
     let runtime =
         Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let address = peers[&place].clone();
@@ -209,6 +227,7 @@ pub fn start(place: u64, peers: BTreeMap<u64, String>, data: &Path) -> Result<No
         peers,
         token: None,
         timing,
+        levels,
     };
     let sink = Arc::new(Sink::default());
     let started = runtime.block_on(async {

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use jam_proto::command::{Command as Edit, Reply, RoomCommand};
 use jam_proto::ids::{RoomCode, SessionId};
 use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_proto::wire::v1::rooms_client::RoomsClient;
-use jam_proto::wire::v1::{ClusterStatusReply, ClusterStatusRequest, OpenSessionRequest};
+use jam_proto::wire::v1::{
+    ClusterStatusReply, ClusterStatusRequest, OpenSessionRequest, RaiseLevelRequest,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -60,17 +63,23 @@ impl Cluster {
     }
 
     pub fn start_without_waiting(size: usize, flags: &[&str]) -> Self {
+        let mut cluster = Self::of_nodes(size, flags);
+        (1..=size).for_each(|node| cluster.run(node));
+        cluster
+    }
+
+    /// Nodes with their ports and folders, none of which runs yet.
+    pub fn of_nodes(size: usize, flags: &[&str]) -> Self {
         let held: Vec<TcpListener> =
             (0..size).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
         let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
-        let mut cluster = Self {
+        let cluster = Self {
             folder: tempfile::tempdir().expect("a folder"),
             ports: held.iter().map(port).collect(),
             flags: flags.iter().map(|flag| flag.to_string()).collect(),
             running: (0..size).map(|_| None).collect(),
         };
         drop(held);
-        (1..=size).for_each(|node| cluster.run(node));
         cluster
     }
 
@@ -135,6 +144,17 @@ impl Cluster {
 
     pub fn up(&self) -> Vec<usize> {
         (1..=self.running.len()).filter(|node| self.running[node - 1].is_some()).collect()
+    }
+
+    /// A node's data folder.
+    pub fn data(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("n{node}"))
+    }
+
+    /// `jam cluster raise`
+    pub async fn raise(&self, node: usize, force: bool) -> Result<u32, Status> {
+        let mut client = ClusterClient::new(self.channel(node));
+        Ok(client.raise_level(RaiseLevelRequest { force }).await?.into_inner().level)
     }
 
     pub async fn status(&self, node: usize) -> Result<ClusterStatusReply, Status> {

@@ -7,3 +7,4 @@ mod forgetting;
 mod listening;
 mod rooms;
 mod surviving;
+mod upgrading;
