@@ -102,7 +102,7 @@ fn code() -> RoomCode {
 }
 
 fn hello(cluster: u8) -> Kind {
-    Kind::Hello(wire::WatchHello { cluster_id: vec![cluster], node: 1 })
+    Kind::Hello(wire::WatchHello { cluster_id: vec![cluster], node: 1, ..Default::default() })
 }
 
 fn snapshot(revision: u64) -> Kind {
@@ -116,7 +116,8 @@ fn room_at(revision: u64) -> Room {
 }
 
 fn events(revisions: std::ops::RangeInclusive<u64>) -> Kind {
-    Kind::Events(wire::Events { events: revisions.map(|one| event(one).to_wire()).collect() })
+    let events = revisions.map(|one| event(one).to_wire()).collect();
+    Kind::Events(wire::Events { events, index: 0 })
 }
 
 async fn until_told(news: &mut mpsc::Receiver<News>, revision: u64) -> Vec<u64> {
