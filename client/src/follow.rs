@@ -3,164 +3,265 @@
 //! Folds the committed events with the very code that the nodes apply them with, from whichever node answers.
 //! Losing the connection changes nothing that is heard: the room that is known stays, and following goes on where it
 //! was, for ever if need be.
+//!
+//! A node that is cut off from the leader, or that is late with what the leader committed, is left for one that is up to date. The
+//! old stream stays until the new one has begun; where no node is better, it stays altogether.
+
+mod freshness;
+mod search;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use jam_proto::event::Event;
 use jam_proto::ids::RoomCode;
 use jam_proto::room::Room;
 use jam_proto::wire::v1 as wire;
 use jam_proto::wire::v1::watch_message::Kind;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use crate::clock::Commits;
 use crate::connection::Backoff;
 use crate::error::Failure;
 use crate::news::{News, Reporter};
 use crate::nodes::Nodes;
-use crate::refusal::Refusal;
+
+use freshness::Leaving;
+pub use freshness::Outdated;
+use search::{Ended, Search, Watch, ended};
 
 /// Nodes send a mark about each second; one that is silent for so long is stopped or cut off.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
-/// A node may wait this long for a room that was made a moment ago elsewhere.
-const FIRST_ANSWER_MAX: Duration = Duration::from_secs(8);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How often it is asked whether the node is up to date.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Which room is followed, and where it shows.
+pub struct FollowConfig {
+    /// Whom to ask.
+    pub nodes: Arc<Nodes>,
+    /// Of the cluster that the room is in; empty: not known yet.
+    pub cluster: Vec<u8>,
+    /// The room.
+    pub code: RoomCode,
+    /// Where the room is published.
+    pub room: Arc<ArcSwapOption<Room>>,
+    /// Where it is published who sends the room.
+    pub followed: Arc<ArcSwapOption<Followed>>,
+    /// What leaders named as committed: a node that is late with it is left.
+    pub commits: Arc<Commits>,
+    /// Who hears of it.
+    pub reporter: Reporter,
+}
+
+/// The node that sends the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// Its id.
+    pub node: u64,
+    /// Why the room may be old, if so.
+    pub outdated: Option<Outdated>,
+}
 
 /// The room as committed so far, kept up to date.
 pub struct Follower {
-    nodes: Arc<Nodes>,
-    code: RoomCode,
-    room: Arc<ArcSwapOption<Room>>,
-    reporter: Reporter,
-    /// Of the cluster that the room is in; empty: not known yet.
-    cluster: Vec<u8>,
+    config: FollowConfig,
     /// What is known does not fit on what came: start over from a snapshot.
     start_over: bool,
     was_following: bool,
-}
-
-/// Why one stream ended.
-enum Ended {
-    /// Try another node.
-    Lost(String),
-    /// There is no such room, or we are not wanted.
-    Refused(Failure),
+    /// It was told that no node is better than the one that is followed.
+    stays: bool,
 }
 
 impl Follower {
-    /// Follows `code` into `room`. `cluster` is the id of the cluster, empty if it is not known.
-    pub fn new(
-        nodes: Arc<Nodes>,
-        code: RoomCode,
-        room: Arc<ArcSwapOption<Room>>,
-        cluster: Vec<u8>,
-        reporter: Reporter,
-    ) -> Self {
-        Self { nodes, code, room, reporter, cluster, start_over: false, was_following: false }
+    /// Follows a room once it runs.
+    pub fn new(config: FollowConfig) -> Self {
+        Self { config, start_over: false, was_following: false, stays: false }
     }
 
     /// Follows for ever. Ends only if the nodes refuse before the room was ever known.
     pub async fn run(mut self) -> Failure {
         let mut backoff = Backoff::default();
         loop {
-            let before = self.room.load().as_ref().map(|room| room.revision());
-            match self.follow_one().await {
-                Ended::Refused(failure) if self.room.load().is_none() => return failure,
+            let before = self.config.room.load().as_ref().map(|room| room.revision());
+            let ended = match self.search().any().await {
+                Ok(watch) => self.follow(watch).await,
+                Err(ended) => ended,
+            };
+            self.config.followed.store(None);
+            match ended {
+                Ended::Refused(failure) if self.config.room.load().is_none() => return failure,
                 Ended::Refused(failure) => self.lost(failure.to_string()),
                 Ended::Lost(why) => self.lost(why),
             }
-            if self.room.load().as_ref().map(|room| room.revision()) != before {
+            if self.config.room.load().as_ref().map(|room| room.revision()) != before {
                 backoff.reset();
             }
             sleep(backoff.next_pause(PAUSE_MAX)).await;
         }
     }
 
-    fn lost(&mut self, why: String) {
-        if self.was_following {
-            self.was_following = false;
-            self.reporter.tell(News::Lost(why));
+    fn search(&self) -> Search {
+        let known = self.config.room.load().as_ref().map_or(0, |room| room.revision().0);
+        Search {
+            nodes: self.config.nodes.clone(),
+            commits: self.config.commits.clone(),
+            request: wire::WatchRequest {
+                cluster_id: self.config.cluster.clone(),
+                room: self.config.code.as_str().to_owned(),
+                after_revision: if self.start_over { 0 } else { known },
+            },
         }
     }
 
-    async fn follow_one(&mut self) -> Ended {
-        let door = match self.nodes.dial_next().await {
-            Ok(door) => door,
-            Err(why) => return Ended::Lost(why),
-        };
-        let known = self.room.load().as_ref().map_or(0, |room| room.revision().0);
-        let request = wire::WatchRequest {
-            cluster_id: self.cluster.clone(),
-            room: self.code.as_str().to_owned(),
-            after_revision: if self.start_over { 0 } else { known },
-        };
-        let answered = timeout(FIRST_ANSWER_MAX, async { door.rooms().watch(request).await }).await;
-        let mut stream = match answered {
-            Ok(Ok(stream)) => stream.into_inner(),
-            Ok(Err(status)) => return ended(&status),
-            Err(_) => return Ended::Lost("the node does not answer".into()),
-        };
-        let mut wait = FIRST_ANSWER_MAX;
+    fn lost(&mut self, why: String) {
+        if self.was_following {
+            self.was_following = false;
+            self.config.reporter.tell(News::Lost(why));
+        }
+    }
+
+    /// Follows until a stream ends, from one node or from better ones.
+    async fn follow(&mut self, mut watch: Watch) -> Ended {
+        self.greet(&watch);
+        let mut heard = Instant::now();
+        let mut leaving = Leaving::default();
+        let mut search: Option<BoxFuture<'static, Option<Watch>>> = None;
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let message = match timeout(wait, stream.message()).await {
-                Ok(Ok(Some(message))) => message,
-                Ok(Ok(None)) => return Ended::Lost("the node ended the stream".into()),
-                Ok(Err(status)) => return ended(&status),
-                Err(_) => return Ended::Lost("the node fell silent".into()),
+            let searched = async {
+                match &mut search {
+                    Some(search) => search.await,
+                    None => std::future::pending().await,
+                }
             };
-            if let Err(why) = self.take(message) {
-                return Ended::Lost(why);
+            tokio::select! {
+                // Messages first: what came while this process stood still is not silence.
+                biased;
+                message = watch.stream.message() => {
+                    let message = match message {
+                        Ok(Some(message)) => message,
+                        Ok(None) => return Ended::Lost("the node ended the stream".into()),
+                        Err(status) => return ended(&status),
+                    };
+                    heard = Instant::now();
+                    if let Err(why) = self.take(message, &mut watch) {
+                        return Ended::Lost(why);
+                    }
+                }
+                found = searched => {
+                    search = None;
+                    let now = Instant::now();
+                    match (found, self.look(&watch, now)) {
+                        (Some(found), Some(why)) => {
+                            self.change(&watch, &found, why);
+                            (watch, heard, leaving) = (found, now, Leaving::default());
+                        }
+                        (None, Some(why)) => self.stay(&watch, why),
+                        // It has caught up meanwhile.
+                        (_, None) => {}
+                    }
+                }
+                _ = look.tick() => {
+                    let now = Instant::now();
+                    if now.saturating_duration_since(heard) > SILENCE_MAX {
+                        return Ended::Lost("the node fell silent".into());
+                    }
+                    let is_outdated = self.look(&watch, now).is_some();
+                    let is_due = leaving.is_due(is_outdated, now, rand::random_range(0.0..1.0));
+                    if !is_outdated {
+                        search = None;
+                    } else if is_due && search.is_none() {
+                        let current = watch.address.clone();
+                        search = Some(self.search().better_than(current).boxed());
+                    }
+                }
             }
-            wait = SILENCE_MAX;
+        }
+    }
+
+    /// A stream begins after there was none. The room counts as followed once something of it is known: a node may greet
+    /// and then have to wait.
+    fn greet(&mut self, watch: &Watch) {
+        self.config.cluster.clone_from(&watch.cluster);
+        self.look(watch, Instant::now());
+        if !self.was_following {
+            let again = self.config.room.load().is_some();
+            self.was_following = true;
+            self.config.reporter.tell(News::Following { node: watch.node, again });
+        }
+    }
+
+    /// Publishes who sends the room, and whether that may be old.
+    fn look(&mut self, watch: &Watch, now: Instant) -> Option<Outdated> {
+        let outdated = watch.freshness.outdated(self.config.commits.due(now));
+        let followed = Followed { node: watch.node, outdated };
+        if self.config.followed.load().as_deref() != Some(&followed) {
+            self.config.followed.store(Some(Arc::new(followed)));
+        }
+        if outdated.is_none() && std::mem::take(&mut self.stays) {
+            self.config.reporter.tell(News::UpToDate { node: watch.node });
+        }
+        outdated
+    }
+
+    /// Another node sends the room from now on.
+    fn change(&mut self, from: &Watch, to: &Watch, why: Outdated) {
+        self.config.reporter.tell(News::Changed { from: from.node, to: to.node, why });
+        self.config.nodes.shun(&from.address);
+        self.stays = false;
+        self.look(to, Instant::now());
+    }
+
+    /// No node is better than the one that is followed.
+    fn stay(&mut self, watch: &Watch, why: Outdated) {
+        if !std::mem::replace(&mut self.stays, true) {
+            self.config.reporter.tell(News::Outdated { node: watch.node, why });
         }
     }
 
     /// Takes one message in; an error ends the stream.
-    fn take(&mut self, message: wire::WatchMessage) -> Result<(), String> {
+    fn take(&mut self, message: wire::WatchMessage, watch: &mut Watch) -> Result<(), String> {
         match message.kind {
-            Some(Kind::Hello(hello)) => self.greet(&hello),
             Some(Kind::Snapshot(snapshot)) => self.replace(&snapshot),
-            Some(Kind::Events(events)) => self.fold(&events.events),
-            Some(Kind::Progress(_)) | None => Ok(()),
+            Some(Kind::Events(events)) => {
+                self.fold(&events.events)?;
+                watch.freshness.reach(events.index);
+                Ok(())
+            }
+            Some(Kind::Progress(progress)) => {
+                watch.freshness.stale = progress.stale_ms.is_some();
+                watch.freshness.reach(progress.applied);
+                Ok(())
+            }
+            Some(Kind::Hello(_)) | None => Ok(()),
         }
-    }
-
-    fn greet(&mut self, hello: &wire::WatchHello) -> Result<(), String> {
-        if self.cluster.is_empty() {
-            self.cluster = hello.cluster_id.clone();
-        }
-        if self.cluster != hello.cluster_id {
-            return Err(format!("node {} belongs to another cluster than the room", hello.node));
-        }
-        // The room counts as followed once something of it is known: a node may greet and then have to wait.
-        if !self.was_following {
-            let again = self.room.load().is_some();
-            self.was_following = true;
-            self.reporter.tell(News::Following { node: hello.node, again });
-        }
-        Ok(())
     }
 
     fn replace(&mut self, snapshot: &wire::RoomSnapshot) -> Result<(), String> {
         let room = Room::from_wire(snapshot)
             .map_err(|error| format!("a snapshot makes no sense: {error}"))?;
-        if room.code() != &self.code {
+        if room.code() != &self.config.code {
             return Err("the node sent another room".into());
         }
-        if self.room.load().as_ref().is_some_and(|known| known.revision() > room.revision()) {
+        if self.config.room.load().as_ref().is_some_and(|known| known.revision() > room.revision())
+        {
             return Err("the node is behind what is known already".into());
         }
         self.start_over = false;
         let (name, revision) = (room.name().to_owned(), room.revision().0);
-        self.reporter.tell(News::Snapshot { room: room.code().clone(), name, revision });
-        self.room.store(Some(Arc::new(room)));
+        self.config.reporter.tell(News::Snapshot { room: room.code().clone(), name, revision });
+        self.config.room.store(Some(Arc::new(room)));
         Ok(())
     }
 
     /// All the events of one log entry become visible together.
     fn fold(&mut self, events: &[wire::Event]) -> Result<(), String> {
-        let known = self.room.load_full();
+        let known = self.config.room.load_full();
         let mut room: Option<Room> = known.as_deref().cloned();
         let mut folded = Vec::with_capacity(events.len());
         for event in events {
@@ -178,15 +279,8 @@ impl Follower {
             }
             folded.push(event);
         }
-        self.room.store(room.map(Arc::new));
-        folded.into_iter().for_each(|event| self.reporter.tell(News::Happened(event)));
+        self.config.room.store(room.map(Arc::new));
+        folded.into_iter().for_each(|event| self.config.reporter.tell(News::Happened(event)));
         Ok(())
-    }
-}
-
-fn ended(status: &tonic::Status) -> Ended {
-    match Refusal::of(status) {
-        Refusal::Final { code, message } => Ended::Refused(Failure::Refused { code, message }),
-        other => Ended::Lost(other.message().to_owned()),
     }
 }

@@ -33,10 +33,10 @@ use tokio::time::sleep;
 use crate::audio::{
     ClockView, Player, PlayerConfig, PlayerInputs, PlayerState, PlayerStatus, SongSource,
 };
-use crate::clock::{Clock, ClockConfig};
+use crate::clock::{Clock, ClockConfig, Commits};
 use crate::connection::{Address, Dialer};
 use crate::error::Failure;
-use crate::follow::Follower;
+use crate::follow::{FollowConfig, Followed, Follower};
 use crate::news::{News, Reporter};
 use crate::nodes::Nodes;
 use crate::songs::cache::SongCache;
@@ -78,6 +78,7 @@ pub struct Listener {
     nodes: Arc<Nodes>,
     room: Arc<ArcSwapOption<Room>>,
     view: Arc<ArcSwapOption<ClockView>>,
+    followed: Arc<ArcSwapOption<Followed>>,
     songs: Arc<SongCache>,
     player: Player,
     clock: Clock,
@@ -94,6 +95,8 @@ pub struct Listener {
 pub struct Look {
     /// The room as far as it is known.
     pub room: Option<Arc<Room>>,
+    /// Which node sends it; `None`: none does.
+    pub followed: Option<Followed>,
     /// What is known of shared time.
     pub clock: Option<Arc<ClockView>>,
     /// Shared time, by that.
@@ -131,16 +134,26 @@ impl Listener {
         let (report, reports) = watch::channel(None);
         let (wanted, wants) = watch::channel(Vec::new());
         let songs = SongCache::new(cache, nodes.clone(), quality, reporter.clone());
+        let commits = Arc::<Commits>::default();
         let clock = Clock::start(ClockConfig {
             nodes: nodes.clone(),
             cluster: cluster.clone(),
             view: view.clone(),
             sounding: sounding.clone(),
             report: reports,
+            commits: commits.clone(),
             reporter: reporter.clone(),
         })?;
-        let follower =
-            Follower::new(nodes.clone(), room_code.clone(), room.clone(), cluster, reporter);
+        let followed: Arc<ArcSwapOption<Followed>> = Arc::default();
+        let follower = Follower::new(FollowConfig {
+            nodes: nodes.clone(),
+            cluster,
+            code: room_code.clone(),
+            room: room.clone(),
+            followed: followed.clone(),
+            commits,
+            reporter,
+        });
         let inputs = PlayerInputs { room: room.clone(), clock: view.clone(), songs: songs.clone() };
         let player = Player::start(&world, player, inputs)
             .map_err(|error| Failure::refused("audio", error.to_string()))?;
@@ -152,6 +165,7 @@ impl Listener {
             nodes,
             room,
             view,
+            followed,
             songs,
             player,
             clock,
@@ -216,7 +230,8 @@ impl Listener {
             let enough = status.frame + u64::from(entry.sample_rate);
             self.songs.has(&entry.track, status.frame, enough)
         });
-        Look { room, clock, now, raw_ns, status, song_here }
+        let followed = self.followed.load().as_deref().copied();
+        Look { room, followed, clock, now, raw_ns, status, song_here }
     }
 
     /// What plays, to change its volume.

@@ -4,6 +4,8 @@ use jam_proto::event::Event;
 use jam_proto::ids::{RoomCode, TrackId};
 use tokio::sync::mpsc;
 
+use crate::follow::Outdated;
+
 /// So many wait to be shown at most: a terminal that hangs must not hold up the music.
 const WAITING_MAX: usize = 1024;
 
@@ -30,6 +32,27 @@ pub enum News {
     },
     /// No node sends them any more.
     Lost(String),
+    /// Another node sends them from now on, since the one before was not up to date.
+    Changed {
+        /// Which node sent them.
+        from: u64,
+        /// Which node does now.
+        to: u64,
+        /// What was wrong.
+        why: Outdated,
+    },
+    /// The node that sends them is not up to date, and no other one is: it is followed on.
+    Outdated {
+        /// Which node.
+        node: u64,
+        /// What is wrong.
+        why: Outdated,
+    },
+    /// It is up to date again.
+    UpToDate {
+        /// Which node.
+        node: u64,
+    },
     /// A song can be played from this machine.
     SongReady(TrackId),
     /// The leader's clock answers.

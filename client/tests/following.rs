@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
+use jam_client::clock::{BEHIND_MAX, Commits};
 use jam_client::connection::{Address, Bearer, Dialer};
-use jam_client::follow::Follower;
+use jam_client::follow::{FollowConfig, Follower, Outdated};
 use jam_client::news::{News, Reporter};
 use jam_client::nodes::Nodes;
 use jam_proto::event::{Event, EventKind};
@@ -17,6 +18,7 @@ use jam_proto::time::SharedTime;
 use jam_proto::wire::v1 as wire;
 use jam_world::World;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use wire::rooms_server::{Rooms, RoomsServer};
@@ -25,6 +27,8 @@ use wire::watch_message::Kind;
 /// A node that says what the test has written down for each time it is asked.
 #[derive(Clone, Default)]
 struct Scripted {
+    /// Streams stay open once all is said.
+    stays: bool,
     watches: Arc<Mutex<VecDeque<Vec<Kind>>>>,
     asked_after: Arc<Mutex<Vec<u64>>>,
 }
@@ -55,7 +59,11 @@ impl Rooms for Scripted {
         let script = self.watches.lock().expect("held shortly").pop_front();
         let script = script.ok_or_else(|| Status::unavailable("nothing more to say"))?;
         let said = script.into_iter().map(|kind| Ok(wire::WatchMessage { kind: Some(kind) }));
-        Ok(Response::new(Box::pin(stream::iter(said))))
+        let said = stream::iter(said);
+        Ok(Response::new(match self.stays {
+            true => Box::pin(said.chain(stream::pending())),
+            false => Box::pin(said),
+        }))
     }
 
     async fn open_session(
@@ -102,7 +110,7 @@ fn code() -> RoomCode {
 }
 
 fn hello(cluster: u8) -> Kind {
-    Kind::Hello(wire::WatchHello { cluster_id: vec![cluster], node: 1 })
+    Kind::Hello(wire::WatchHello { cluster_id: vec![cluster], node: 1, ..Default::default() })
 }
 
 fn snapshot(revision: u64) -> Kind {
@@ -116,7 +124,8 @@ fn room_at(revision: u64) -> Room {
 }
 
 fn events(revisions: std::ops::RangeInclusive<u64>) -> Kind {
-    Kind::Events(wire::Events { events: revisions.map(|one| event(one).to_wire()).collect() })
+    let events = revisions.map(|one| event(one).to_wire()).collect();
+    Kind::Events(wire::Events { events, index: 0 })
 }
 
 async fn until_told(news: &mut mpsc::Receiver<News>, revision: u64) -> Vec<u64> {
@@ -148,10 +157,98 @@ async fn a_room_is_followed_through_lost_connections_without_gap_repeat_or_rewin
     let nodes = Nodes::new(Dialer::new(World::real(), Bearer::default()), vec![node.start().await]);
     let (reporter, mut news) = Reporter::new();
     let room: Arc<ArcSwapOption<Room>> = Arc::default();
-    let follower = Follower::new(nodes, code(), room.clone(), Vec::new(), reporter);
+    let follower = Follower::new(FollowConfig {
+        nodes,
+        cluster: Vec::new(),
+        code: code(),
+        room: room.clone(),
+        followed: Arc::default(),
+        commits: Arc::default(),
+        reporter,
+    });
     let following = tokio::spawn(follower.run());
     assert_eq!(until_told(&mut news, 9).await, [3, 4, 5, 6, 9]);
     assert_eq!(room.load().as_deref(), Some(&room_at(9)));
     assert_eq!(asked_after.lock().expect("held shortly")[..6], [0, 3, 6, 6, 6, 0]);
     following.abort();
+}
+
+/// What a node says that has applied its log up to `applied`.
+fn hello_of(node: u64, stale_ms: Option<u64>, applied: u64) -> Kind {
+    Kind::Hello(wire::WatchHello { cluster_id: vec![1], node, stale_ms, applied })
+}
+
+fn progress(revision: u64, applied: u64, stale_ms: Option<u64>) -> Kind {
+    Kind::Progress(wire::Progress { revision, applied, stale_ms })
+}
+
+/// Follows the node that says `first`, and knows of one that says `other` soon after; the news until `until`.
+async fn told(
+    first: Vec<Kind>,
+    other: Vec<Kind>,
+    commits: Commits,
+    until: impl Fn(&News) -> bool,
+) -> Vec<String> {
+    let node = |script: &[Kind]| {
+        let watches = Arc::new(Mutex::new(std::iter::repeat_n(script.to_vec(), 9).collect()));
+        Scripted { stays: true, watches, asked_after: Arc::default() }.start()
+    };
+    let dialer = Dialer::new(World::real(), Bearer::default());
+    let nodes = Nodes::new(dialer, vec![node(&first).await]);
+    let (reporter, mut news) = Reporter::new();
+    let follower = Follower::new(FollowConfig {
+        nodes: nodes.clone(),
+        cluster: Vec::new(),
+        code: code(),
+        room: Arc::default(),
+        followed: Arc::default(),
+        commits: Arc::new(commits),
+        reporter,
+    });
+    let following = tokio::spawn(follower.run());
+    let mut told = Vec::new();
+    loop {
+        let next = news.recv().await.expect("the follower lives");
+        match &next {
+            News::Snapshot { .. } => nodes.learn(node(&other).await),
+            other => told.push(format!("{other:?}")),
+        }
+        if until(&next) {
+            following.abort();
+            return told;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_cut_off_is_left_for_one_that_is_not() {
+    let cut_off = vec![hello_of(1, None, 5), snapshot(2), progress(2, 5, Some(1200))];
+    let healthy = vec![hello_of(2, None, 6), events(3..=3)];
+    let heard = |news: &News| matches!(news, News::Happened(_));
+    let told = told(cut_off, healthy, Commits::default(), heard).await;
+    assert_eq!(told[0], format!("{:?}", News::Following { node: 1, again: false }));
+    let changed = News::Changed { from: 1, to: 2, why: Outdated::CutOff };
+    assert!(told.contains(&format!("{changed:?}")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_is_late_is_left_for_one_that_is_not() {
+    let commits = Commits::default();
+    commits.name(9, Instant::now() - BEHIND_MAX);
+    let late = vec![hello_of(1, None, 5), snapshot(2), progress(2, 8, None)];
+    let prompt = vec![hello_of(2, None, 9), events(3..=3)];
+    let told = told(late, prompt, commits, |news| matches!(news, News::Happened(_))).await;
+    let changed = News::Changed { from: 1, to: 2, why: Outdated::Lags };
+    assert!(told.contains(&format!("{changed:?}")), "{told:?}");
+}
+
+#[tokio::test]
+async fn where_no_node_is_better_the_old_one_is_followed_on() {
+    let cut_off = vec![hello_of(1, Some(1200), 5), snapshot(2)];
+    let as_well = vec![hello_of(2, Some(1300), 6), events(3..=3)];
+    let stays = |news: &News| matches!(news, News::Outdated { .. });
+    let told = told(cut_off, as_well, Commits::default(), stays).await;
+    let outdated = News::Outdated { node: 1, why: Outdated::CutOff };
+    assert_eq!(told.last(), Some(&format!("{outdated:?}")));
+    assert!(!told.iter().any(|news| news.starts_with("Happened")), "{told:?}");
 }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::blobs::Blobs;
 use crate::metrics::{Metrics, Page};
 use crate::presence::Presence;
+use crate::raft::contact::Contact;
 use crate::segments::Segments;
 use crate::shard::Group;
 use crate::time::clock::NodeClock;
@@ -55,14 +56,16 @@ pub fn router(pages: Pages) -> Router {
         .with_state(pages)
 }
 
-/// Ready: this node can take edits, by itself or through the leader.
+/// Ready: this node hears a live leader, so that it can take edits and what it sends is current.
 async fn ready(State(pages): State<Pages>, RawQuery(query): RawQuery) -> Response {
     let standing = pages.group.standing();
+    let contact = pages.group.contact();
     let epoch = pages.group.read(|shard| shard.epoch().epoch);
     let checks = [
-        ("running", !*pages.stopping.borrow()),
-        ("leader", standing.leader.is_some()),
-        ("clock", epoch > 0 && pages.clock.epoch() == epoch),
+        ("running".to_owned(), !*pages.stopping.borrow()),
+        ("leader".to_owned(), standing.leader.is_some()),
+        (heard(contact), contact.is_live()),
+        ("clock".to_owned(), epoch > 0 && pages.clock.epoch() == epoch),
     ];
     let ready = checks.iter().all(|(_, ok)| *ok);
     let verbose =
@@ -85,6 +88,17 @@ async fn ready(State(pages): State<Pages>, RawQuery(query): RawQuery) -> Respons
     answer(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
 }
 
+/// The line of the check whether a live leader is heard.
+fn heard(contact: Contact) -> String {
+    match contact {
+        Contact::Live => "leader heard".to_owned(),
+        Contact::Stale(silent) => format!(
+            "leader heard: none for {:.1} s, so this node may be cut off from its peers",
+            silent.as_secs_f64()
+        ),
+    }
+}
+
 async fn metrics(State(pages): State<Pages>) -> Response {
     let standing = pages.group.standing();
     let mut page = Page::default();
@@ -100,6 +114,16 @@ async fn metrics(State(pages): State<Pages>) -> Response {
         "jam_leads",
         "1 while this node leads with a live lease.",
         flag(standing.leads_with_lease),
+    );
+    gauge(
+        "jam_leader_heard",
+        "1 while this node hears a live leader; 0: it may be cut off, and what it sends may be old.",
+        flag(pages.group.contact().is_live()),
+    );
+    gauge(
+        "jam_committed_index",
+        "Last log index known here as committed.",
+        standing.committed as f64,
     );
     gauge("jam_applied_index", "Last log index applied here.", standing.applied as f64);
     gauge(

@@ -24,6 +24,7 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::identity::{Folder, Id, Stage};
+use crate::raft::contact::{self, Contact};
 use crate::raft::handle::Handle;
 use crate::raft::link;
 use crate::raft::members::{follow_standing, standing};
@@ -68,6 +69,8 @@ pub trait AppliedSink: Send + Sync {
     fn belongs(&self, _node: u64) {}
     /// One log entry was applied.
     fn applied(&self, index: u64, events: &[(RoomCode, Vec<Event>)], state: &Shard);
+    /// One log entry without operations was applied: a leader's first one, or a change of the members.
+    fn passed(&self, _index: u64) {}
     /// It was the registration of this track, or of what was made of it.
     fn registered(&self, _track: &Track) {}
     /// It made the log forget these bytes: a track's own, or what was made of one.
@@ -109,6 +112,8 @@ pub struct Standing {
     pub leader: Option<u64>,
     /// This node leads, and a majority answered within the lease.
     pub leads_with_lease: bool,
+    /// Last log index known to be committed here.
+    pub committed: u64,
     /// Last log index applied here.
     pub applied: u64,
     /// Last log index in this node's snapshot.
@@ -215,6 +220,12 @@ impl Group {
     pub fn standing(&self) -> Standing {
         let handle = &self.inner.handle;
         standing(&handle.raft.metrics().borrow_watched(), handle.timing.lease())
+    }
+
+    /// Whether this node hears a live leader: as a follower from that leader, as the leader from a majority.
+    pub fn contact(&self) -> Contact {
+        let handle = &self.inner.handle;
+        contact::judge(handle.heard.silent_for(Instant::now()), handle.timing.election_max())
     }
 
     /// Wakes at each change of term, leader, lease or membership.

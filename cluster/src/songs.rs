@@ -126,6 +126,10 @@ impl AppliedSink for Applied {
         self.hub.applied(index, events, state);
     }
 
+    fn passed(&self, index: u64) {
+        self.hub.passed(index);
+    }
+
     fn registered(&self, track: &Track) {
         if let Some((_, blobs)) = self.songs.get() {
             blobs.want_all(track);

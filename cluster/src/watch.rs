@@ -167,9 +167,13 @@ impl AppliedSink for WatchHub {
         if !events.is_empty() {
             let mut inner = self.lock();
             for (room, events) in events {
-                inner.publish(room, events);
+                inner.publish(index, room, events);
             }
         }
+        self.applied.send_replace(index);
+    }
+
+    fn passed(&self, index: u64) {
         self.applied.send_replace(index);
     }
 
@@ -190,12 +194,12 @@ impl AppliedSink for WatchHub {
 }
 
 impl Inner {
-    fn publish(&mut self, room: &RoomCode, events: &[Event]) {
+    fn publish(&mut self, index: u64, room: &RoomCode, events: &[Event]) {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
         let batch = Arc::new(Batch {
             after: first.revision.0 - 1,
             last: last.revision.0,
-            events: v1::Events { events: events.iter().map(Event::to_wire).collect() },
+            events: v1::Events { events: events.iter().map(Event::to_wire).collect(), index },
         });
         let feed = self.feeds.entry(room.clone()).or_insert_with(|| Feed::at(batch.after));
         debug_assert_eq!(feed.head, batch.after, "revisions are contiguous");

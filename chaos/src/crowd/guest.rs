@@ -8,6 +8,7 @@ use jam_client::audio::{OutputSpec, PlayerConfig, Sink, Trims, VIRTUAL_RATE, Vir
 use jam_client::connection::{Address, Bearer, Cluster, Dialer};
 use jam_client::error::Failure;
 use jam_client::listener::{Listener, ListenerConfig, Look};
+use jam_client::news::News;
 use jam_client::songs::disk::DiskCache;
 use jam_client::songs::quality::Quality;
 use jam_proto::ids::RoomCode;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::ear::{Ear, Known};
 use super::{Scene, Song};
 use crate::history::{ListenerSample, What};
+use crate::promises::sometimes;
 use crate::seed::Stream;
 
 /// Where a listener keeps its songs, in its home.
@@ -105,6 +107,9 @@ impl Guest {
             next += LOOK_EVERY;
             loop {
                 match listener.next(next.saturating_duration_since(Instant::now())).await {
+                    Ok(Some(News::Changed { .. })) => {
+                        self.scene.book.sometimes(sometimes::LEFT_OUTDATED_NODE);
+                    }
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(failure) => return self.leave(listener, &ear, failure).await,
@@ -137,6 +142,7 @@ impl Guest {
             term: clock.map_or(0, |clock| clock.term),
             shared: clock.map(|clock| clock.map.at(raw_ns).0),
             bound_ns: clock.map_or(i64::MAX, |clock| clock.bound_ns),
+            unheard_ns: clock.map(|clock| (raw_ns - clock.standing.heard_raw_ns).max(0)),
             state: look.status.state.as_str().to_owned(),
             song_here: look.song_here || look.status.entry.is_none(),
         }));

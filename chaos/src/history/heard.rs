@@ -60,6 +60,9 @@ pub struct ListenerSample {
     pub shared: Option<i64>,
     /// Its distance from the leader's time is at most this, ns.
     pub bound_ns: i64,
+    /// How long before that its clock heard a leader last, ns; `None`: it does not tell, or heard none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unheard_ns: Option<i64>,
     /// What it does, as in a trace.
     pub state: String,
     /// The current song is on its disk.

@@ -173,6 +173,7 @@ fn sample(name: &str, life: u32, at_ns: i64, line: Line) -> ListenerSample {
             .filter(|_| line.epoch.is_some())
             .map(|ns| jam_proto::time::Flicks::from_nanos(ns).0),
         bound_ns: line.bound_ns.unwrap_or(i64::MAX),
+        unheard_ns: None,
         state: line.state,
         song_here: line.entry.is_none() || line.buffer_ms > 0,
     }

@@ -44,6 +44,10 @@ pub(super) fn promise(name: &str) -> (String, &'static str) {
             "The music plays on",
             "Listeners hear what their room plays, without gap or jump, at the place where it is due.",
         ),
+        "freshness" => (
+            "Nobody is left behind",
+            "A listener whose time is live knows of every edit soon, even if the node that it followed is cut off.",
+        ),
         "progress" => (
             "Things go on",
             "With a healthy majority commands are acknowledged, and once all is healed everyone comes to the same.",

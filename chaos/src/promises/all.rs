@@ -8,8 +8,8 @@ use super::replay::Replay;
 use super::sometimes::Counters;
 use super::verdict::Verdict;
 use super::{
-    acknowledged, agreement, hearing, linearizable, order, progress, shared_time, songs, standing,
-    streams,
+    acknowledged, agreement, freshness, hearing, linearizable, order, progress, shared_time, songs,
+    standing, streams,
 };
 use crate::history::History;
 
@@ -22,6 +22,8 @@ pub struct Bounds {
     pub hearing: hearing::Bounds,
     /// See there.
     pub progress: progress::Bounds,
+    /// See there.
+    pub freshness: freshness::Bounds,
 }
 
 /// All that was judged of one run.
@@ -68,6 +70,10 @@ pub fn judge(history: &History, bounds: &Bounds) -> Judged {
             verdict: progress::judge(history, &replay, &bounds.progress),
         },
     ];
+    if freshness::is_told(history) {
+        let verdict = freshness::judge(history, &replay, &bounds.freshness);
+        promises.push(Judgement { promise: "freshness", verdict });
+    }
     if songs::is_told(history) {
         promises.push(Judgement { promise: "songs", verdict: songs::judge(history) });
     }

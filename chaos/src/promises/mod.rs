@@ -20,6 +20,7 @@
 //! | watchers get each event once and in order | [`mod@streams`] |
 //! | shared time is one clock | [`mod@shared_time`] |
 //! | listeners hear what their room plays, whole and in place | [`mod@hearing`] |
+//! | a listener with live time is never far behind | [`mod@freshness`] |
 //! | a healthy majority gets on, and in the end all are equal | [`mod@progress`] |
 //! | nodes come back | [`mod@standing`] |
 //! | songs that are kept can be fetched | [`mod@songs`] |
@@ -31,6 +32,7 @@
 pub mod acknowledged;
 pub mod agreement;
 pub mod all;
+pub mod freshness;
 pub mod hearing;
 pub mod linearizable;
 mod operations;

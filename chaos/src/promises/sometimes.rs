@@ -25,6 +25,8 @@ pub const CONFLICT: &str = "conflict";
 pub const EPOCH_BUMPED: &str = "epoch bumped";
 /// … and a listener heard nothing of it.
 pub const PLAYED_ON: &str = "played on through a leader change";
+/// A listener left a node that was cut off or late for one that was up to date.
+pub const LEFT_OUTDATED_NODE: &str = "listener left an outdated node";
 /// A node that lost its disk was replaced.
 pub const NODE_REPLACED: &str = "node replaced after losing its disk";
 /// A song's file was damaged on one node, and every node served the song whole in the end.

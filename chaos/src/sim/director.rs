@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Pace;
 use super::node::{PACE, Seat};
-use super::plan::{Fault, Kind, node_name};
+use super::plan::{Fault, Kind, NODES, node_name};
 use super::site::Site;
 use crate::book::Book;
 use crate::crowd::Orders;
@@ -106,6 +106,13 @@ impl Director {
                 site.cut(number, from, to);
                 if *both {
                     site.cut(number, to, from);
+                }
+            }
+            Kind::CutFromPeers { node } => {
+                let own = node_name(*node);
+                for peer in (1..=NODES).filter(|peer| peer != node).map(node_name) {
+                    site.cut(number, &own, &peer);
+                    site.cut(number, &peer, &own);
                 }
             }
             Kind::Hold { one, other } => site.hold(number, one, other),

@@ -1,6 +1,8 @@
 //! What is going to happen in a run, drawn from its seed before it begins, so that it can be printed, kept, and made
 //! smaller.
 
+mod added;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -117,6 +119,11 @@ pub enum Kind {
         to: String,
         /// And back.
         both: bool,
+    },
+    /// Nothing gets from a node to the other nodes or back, and all else reaches it as ever.
+    CutFromPeers {
+        /// Which.
+        node: u64,
     },
     /// What two hosts send to each other comes late, all at once.
     Hold {
@@ -250,6 +257,7 @@ impl Plan {
             plan.faults.push(Fault { at_ms, until_ms, kind });
         }
         plan.rot_songs();
+        plan.cut_from_peers();
         // One node stays broken while the rest must go on.
         let drawn = draws.below(NODES) + 1;
         let left = BTreeSet::from([plan.wiped().unwrap_or(drawn)]);
@@ -259,22 +267,6 @@ impl Plan {
         };
         plan.faults.push(Fault { at_ms: plan.liveness_ms, until_ms: plan.healed_ms, kind });
         plan
-    }
-
-    /// Songs go bad on the disk of one node, whose copies the others can make good: not where another one may be lost. It has draws
-    /// of its own, so that a seed means what it meant before.
-    fn rot_songs(&mut self) {
-        if self.profile == Profile::Calm || self.wiped().is_some() {
-            return;
-        }
-        let mut draws = Stream::new(self.seed, "rot of songs");
-        let node = draws.below(NODES) + 1;
-        for _ in 0..draws.below(3) {
-            let at_ms = QUIET_MS + draws.below(self.liveness_ms.saturating_sub(QUIET_MS).max(1));
-            let kind = Kind::Rot { node, pick: draws.below(1 << 32) };
-            self.faults.push(Fault { at_ms, until_ms: at_ms + 1, kind });
-        }
-        self.faults.sort_by_key(|fault| fault.at_ms);
     }
 
     /// The node that loses its disk.
@@ -345,6 +337,7 @@ impl Kind {
                 vec![one.clone(), other.clone()]
             }
             Self::Fuse { node, .. }
+            | Self::CutFromPeers { node }
             | Self::Wipe { node }
             | Self::Slow { node }
             | Self::Full { node, .. }
@@ -369,6 +362,7 @@ impl fmt::Display for Kind {
                 write!(out, "{from} and {to}: cut off from each other")
             }
             Self::Cut { from, to, both: false } => write!(out, "{from} to {to}: cut off"),
+            Self::CutFromPeers { .. } => write!(out, "{names}: cut off from its peers"),
             Self::Hold { one, other } => write!(out, "{one} and {other}: messages held"),
             Self::Wall { by_secs, .. } => write!(out, "{names}: time of day set by {by_secs} s"),
             Self::Slow { .. } => write!(out, "{names}: the disk is slow"),

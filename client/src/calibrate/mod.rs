@@ -91,6 +91,7 @@ impl Bench {
             view: view.clone(),
             sounding: Arc::default(),
             report: watch::channel(None).1,
+            commits: Arc::default(),
             reporter,
         })?;
         let machine = world.clock.clone();

@@ -14,7 +14,7 @@ use jam_proto::wire::v1::TimeReply;
 use jam_world::Clock;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::ClockConfig;
 use super::link::{Burst, Link, Orders, Sighting};
@@ -190,6 +190,7 @@ impl Keeper {
         if leads {
             self.lead_by(address, last, burst.probes.len());
             self.heard_raw_ns = self.machine.raw_ns();
+            self.config.commits.name(last.commit_index, Instant::now());
         } else if self
             .lead
             .as_ref()

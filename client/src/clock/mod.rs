@@ -7,6 +7,7 @@
 //!
 //! All of it runs on a thread of its own: decoding or drawing must not delay a time stamp.
 
+mod commits;
 mod keeper;
 mod link;
 
@@ -23,6 +24,8 @@ use crate::error::Failure;
 use crate::news::Reporter;
 use crate::nodes::Nodes;
 
+pub use commits::{BEHIND_MAX, Commits};
+
 /// What keeping time needs, and where it shows.
 pub struct ClockConfig {
     /// Whom to ask.
@@ -35,6 +38,8 @@ pub struct ClockConfig {
     pub sounding: Arc<AtomicBool>,
     /// What the leader is told of this listener, about once a second.
     pub report: watch::Receiver<Option<ListenerReport>>,
+    /// Where it is noted how far leaders say that the log is committed.
+    pub commits: Arc<Commits>,
     /// Who hears of new leaders.
     pub reporter: Reporter,
 }

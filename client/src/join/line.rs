@@ -5,8 +5,10 @@ use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::v1 as wire;
 use unicode_width::UnicodeWidthStr;
 
+use super::followed;
 use super::sync::Sync;
 use crate::audio::{PlayerState, PlayerStatus, quality_name};
+use crate::follow::Followed;
 use crate::text;
 
 /// Columns of the progress bar.
@@ -21,6 +23,8 @@ pub(super) struct LineView<'a> {
     pub room: Option<&'a Room>,
     /// Shared time, if it is known.
     pub now: Option<SharedTime>,
+    /// Who sends the room's events.
+    pub followed: Option<Followed>,
     pub sync: Sync<'a>,
     /// Whether that is shown in full.
     pub in_detail: bool,
@@ -101,6 +105,7 @@ impl LineView<'_> {
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             parts.push(format!("here: {}{more}", names.join(", ")));
         }
+        parts.extend(followed::in_words(self.followed));
         parts.extend(self.sync.in_words());
         if let Some(kbps) = self.status.kbps.filter(|kbps| *kbps > 0) {
             parts.push(quality_name(kbps));
@@ -199,6 +204,7 @@ mod tests {
         LineView {
             room,
             now,
+            followed: None,
             sync: Sync { clock: Some(&clock), raw_ns: 0, status },
             in_detail: false,
             status,

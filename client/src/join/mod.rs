@@ -2,6 +2,7 @@
 //!
 //! A [`Listener`] does it; here are the line that shows how it goes, the keys, and the signals that end it.
 
+mod followed;
 pub(crate) mod keys;
 mod line;
 mod notices;
@@ -182,12 +183,15 @@ impl Listening {
         let sync = Sync { clock: look.clock.as_deref(), raw_ns: look.raw_ns, status: &look.status };
         if self.is_json && self.synced_at.is_none_or(|at| at.elapsed() >= SYNC_EVERY) {
             self.synced_at = Some(Instant::now());
-            self.screen.tell(sync.to_json().to_string());
+            let mut line = sync.to_json();
+            followed::put_into(&mut line, look.followed);
+            self.screen.tell(line.to_string());
         }
         if self.screen.is_live() {
             let line = LineView {
                 room,
                 now: look.now,
+                followed: look.followed,
                 sync,
                 in_detail: self.in_detail,
                 status: &look.status,

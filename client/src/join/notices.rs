@@ -5,6 +5,7 @@ use jam_proto::ids::EntryId;
 use jam_proto::room::Room;
 use serde_json::{Value, json};
 
+use super::followed;
 use crate::audio::{PlayerState, PlayerStatus};
 use crate::news::{Moved, News};
 use crate::text;
@@ -66,6 +67,9 @@ impl Notices {
                 json!({"event": "lost", "why": why}),
                 format!("connection lost ({}); playing on from what is here", text::clean(why)),
             )),
+            News::Changed { from, to, why } => Some(followed::changed(*from, *to, *why)),
+            News::Outdated { node, why } => Some(followed::outdated(*node, *why)),
+            News::UpToDate { node } => Some(followed::up_to_date(*node)),
             News::SongReady(track) => {
                 return self
                     .silent_text(json!({"event": "song_ready", "track": track.to_string()}));

@@ -126,17 +126,19 @@ impl ClusterService {
     /// What this node knows without asking anybody.
     fn own_status(&self) -> ClusterStatusReply {
         let standing = self.group.standing();
+        // A leader that was not heard for long may lead no more, and nothing reaches it from here.
+        let leader = standing.leader.filter(|_| self.group.contact().is_live());
         let nodes = standing.members.iter().map(|member| NodeStatus {
             id: member.id,
             address: member.address.clone(),
-            role: role(member, standing.leader).to_owned(),
+            role: role(member, leader).to_owned(),
             applied: if member.id == standing.id { standing.applied } else { 0 },
             alive: member.id == standing.id,
             place: member.place,
         });
         ClusterStatusReply {
             cluster_id: self.cluster_id.clone(),
-            leader: standing.leader.unwrap_or(0),
+            leader: leader.unwrap_or(0),
             term: standing.term,
             epoch: self.group.read(|shard| shard.epoch().epoch),
             level: self.group.read(|shard| shard.level().0),

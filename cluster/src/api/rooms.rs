@@ -137,8 +137,13 @@ impl Rooms for RoomsService {
             cursor: if ours { request.after_revision } else { 0 },
             stopping: self.stopping.clone(),
         };
-        let hello =
-            WatchHello { cluster_id: self.cluster_id.clone(), node: self.group.standing().id };
+        let hello = WatchHello {
+            cluster_id: self.cluster_id.clone(),
+            node: self.group.standing().id,
+            stale_ms: self.group.contact().stale_ms(),
+            // All of it is on its way behind this: the stream looks for events later.
+            applied: self.hub.applied_index(),
+        };
         Ok(Response::new(watcher.stream(hello)))
     }
 }

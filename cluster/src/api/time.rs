@@ -119,6 +119,7 @@ impl Exchange {
         let member = standing.members.iter().find(|member| member.id == leader);
         let clock = &service.clock;
         service.metrics.probes.fetch_add(1, Relaxed);
+        let leads = standing.leads_with_lease && clock.leads_in() == Some(standing.term);
         let mut reply = TimeReply {
             seq,
             received: 0,
@@ -128,9 +129,10 @@ impl Exchange {
             term: standing.term,
             epoch: clock.epoch(),
             error_bound_ns: clock.error_bound_ns(),
-            leads: standing.leads_with_lease && clock.leads_in() == Some(standing.term),
+            leads,
             leader,
             leader_address: member.map(|member| member.address.clone()).unwrap_or_default(),
+            commit_index: if leads { standing.committed } else { 0 },
         };
         // Both by the map of one instant, and the last thing that is done.
         let sent_ns = clock.raw_ns();

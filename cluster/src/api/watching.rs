@@ -116,7 +116,8 @@ impl Source {
                         () = sleep_until(self.progress_at) => {
                             self.progress_at = Instant::now() + PROGRESS_EVERY;
                             let revision = self.watcher.cursor;
-                            return Ok(Kind::Progress(Progress { revision, applied }));
+                            let stale_ms = self.watcher.group.contact().stale_ms();
+                            return Ok(Kind::Progress(Progress { revision, applied, stale_ms }));
                         }
                     }
                 }

@@ -10,15 +10,16 @@ use jam_proto::wire::peer::v1::RaftMessage;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use openraft::{Config, SnapshotPolicy};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tonic::Status;
 
+use super::contact::LastHeard;
 use super::journal::FILE_BYTES;
 use super::link::Links;
 use super::machine::{Machine, SharedState};
 use super::network::{Network, SnapshotHead, decode, encode};
 use super::store::Store;
-use super::types::{PeerNode, Raft, Snapshot, Types};
+use super::types::{PeerNode, Raft, Snapshot, Types, Vote};
 use crate::identity::Identity;
 use crate::shard::AppliedSink;
 
@@ -60,6 +61,11 @@ impl Default for Timing {
 impl Timing {
     /// How long nobody else can have been elected after a majority was heard.
     pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.election_ms_max)
+    }
+
+    /// The longest time without a leader after which a follower asks for votes.
+    pub fn election_max(&self) -> Duration {
         Duration::from_millis(self.election_ms_max)
     }
 
@@ -114,6 +120,8 @@ pub struct Handle {
     pub levels: Levels,
     /// Channels to the other nodes.
     pub(super) links: Links,
+    /// When a live leader was heard last.
+    pub heard: Arc<LastHeard>,
 }
 
 /// The feature levels of a node.
@@ -151,7 +159,8 @@ impl Handle {
             Some(newer) => newer.to_owned(),
             None => format!("the log can't be continued: {error}"),
         })?;
-        Ok(Self { raft, state, store, own, timing, levels, links })
+        let heard = Arc::new(LastHeard::new(Instant::now()));
+        Ok(Self { raft, state, store, own, timing, levels, links, heard })
     }
 
     /// Says every `heartbeat_ms` that this node leads, while it does. Ends with Raft.
@@ -199,6 +208,7 @@ impl Handle {
     /// A leader's heartbeat.
     pub async fn append(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
         let request: AppendEntriesRequest<Types> = decode(request)?;
+        note_leader(&self.raft, &self.heard, &request.vote);
         encode(&self.raft.append_entries(request).await.map_err(stopped)?)
     }
 
@@ -207,7 +217,12 @@ impl Handle {
         &self,
         requests: impl Stream<Item = RaftMessage> + Send + 'static,
     ) -> impl Stream<Item = Result<RaftMessage, Status>> + Send + 'static {
-        let decoded = requests.map(|request| decode::<AppendEntriesRequest<Types>>(&request));
+        let (raft, heard) = (self.raft.clone(), self.heard.clone());
+        let decoded = requests.map(move |request| {
+            let request = decode::<AppendEntriesRequest<Types>>(&request)?;
+            note_leader(&raft, &heard, &request.vote);
+            Ok::<_, Status>(request)
+        });
         let readable = decoded.scan((), |(), request| {
             std::future::ready(
                 request
@@ -233,6 +248,14 @@ impl Handle {
     pub async fn transfer_leader(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
         let request: TransferLeaderRequest<Types> = decode(request)?;
         encode(&self.raft.handle_transfer_leader(request).await.map_err(stopped)?)
+    }
+}
+
+/// Notes that a leader was heard, unless another one was elected since: then it does not lead any more.
+fn note_leader(raft: &Raft, heard: &LastHeard, vote: &Vote) {
+    let known = raft.server_metrics().borrow_watched().vote.leader_id.term;
+    if vote.leader_id.term >= known {
+        heard.note(Instant::now());
     }
 }
 

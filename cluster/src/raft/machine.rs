@@ -140,8 +140,9 @@ impl RaftStateMachine<Types> for Machine {
             if let Some(responder) = responder {
                 responder.send(answer);
             }
-            if let EntryPayload::Normal(_) = &entry.payload {
-                self.sink.applied(entry.log_id.index, &events, &state.shard);
+            match &entry.payload {
+                EntryPayload::Normal(_) => self.sink.applied(index, &events, &state.shard),
+                EntryPayload::Blank | EntryPayload::Membership(_) => self.sink.passed(index),
             }
             let seen = match &entry.payload {
                 EntryPayload::Blank => Payload::Blank,

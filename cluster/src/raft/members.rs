@@ -47,6 +47,7 @@ pub fn standing(metrics: &RaftMetrics<Types>, lease: Duration) -> Standing {
         term: metrics.current_term,
         leader: metrics.current_leader,
         leads_with_lease: leads && heard_within(metrics, &voters, lease),
+        committed: metrics.local_committed.map_or(0, |committed| committed.index),
         applied: metrics.last_applied.map_or(0, |applied| applied.index),
         snapshot: metrics.snapshot.map_or(0, |snapshot| snapshot.index),
         purged: metrics.purged.map_or(0, |purged| purged.index),
@@ -81,6 +82,9 @@ pub async fn follow_standing(
             tracing::error!(%error, "can't write down that this node is a member");
         }
         let next = standing(&now, lease);
+        if next.leads_with_lease {
+            handle.heard.note(tokio::time::Instant::now());
+        }
         let hopes = now.state.is_leader() && !next.leads_with_lease;
         changes.send_if_modified(|last| {
             let differs = !same(last, &next);

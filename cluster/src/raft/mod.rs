@@ -2,6 +2,7 @@
 //! [`crate::shard::Group`]; the modules are public for the tests' sake.
 
 pub mod checkpoint;
+pub mod contact;
 pub mod handle;
 pub mod journal;
 pub mod layout;

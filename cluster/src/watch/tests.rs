@@ -44,6 +44,20 @@ fn resumes_after_any_entry_that_is_kept() {
     assert_eq!(watcher.next(5, 9), Next::Ahead);
 }
 
+#[test]
+fn watchers_are_told_how_far_the_node_is() {
+    let hub = Arc::new(WatchHub::default());
+    apply(&hub, 7, 1, 1, 2);
+    let mut watcher = hub.subscribe(&code(1), Revision(2));
+    let Next::Batches(batches) = watcher.next(0, 9) else { panic!("there is one") };
+    assert_eq!(batches[0].events.index, 7);
+    apply(&hub, 8, 2, 1, 1);
+    assert_eq!(watcher.next(2, 9), Next::UpToDate { applied: 8 });
+    // A leader's first entry holds nothing, and counts.
+    hub.passed(9);
+    assert_eq!(watcher.next(2, 9), Next::UpToDate { applied: 9 });
+}
+
 #[tokio::test]
 async fn wakes_for_what_comes() {
     let hub = Arc::new(WatchHub::default());

@@ -39,6 +39,7 @@ impl Listener {
         let reply = self.replies.message().await.expect("answered").expect("a reply");
         assert_eq!(reply.seq, self.seq);
         assert!(reply.received <= reply.sent);
+        assert_eq!(reply.leads, reply.commit_index > 0, "only a leader says what is committed");
         reply
     }
 }

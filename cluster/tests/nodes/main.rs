@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod cluster;
+mod cut_off;
 mod forgetting;
 mod listening;
 mod rooms;

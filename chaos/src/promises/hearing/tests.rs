@@ -39,6 +39,7 @@ impl Story {
                 term: self.term,
                 shared: Some(shared),
                 bound_ns: 300_000,
+                unheard_ns: Some(200 * MS),
                 state: state.to_owned(),
                 song_here: true,
             };

@@ -38,6 +38,7 @@ impl Rig {
             view: view_too,
             sounding: sounding_too,
             report,
+            commits: Arc::default(),
             reporter,
         };
         Self {
