@@ -8,6 +8,8 @@
 //! An empty folder where a cluster exists is a lost disk: such a node votes again only as a new
 //! one, once an operator has said so (`jam cluster replace`).
 
+mod join;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -15,10 +17,9 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use jam_proto::wire::peer::v1::peer_server::PeerServer;
-use jam_proto::wire::peer::v1::{
-    AdoptRequest, HelloReply, HelloRequest, JoinRequest, Stage as WireStage,
-};
+use jam_proto::wire::peer::v1::{AdoptRequest, HelloReply, HelloRequest, Stage as WireStage};
 use jam_world::World;
+use join::join;
 use tonic::{Code, Status};
 
 use crate::api::peer::PeerService;
@@ -33,8 +34,6 @@ use crate::shard::{AppliedSink, Group, Stamper};
 const ROUND_EVERY: Duration = Duration::from_millis(250);
 /// For one answer.
 const ASK_TTL: Duration = Duration::from_secs(1);
-/// For one step of joining: a change of the membership needs a majority.
-const JOIN_TTL: Duration = Duration::from_secs(6);
 /// Rounds in which members say that a place is not to be replaced before that is believed: one
 /// that lags may not have heard of it yet.
 const REFUSED_ROUNDS: u32 = 8;
@@ -339,58 +338,4 @@ fn waiting_id(answer: &HelloReply) -> Option<(Id, u64)> {
         .then(|| Id::from_wire(&answer.cluster))
         .flatten()
         .map(|cluster| (cluster, answer.replacement))
-}
-
-/// Asks the leader, again and again, until this node votes.
-async fn join(
-    config: GroupConfig,
-    own: Identity,
-    links: Links,
-    group: Group,
-    holds_songs: HoldsSongs,
-) {
-    let mut addresses: Vec<String> = Vec::new();
-    loop {
-        let standing = group.standing();
-        if standing.members.iter().any(|member| member.id == standing.id && member.voter) {
-            return;
-        }
-        if group.is_stopped() {
-            return;
-        }
-        let Some(address) = addresses.pop() else {
-            let others = config.peers.iter().filter(|(place, _)| **place != own.place);
-            addresses.extend(others.map(|(_, address)| address.clone()));
-            if addresses.is_empty() {
-                return;
-            }
-            continue;
-        };
-        let request = JoinRequest {
-            cluster: own.cluster.map(|id| id.0.to_vec().into()).unwrap_or_default(),
-            node: own.node.unwrap_or(0),
-            place: own.place,
-            incarnation: own.incarnation.0.to_vec().into(),
-            address: config.address.clone(),
-            holds_songs: holds_songs().await,
-        };
-        let asked = async {
-            let mut client = links.client(&address, Lane::Quick)?;
-            client.join(links.request(request, JOIN_TTL)).await
-        };
-        match tokio::time::timeout(JOIN_TTL, asked).await {
-            Ok(Ok(reply)) => {
-                let reply = reply.into_inner();
-                if !reply.waiting_for.is_empty() {
-                    tracing::info!(node = own.node, waiting_for = reply.waiting_for, "joining");
-                    addresses.push(address);
-                } else if !reply.leader_address.is_empty() {
-                    addresses.push(reply.leader_address);
-                }
-            }
-            Ok(Err(status)) => tracing::warn!(address, reason = status.message(), "can't join yet"),
-            Err(_) => tracing::warn!(address, "can't join yet: no answer"),
-        }
-        tokio::time::sleep(ROUND_EVERY).await;
-    }
 }
