@@ -29,6 +29,8 @@ use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
 use crate::raft::store::{Store, StoreError};
 use crate::raft::types::PeerNode;
 use crate::shard::{AppliedSink, Group, Stamper};
+use crate::unique::evidence::Unfit;
+use crate::unique::{Asker, Unique};
 
 /// Between two rounds of asking the peers.
 const ROUND_EVERY: Duration = Duration::from_millis(250);
@@ -89,6 +91,9 @@ pub enum StartError {
         /// The `--id` of this node.
         place: u64,
     },
+    /// Another node, or another process, is what this one was.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// A peer will never be part of this cluster.
     #[error("the cluster can't form: {0}")]
     CantForm(String),
@@ -104,6 +109,7 @@ pub struct Local {
     folder: Arc<Folder>,
     links: Links,
     running: Arc<OnceLock<Arc<Handle>>>,
+    unique: Arc<Unique>,
 }
 
 impl Local {
@@ -116,13 +122,15 @@ impl Local {
         let links =
             links.ok_or_else(|| StartError::Usage("the token must be visible ASCII".to_owned()))?;
         let folder = Arc::new(Folder::open(world, &config.data, config.place)?);
-        Ok(Self { world: world.clone(), config, folder, links, running: Arc::default() })
+        let (running, unique) = (Arc::default(), Arc::new(Unique::begin()));
+        Ok(Self { world: world.clone(), config, folder, links, running, unique })
     }
 
     /// The service for the peers. It must be served before `start` is awaited: peers ask.
     pub fn peer_service(&self) -> PeerServer<PeerService> {
         let founder = self.config.peers.keys().next().copied().unwrap_or(self.config.place);
-        let service = PeerService::new(self.folder.clone(), founder, self.running.clone());
+        let (running, unique) = (self.running.clone(), self.unique.clone());
+        let service = PeerService::new(self.folder.clone(), founder, running, unique);
         PeerServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
@@ -140,6 +148,8 @@ impl Local {
             self.discover().await?;
         }
         let own = self.folder.identity();
+        let asker = self.asker(&own);
+        asker.ask_first().await?;
         let journal_bytes = self.config.timing.journal_bytes;
         let raft = self.folder.raft_path();
         let store = Store::open(&self.world, &raft, own.place, journal_bytes).await?;
@@ -171,6 +181,7 @@ impl Local {
                 return Err(error);
             }
         }
+        tokio::spawn(asker.keep_asking(Arc::downgrade(&handle)));
         if own.node != Some(own.place) {
             tokio::spawn(join(
                 self.config.clone(),
@@ -181,6 +192,12 @@ impl Local {
             ));
         }
         Ok(group)
+    }
+
+    fn asker(&self, own: &Identity) -> Asker {
+        let (unique, config, links) =
+            (self.unique.clone(), self.config.clone(), self.links.clone());
+        Asker { unique, config, links, own: own.clone() }
     }
 
     /// Asks the peers until this folder belongs to a cluster.
@@ -245,8 +262,8 @@ impl Local {
     async fn ask_all(&self) -> BTreeMap<u64, Option<HelloReply>> {
         let own = self.folder.identity();
         let asking = self.others().map(|(place, address)| async move {
-            let hello =
-                HelloRequest { place: own.place, incarnation: own.incarnation.0.to_vec().into() };
+            let incarnation = own.incarnation.0.to_vec().into();
+            let hello = HelloRequest { place: own.place, incarnation, ..HelloRequest::default() };
             let answer = self.ask(address, hello).await.ok();
             if let Some(answer) = &answer
                 && answer.place != place

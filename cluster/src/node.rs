@@ -102,11 +102,11 @@ pub async fn run(
 
     let ended = tokio::select! {
         () = &mut stop => Ok(()),
-        reason = group.failed() => Err(untrusted(&reason)),
+        reason = group.failed() => Err(anyhow!(reason)),
         ended = &mut serving => Err(server_ended(ended)),
         Some(task) = tasks.join_next() => Err(match (group.failure(), task) {
             // Its parts end with Raft.
-            (Some(reason), _) => untrusted(&reason),
+            (Some(reason), _) => anyhow!(reason),
             (None, Ok(())) => anyhow!("a part of this node ended, which is a bug"),
             (None, Err(panic)) => anyhow!("a part of this node failed, which is a bug: {panic}"),
         }),
@@ -380,10 +380,6 @@ fn group_config(config: &Config) -> GroupConfig {
         token: config.token.clone(),
         timing: config.timing,
     }
-}
-
-fn untrusted(reason: &str) -> anyhow::Error {
-    anyhow!("this node can't be trusted any more: {reason}")
 }
 
 fn server_ended(

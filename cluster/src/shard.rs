@@ -278,7 +278,7 @@ impl Group {
         Ok(goal.map_or(0, |goal| goal.index))
     }
 
-    /// Returns when Raft has stopped by itself, with the reason: its disk failed, or a bug.
+    /// Returns when Raft has stopped by itself, with the reason: its disk failed, this node must not go on, or a bug.
     pub async fn failed(&self) -> String {
         let mut fault = self.inner.handle.store.fault();
         loop {
@@ -294,14 +294,18 @@ impl Group {
         }
     }
 
-    /// Why Raft has stopped by itself, if it has.
+    /// Why Raft has stopped by itself, if it has: a whole sentence.
     pub fn failure(&self) -> Option<String> {
+        if let Some(reason) = self.inner.handle.given_up.get() {
+            return Some(reason.clone());
+        }
+        let untrusted = |why: String| format!("this node can't be trusted any more: {why}");
         if let Some(fault) = self.inner.handle.store.fault().borrow().clone() {
-            return Some(fault);
+            return Some(untrusted(fault));
         }
         let running = self.inner.handle.raft.metrics().borrow_watched().running_state.clone();
         let fatal = running.err().filter(|_| !self.is_stopped())?;
-        Some(format!("Raft has stopped: {fatal}"))
+        Some(untrusted(format!("Raft has stopped: {fatal}")))
     }
 
     /// Whether `shutdown` was called.

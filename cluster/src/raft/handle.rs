@@ -1,6 +1,6 @@
 //! A running Raft: started from a store, and answering the other nodes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -109,6 +109,8 @@ pub struct Handle {
     pub own: Identity,
     /// Raft's numbers.
     pub timing: Timing,
+    /// Why this node must not go on, once that is known.
+    pub given_up: OnceLock<String>,
 }
 
 impl Handle {
@@ -127,7 +129,7 @@ impl Handle {
         let network = Network { links, own: own.clone() };
         let started = Raft::new(node, config, network, store.log(), machine).await;
         let raft = started.map_err(|error| format!("the log can't be continued: {error}"))?;
-        Ok(Self { raft, state, store, own, timing })
+        Ok(Self { raft, state, store, own, timing, given_up: OnceLock::new() })
     }
 
     /// Says every `heartbeat_ms` that this node leads, while it does. Ends with Raft.
