@@ -175,6 +175,19 @@ impl Seat {
         Ok(())
     }
 
+    /// Starts a process of this node on another data folder, which listens where nobody looks for it.
+    pub fn start_elsewhere(&self, data: &Path, log: File) -> anyhow::Result<Child> {
+        let mut flags = self.command.clone();
+        if let Some(at) = flags.iter().position(|flag| flag == "--listen") {
+            flags[at + 1] = "127.0.0.1:0".to_owned();
+        }
+        let mut command = Command::new(&self.bin);
+        command.args(flags).arg("--data").arg(data).env(MARK, self.journal.mark());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.spawn().context("can't start jamd")
+    }
+
     /// The process that runs.
     pub fn process(&self) -> Option<Process> {
         Process::of(self.child.as_ref()?.id()).ok()
