@@ -205,7 +205,9 @@ impl Director {
                 seat.wipe()?;
                 self.orders.replace(place);
             }
-            Kind::CopiedFolder { .. } => tokio::task::block_in_place(|| self.impostors.copy(seat))?,
+            Kind::CopiedFolder { hidden, .. } => {
+                tokio::task::block_in_place(|| self.impostors.copy(seat, *hidden))?;
+            }
             Kind::Zombie { .. } => {
                 seat.down.insert(number);
                 seat.kill(Stop::Crash)?;

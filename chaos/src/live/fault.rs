@@ -195,6 +195,9 @@ pub enum Kind {
     CopiedFolder {
         /// Whose.
         who: Who,
+        /// The second one does not reach the first one, so that only the other nodes can tell it.
+        #[serde(default)]
+        hidden: bool,
     },
     /// A node's disk goes away and the node is replaced; then a process is started on the old disk.
     Zombie {
@@ -256,7 +259,7 @@ impl Kind {
             | Self::Rot { who, .. }
             | Self::WallClock { who, .. }
             | Self::Wipe { who }
-            | Self::CopiedFolder { who }
+            | Self::CopiedFolder { who, .. }
             | Self::Zombie { who } => Some(*who),
             Self::Bridge => Some(Who::Follower),
             Self::Ring
@@ -318,7 +321,10 @@ impl fmt::Display for Kind {
             }
             Self::RollingRestart => out.write_str("rolling restart"),
             Self::Wipe { who } => write!(out, "disk of {who} lost"),
-            Self::CopiedFolder { who } => write!(out, "data folder of {who} copied"),
+            Self::CopiedFolder { who, hidden: false } => write!(out, "data folder of {who} copied"),
+            Self::CopiedFolder { who, hidden: true } => {
+                write!(out, "data folder of {who} copied to where it is not reached")
+            }
             Self::Zombie { who } => write!(out, "{who} replaced, and started on its old disk"),
             Self::ListenerCrash => out.write_str("a listener is killed"),
             Self::CacheRot { how } => write!(out, "damage of a listener's cache: {how:?}"),

@@ -25,6 +25,7 @@ pub struct Impostors {
 struct Impostor {
     place: u64,
     what: &'static str,
+    hidden: bool,
     data: PathBuf,
     log: PathBuf,
     lives: u32,
@@ -32,15 +33,15 @@ struct Impostor {
 }
 
 impl Impostors {
-    /// Copies a node's folder while it runs, and starts a process on the copy.
-    pub fn copy(&mut self, seat: &Seat) -> anyhow::Result<()> {
-        self.set_aside(seat, "a copied folder")?;
+    /// Copies a node's folder while it runs, and starts a process on the copy; `hidden`: one that doesn't reach the node.
+    pub fn copy(&mut self, seat: &Seat, hidden: bool) -> anyhow::Result<()> {
+        self.set_aside(seat, "a copied folder", hidden)?;
         self.start(seat)
     }
 
     /// Keeps a copy of the folder of a node that is about to be replaced.
     pub fn bury(&mut self, seat: &Seat) -> anyhow::Result<()> {
-        self.set_aside(seat, "the old folder of a replaced node")
+        self.set_aside(seat, "the old folder of a replaced node", false)
     }
 
     /// Starts what was kept of a node.
@@ -49,14 +50,14 @@ impl Impostors {
         self.all.iter_mut().filter(kept).try_for_each(|one| one.start(seat))
     }
 
-    fn set_aside(&mut self, seat: &Seat, what: &'static str) -> anyhow::Result<()> {
+    fn set_aside(&mut self, seat: &Seat, what: &'static str, hidden: bool) -> anyhow::Result<()> {
         let name = format!("impostor{}", self.all.len() + 1);
         let data = seat.log().with_file_name(&name);
         copy_folder(&seat.data(), &data)
             .with_context(|| format!("can't copy the folder of n{}", seat.place))?;
         let log = data.with_extension("log");
         let place = seat.place;
-        self.all.push(Impostor { place, what, data, log, lives: 0, child: None });
+        self.all.push(Impostor { place, what, hidden, data, log, lives: 0, child: None });
         Ok(())
     }
 
@@ -106,7 +107,7 @@ impl Impostor {
     fn start(&mut self, seat: &Seat) -> anyhow::Result<()> {
         self.lives += 1;
         let log = File::options().create(true).append(true).open(&self.log)?;
-        self.child = Some(seat.start_elsewhere(&self.data, log)?);
+        self.child = Some(seat.start_elsewhere(&self.data, log, self.hidden)?);
         Ok(())
     }
 
