@@ -174,6 +174,13 @@ pub enum What {
         /// What was done.
         what: String,
     },
+    /// A process that ran on a copy of a node's data folder, or on that of a node that was replaced.
+    Impostor {
+        /// Which one, for people.
+        what: String,
+        /// Its last words, if it ended by itself; `None`: it still ran when all was over.
+        said: Option<String>,
+    },
     /// The machine that all ran on had no time to give, so that nobody could have played.
     Stalled {
         /// True time, ns.

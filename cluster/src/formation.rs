@@ -8,6 +8,8 @@
 //! An empty folder where a cluster exists is a lost disk: such a node votes again only as a new
 //! one, once an operator has said so (`jam cluster replace`).
 
+mod join;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -15,10 +17,9 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use jam_proto::wire::peer::v1::peer_server::PeerServer;
-use jam_proto::wire::peer::v1::{
-    AdoptRequest, HelloReply, HelloRequest, JoinRequest, Stage as WireStage,
-};
+use jam_proto::wire::peer::v1::{AdoptRequest, HelloReply, HelloRequest, Stage as WireStage};
 use jam_world::World;
+use join::join;
 use tonic::{Code, Status};
 
 use crate::api::peer::PeerService;
@@ -28,13 +29,13 @@ use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
 use crate::raft::store::{Store, StoreError};
 use crate::raft::types::PeerNode;
 use crate::shard::{AppliedSink, Group, Stamper, raise_when_allowed};
+use crate::unique::evidence::Unfit;
+use crate::unique::{Asker, Unique};
 
 /// Between two rounds of asking the peers.
 const ROUND_EVERY: Duration = Duration::from_millis(250);
 /// For one answer.
 const ASK_TTL: Duration = Duration::from_secs(1);
-/// For one step of joining: a change of the membership needs a majority.
-const JOIN_TTL: Duration = Duration::from_secs(6);
 /// Rounds in which members say that a place is not to be replaced before that is believed: one
 /// that lags may not have heard of it yet.
 const REFUSED_ROUNDS: u32 = 8;
@@ -92,6 +93,9 @@ pub enum StartError {
         /// The `--id` of this node.
         place: u64,
     },
+    /// Another node, or another process, is what this one was.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// A peer will never be part of this cluster.
     #[error("the cluster can't form: {0}")]
     CantForm(String),
@@ -107,6 +111,7 @@ pub struct Local {
     folder: Arc<Folder>,
     links: Links,
     running: Arc<OnceLock<Arc<Handle>>>,
+    unique: Arc<Unique>,
 }
 
 impl Local {
@@ -119,13 +124,15 @@ impl Local {
         let links =
             links.ok_or_else(|| StartError::Usage("the token must be visible ASCII".to_owned()))?;
         let folder = Arc::new(Folder::open(world, &config.data, config.place)?);
-        Ok(Self { world: world.clone(), config, folder, links, running: Arc::default() })
+        let (running, unique) = (Arc::default(), Arc::new(Unique::begin()));
+        Ok(Self { world: world.clone(), config, folder, links, running, unique })
     }
 
     /// The service for the peers. It must be served before `start` is awaited: peers ask.
     pub fn peer_service(&self) -> PeerServer<PeerService> {
         let founder = self.config.peers.keys().next().copied().unwrap_or(self.config.place);
-        let service = PeerService::new(self.folder.clone(), founder, self.running.clone());
+        let (running, unique) = (self.running.clone(), self.unique.clone());
+        let service = PeerService::new(self.folder.clone(), founder, running, unique);
         PeerServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
@@ -143,6 +150,8 @@ impl Local {
             self.discover().await?;
         }
         let own = self.folder.identity();
+        let asker = self.asker(&own);
+        asker.ask_first().await?;
         let journal_bytes = self.config.timing.journal_bytes;
         let raft = self.folder.raft_path();
         let store = Store::open(&self.world, &raft, own.place, journal_bytes).await?;
@@ -175,6 +184,7 @@ impl Local {
             }
         }
         tokio::spawn(raise_when_allowed(group.clone()));
+        tokio::spawn(asker.keep_asking(Arc::downgrade(&handle)));
         if own.node != Some(own.place) {
             tokio::spawn(join(
                 self.config.clone(),
@@ -185,6 +195,12 @@ impl Local {
             ));
         }
         Ok(group)
+    }
+
+    fn asker(&self, own: &Identity) -> Asker {
+        let (unique, config, links) =
+            (self.unique.clone(), self.config.clone(), self.links.clone());
+        Asker { unique, config, links, own: own.clone() }
     }
 
     /// Asks the peers until this folder belongs to a cluster.
@@ -249,8 +265,8 @@ impl Local {
     async fn ask_all(&self) -> BTreeMap<u64, Option<HelloReply>> {
         let own = self.folder.identity();
         let asking = self.others().map(|(place, address)| async move {
-            let hello =
-                HelloRequest { place: own.place, incarnation: own.incarnation.0.to_vec().into() };
+            let incarnation = own.incarnation.0.to_vec().into();
+            let hello = HelloRequest { place: own.place, incarnation, ..HelloRequest::default() };
             let answer = self.ask(address, hello).await.ok();
             if let Some(answer) = &answer
                 && answer.place != place
@@ -342,59 +358,4 @@ fn waiting_id(answer: &HelloReply) -> Option<(Id, u64)> {
         .then(|| Id::from_wire(&answer.cluster))
         .flatten()
         .map(|cluster| (cluster, answer.replacement))
-}
-
-/// Asks the leader, again and again, until this node votes.
-async fn join(
-    config: GroupConfig,
-    own: Identity,
-    links: Links,
-    group: Group,
-    holds_songs: HoldsSongs,
-) {
-    let mut addresses: Vec<String> = Vec::new();
-    loop {
-        let standing = group.standing();
-        if standing.members.iter().any(|member| member.id == standing.id && member.voter) {
-            return;
-        }
-        if group.is_stopped() {
-            return;
-        }
-        let Some(address) = addresses.pop() else {
-            let others = config.peers.iter().filter(|(place, _)| **place != own.place);
-            addresses.extend(others.map(|(_, address)| address.clone()));
-            if addresses.is_empty() {
-                return;
-            }
-            continue;
-        };
-        let request = JoinRequest {
-            cluster: own.cluster.map(|id| id.0.to_vec().into()).unwrap_or_default(),
-            node: own.node.unwrap_or(0),
-            place: own.place,
-            incarnation: own.incarnation.0.to_vec().into(),
-            address: config.address.clone(),
-            holds_songs: holds_songs().await,
-            level: config.levels.known.0,
-        };
-        let asked = async {
-            let mut client = links.client(&address, Lane::Quick)?;
-            client.join(links.request(request, JOIN_TTL)).await
-        };
-        match tokio::time::timeout(JOIN_TTL, asked).await {
-            Ok(Ok(reply)) => {
-                let reply = reply.into_inner();
-                if !reply.waiting_for.is_empty() {
-                    tracing::info!(node = own.node, waiting_for = reply.waiting_for, "joining");
-                    addresses.push(address);
-                } else if !reply.leader_address.is_empty() {
-                    addresses.push(reply.leader_address);
-                }
-            }
-            Ok(Err(status)) => tracing::warn!(address, reason = status.message(), "can't join yet"),
-            Err(_) => tracing::warn!(address, "can't join yet: no answer"),
-        }
-        tokio::time::sleep(ROUND_EVERY).await;
-    }
 }

@@ -26,5 +26,6 @@ pub mod shard;
 pub mod songs;
 pub mod time;
 pub mod unheard;
+pub mod unique;
 pub mod watch;
 pub mod witness;

@@ -292,7 +292,7 @@ impl Group {
     }
 
     /// Returns when Raft has stopped by itself, with the reason as a sentence: its disk failed, the log was written by a
-    /// newer build, or a bug.
+    /// newer build, this node must not go on, or a bug.
     pub async fn failed(&self) -> String {
         let mut fault = self.inner.handle.store.fault();
         loop {
@@ -310,8 +310,9 @@ impl Group {
 
     /// Why Raft has stopped by itself, if it has: a sentence.
     pub fn failure(&self) -> Option<String> {
-        if let Some(newer) = self.inner.handle.state.newer() {
-            return Some(newer.to_owned());
+        let handle = &self.inner.handle;
+        if let Some(reason) = handle.given_up.get().map(String::as_str).or(handle.state.newer()) {
+            return Some(reason.to_owned());
         }
         let untrusted = |reason| format!("this node can't be trusted any more: {reason}");
         if let Some(fault) = self.inner.handle.store.fault().borrow().clone() {

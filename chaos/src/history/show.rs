@@ -120,6 +120,8 @@ impl fmt::Display for What {
                 write!(out, "song {} from node {node}: {wrong}", track.short())
             }
             Self::Panicked { process, said } => write!(out, "{process} panicked: {said}"),
+            Self::Impostor { what, said: Some(said) } => write!(out, "{what} ended: {said}"),
+            Self::Impostor { what, said: None } => write!(out, "{what} still runs"),
             Self::Damaged { place, what } => write!(out, "disk of n{place} damaged: {what}"),
             Self::Stalled { from_ns, until_ns } => {
                 let lasted_ms = (until_ns - from_ns) as f64 * 1e-6;

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::fault::{Direction, Kind, Who};
+use super::impostor::Impostors;
 use super::joiner::Joiner;
 use super::links::Gate;
 use super::lookout::Standing;
@@ -66,6 +67,8 @@ pub struct Director {
     pub begun: BTreeMap<usize, Vec<u64>>,
     /// Watchers that take nothing.
     pub stuck: BTreeMap<usize, JoinHandle<()>>,
+    /// Processes on copied and old folders.
+    pub impostors: Impostors,
     /// Listeners that ended by themselves, and when they join again.
     pub rejoins: BTreeMap<String, Instant>,
     /// Nodes that ended by themselves, and when they are started again.
@@ -77,7 +80,7 @@ impl Director {
     pub async fn begin(&mut self, number: usize, fault: &Fault) -> anyhow::Result<()> {
         let kind = &fault.what;
         let mut places = self.places(kind, fault.pick);
-        if matches!(kind, Kind::Rot { .. } | Kind::Wipe { .. }) {
+        if matches!(kind, Kind::Rot { .. } | Kind::Wipe { .. } | Kind::Zombie { .. }) {
             let all_there = self.seats.values().all(|seat| seat.down.is_empty() && !seat.is_dark);
             let all_there = all_there && self.standing.borrow().there.len() == self.seats.len();
             if !all_there {
@@ -202,6 +205,16 @@ impl Director {
                 seat.wipe()?;
                 self.orders.replace(place);
             }
+            Kind::CopiedFolder { hidden, .. } => {
+                tokio::task::block_in_place(|| self.impostors.copy(seat, *hidden))?;
+            }
+            Kind::Zombie { .. } => {
+                seat.down.insert(number);
+                seat.kill(Stop::Crash)?;
+                tokio::task::block_in_place(|| self.impostors.bury(seat))?;
+                seat.wipe()?;
+                self.orders.replace(place);
+            }
             Kind::Bridge
             | Kind::Ring
             | Kind::RollingRestart
@@ -247,6 +260,9 @@ impl Director {
             if seat.down.is_empty() {
                 tokio::task::block_in_place(|| seat.start())?;
             }
+            if matches!(fault.what, Kind::Zombie { .. }) {
+                self.impostors.start(seat)?;
+            }
         }
         if matches!(fault.what, Kind::ListenerCrash) {
             self.joiners.iter_mut().try_for_each(Joiner::join)?;
@@ -273,6 +289,7 @@ impl Director {
                 seat.start()?;
             }
         }
+        said.extend(self.impostors.look(&self.book, |place| self.seats.get(&place))?);
         for joiner in &mut self.joiners {
             if let Some(why) = joiner.look()? {
                 said.push(format!("{} stopped listening: {why}", joiner.name));

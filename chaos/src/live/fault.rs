@@ -191,6 +191,19 @@ pub enum Kind {
         /// Whose.
         who: Who,
     },
+    /// A node's data folder is copied while it runs, and a second process is started on the copy.
+    CopiedFolder {
+        /// Whose.
+        who: Who,
+        /// The second one does not reach the first one, so that only the other nodes can tell it.
+        #[serde(default)]
+        hidden: bool,
+    },
+    /// A node's disk goes away and the node is replaced; then a process is started on the old disk.
+    Zombie {
+        /// Whose.
+        who: Who,
+    },
     /// A listener is killed, and joins again when it heals.
     ListenerCrash,
     /// A file in the song cache of a listener that plays is damaged.
@@ -222,6 +235,8 @@ impl Kind {
             Self::WallClock { .. } => "wall-clock",
             Self::RollingRestart => "rolling-restart",
             Self::Wipe { .. } => "wipe",
+            Self::CopiedFolder { .. } => "copied-folder",
+            Self::Zombie { .. } => "zombie",
             Self::ListenerCrash => "listener-crash",
             Self::CacheRot { .. } => "cache-rot",
             Self::StuckWatcher => "stuck-watcher",
@@ -243,7 +258,9 @@ impl Kind {
             | Self::SlowDisk { who, .. }
             | Self::Rot { who, .. }
             | Self::WallClock { who, .. }
-            | Self::Wipe { who } => Some(*who),
+            | Self::Wipe { who }
+            | Self::CopiedFolder { who, .. }
+            | Self::Zombie { who } => Some(*who),
             Self::Bridge => Some(Who::Follower),
             Self::Ring
             | Self::RollingRestart
@@ -304,6 +321,11 @@ impl fmt::Display for Kind {
             }
             Self::RollingRestart => out.write_str("rolling restart"),
             Self::Wipe { who } => write!(out, "disk of {who} lost"),
+            Self::CopiedFolder { who, hidden: false } => write!(out, "data folder of {who} copied"),
+            Self::CopiedFolder { who, hidden: true } => {
+                write!(out, "data folder of {who} copied to where it is not reached")
+            }
+            Self::Zombie { who } => write!(out, "{who} replaced, and started on its old disk"),
             Self::ListenerCrash => out.write_str("a listener is killed"),
             Self::CacheRot { how } => write!(out, "damage of a listener's cache: {how:?}"),
             Self::StuckWatcher => out.write_str("a watcher takes nothing"),

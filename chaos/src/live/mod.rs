@@ -5,7 +5,7 @@
 //! | a kind of run, as people write it | [`scenario`], [`fault`] |
 //! | what is going to break in one run, and when | [`schedule`] |
 //! | one run, and its folder | [`run`], [`perform`] |
-//! | who takes part | [`stage`], [`seat`], [`joiner`], [`stuck`], and [`crate::crowd`] |
+//! | who takes part | [`stage`], [`seat`], [`joiner`], [`stuck`], [`impostor`], and [`crate::crowd`] |
 //! | who breaks it | [`director`], by [`wiring`], [`links`] and [`machine`] |
 //! | who leads | [`lookout`] |
 //! | one history of it all | [`gather`], [`fetch`] |
@@ -19,6 +19,7 @@ pub mod fault;
 pub mod fetch;
 pub mod figures;
 pub mod gather;
+pub mod impostor;
 pub mod joiner;
 pub mod links;
 pub mod lookout;

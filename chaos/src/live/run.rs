@@ -144,6 +144,7 @@ async fn finish(
     since: Since,
     witness: Witness,
 ) -> anyhow::Result<Ran> {
+    stage.director.impostors.end(&book)?;
     let tracks: BTreeSet<Vec<u8>> = book.look(kept);
     let ids = node_ids(&stage);
     let fetches = ids.iter().map(|(place, node)| {

@@ -13,6 +13,7 @@ const OWN: &[(&str, &str)] = &[
     ("clients", include_str!("../../scenarios/clients.toml")),
     ("clocks", include_str!("../../scenarios/clocks.toml")),
     ("composites", include_str!("../../scenarios/composites.toml")),
+    ("copied-folder", include_str!("../../scenarios/copied-folder.toml")),
     ("crowd", include_str!("../../scenarios/crowd.toml")),
     ("disks", include_str!("../../scenarios/disks.toml")),
     ("everything", include_str!("../../scenarios/everything.toml")),
@@ -24,6 +25,7 @@ const OWN: &[(&str, &str)] = &[
     ("pauses", include_str!("../../scenarios/pauses.toml")),
     ("power", include_str!("../../scenarios/power.toml")),
     ("rot", include_str!("../../scenarios/rot.toml")),
+    ("zombie", include_str!("../../scenarios/zombie.toml")),
 ];
 
 /// A kind of run.

@@ -25,6 +25,8 @@ const VOLUME_BYTES: u64 = 256 << 20;
 const UMOUNT_PATIENCE: Duration = Duration::from_secs(10);
 /// Names a bug on purpose to processes.
 pub(super) const PLANTED: &str = "JAM_PLANTED";
+/// Nobody listens there.
+const NOWHERE: &str = "127.0.0.1:1";
 /// Lines of the log that say why a process ended.
 const LAST_LINES: usize = 3;
 
@@ -173,6 +175,24 @@ impl Seat {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         self.child = Some(command.spawn().context("can't start jamd")?);
         Ok(())
+    }
+
+    /// Starts a process of this node on another data folder, which listens where nobody looks for it; `hidden`: and
+    /// which doesn't reach this node's address.
+    pub fn start_elsewhere(&self, data: &Path, log: File, hidden: bool) -> anyhow::Result<Child> {
+        let mut flags = self.command.clone();
+        let place = |flags: &[String], name: &str| flags.iter().position(|flag| flag == name);
+        let listen = place(&flags, "--listen").context("a node listens")? + 1;
+        let address = std::mem::replace(&mut flags[listen], "127.0.0.1:0".to_owned());
+        if hidden {
+            let detours = place(&flags, "--connect-to").context("a node has detours")? + 1;
+            flags[detours] += &format!(",{address}={NOWHERE}");
+        }
+        let mut command = Command::new(&self.bin);
+        command.args(flags).arg("--data").arg(data).env(MARK, self.journal.mark());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.spawn().context("can't start jamd")
     }
 
     /// The process that runs.

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::director::Director;
+use super::impostor::Impostors;
 use super::joiner::Joiner;
 use super::lookout::{Standing, look_out};
 use super::machine::journal::Journal;
@@ -169,6 +170,7 @@ pub async fn populate(
         spoilt: None,
         begun: BTreeMap::new(),
         stuck: BTreeMap::new(),
+        impostors: Impostors::default(),
         rejoins: BTreeMap::new(),
         restarts: BTreeMap::new(),
     };

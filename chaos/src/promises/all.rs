@@ -8,8 +8,8 @@ use super::replay::Replay;
 use super::sometimes::Counters;
 use super::verdict::Verdict;
 use super::{
-    acknowledged, agreement, freshness, hearing, linearizable, order, progress, shared_time, songs,
-    standing, streams,
+    acknowledged, agreement, freshness, hearing, impostors, linearizable, order, progress,
+    shared_time, songs, standing, streams,
 };
 use crate::history::History;
 
@@ -76,6 +76,9 @@ pub fn judge(history: &History, bounds: &Bounds) -> Judged {
     }
     if songs::is_told(history) {
         promises.push(Judgement { promise: "songs", verdict: songs::judge(history) });
+    }
+    if impostors::is_told(history) {
+        promises.push(Judgement { promise: "impostors", verdict: impostors::judge(history) });
     }
     Judged { promises, counters: Counters::of(history, &replay) }
 }

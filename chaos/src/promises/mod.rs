@@ -24,6 +24,7 @@
 //! | a healthy majority gets on, and in the end all are equal | [`mod@progress`] |
 //! | nodes come back | [`mod@standing`] |
 //! | songs that are kept can be fetched | [`mod@songs`] |
+//! | who runs as a node without a right to ends by itself | [`mod@impostors`] |
 //! | a batch of runs reached what it is for | [`mod@sometimes`] |
 //!
 //! They rest on [`mod@replay`], the committed log and what it makes of the rooms, and answer with a
@@ -34,6 +35,7 @@ pub mod agreement;
 pub mod all;
 pub mod freshness;
 pub mod hearing;
+pub mod impostors;
 pub mod linearizable;
 mod operations;
 pub mod order;

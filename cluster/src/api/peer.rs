@@ -18,6 +18,7 @@ use crate::identity::{Folder, Id, Stage, Step};
 use crate::raft::handle::Handle;
 use crate::raft::link;
 use crate::raft::network::SnapshotHead;
+use crate::unique::Unique;
 
 /// Bytes of a snapshot that a node takes. Rooms at all their limits stay below it.
 const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
@@ -30,12 +31,18 @@ pub struct PeerService {
     founder: u64,
     /// Set once Raft runs here.
     running: Arc<OnceLock<Arc<Handle>>>,
+    unique: Arc<Unique>,
 }
 
 impl PeerService {
     /// For a data folder, whose Raft comes later.
-    pub fn new(folder: Arc<Folder>, founder: u64, running: Arc<OnceLock<Arc<Handle>>>) -> Self {
-        Self { folder, founder, running }
+    pub fn new(
+        folder: Arc<Folder>,
+        founder: u64,
+        running: Arc<OnceLock<Arc<Handle>>>,
+        unique: Arc<Unique>,
+    ) -> Self {
+        Self { folder, founder, running, unique }
     }
 
     fn running(&self) -> Result<&Arc<Handle>, Status> {
@@ -78,6 +85,7 @@ impl Peer for PeerService {
             reply.place_is_taken = handle.has_place(asks.place);
             reply.level = handle.levels.allowed.0;
         }
+        self.unique.answer(&asks, self.running.get(), &mut reply);
         Ok(Response::new(reply))
     }
 

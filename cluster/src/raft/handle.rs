@@ -1,6 +1,6 @@
 //! A running Raft: started from a store, and answering the other nodes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -122,6 +122,8 @@ pub struct Handle {
     pub(super) links: Links,
     /// When a live leader was heard last.
     pub heard: Arc<LastHeard>,
+    /// Why this node must not go on, once that is known.
+    pub given_up: OnceLock<String>,
 }
 
 /// The feature levels of a node.
@@ -160,7 +162,8 @@ impl Handle {
             None => format!("the log can't be continued: {error}"),
         })?;
         let heard = Arc::new(LastHeard::new(Instant::now()));
-        Ok(Self { raft, state, store, own, timing, levels, links, heard })
+        let given_up = OnceLock::new();
+        Ok(Self { raft, state, store, own, timing, levels, links, heard, given_up })
     }
 
     /// Says every `heartbeat_ms` that this node leads, while it does. Ends with Raft.

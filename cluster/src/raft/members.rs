@@ -117,6 +117,34 @@ fn same(one: &Standing, other: &Standing) -> bool {
 }
 
 impl Handle {
+    /// Stops Raft for good, with the reason for whoever looks: nothing is voted for or acknowledged any more.
+    pub async fn give_up(&self, reason: String) {
+        // The first reason stays.
+        let _ = self.given_up.set(reason);
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(%error, "Raft ended in a panic");
+        }
+    }
+
+    /// The data folders of the members, by the committed membership that was applied here.
+    pub fn folders(&self) -> BTreeSet<[u8; 16]> {
+        self.state.read().membership.nodes().map(|(_, node)| node.incarnation).collect()
+    }
+
+    /// Where the members are reached, by the same.
+    pub fn addresses(&self) -> BTreeSet<String> {
+        self.state.read().membership.nodes().map(|(_, node)| node.address.clone()).collect()
+    }
+
+    /// The node that votes at a place, by the same. The latest one, while votes are being swapped.
+    pub fn voter_at(&self, place: u64) -> Option<u64> {
+        let state = self.state.read();
+        let voters = state.membership.voter_ids().filter(|id| {
+            state.membership.membership().get_node(id).is_some_and(|node| node.place == place)
+        });
+        voters.max()
+    }
+
     /// Begins the group, with these nodes. Nothing if it has begun.
     pub async fn found(&self, members: BTreeMap<u64, PeerNode>) -> Result<(), String> {
         let begun = self.raft.is_initialized().await.map_err(|error| error.to_string())?;

@@ -209,6 +209,18 @@ pub fn start_with(
     peers: BTreeMap<u64, String>,
     data: &Path,
 ) -> Result<Node, StartError> {
+    let address = peers[&place].clone();
+    start_at(&address, levels, place, peers, data)
+}
+
+/// A node that listens elsewhere than its peers think.
+pub fn start_at(
+    listen: &str,
+    levels: Levels,
+    place: u64,
+    peers: BTreeMap<u64, String>,
+    data: &Path,
+) -> Result<Node, StartError> {
     let runtime =
         Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let address = peers[&place].clone();
@@ -241,9 +253,9 @@ pub fn start_with(
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         let listener = loop {
-            match tokio::net::TcpListener::bind(&address).await {
+            match tokio::net::TcpListener::bind(listen).await {
                 Ok(listener) => break listener,
-                Err(error) => assert!(began.elapsed() < PATIENCE, "{address}: {error}"),
+                Err(error) => assert!(began.elapsed() < PATIENCE, "{listen}: {error}"),
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         };

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod levels;
+mod unique;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
