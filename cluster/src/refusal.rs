@@ -130,6 +130,7 @@ impl From<ProposeError> for Refusal {
             ProposeError::NoQuorum => Self::NoQuorum,
             ProposeError::Stopped(_) => Self::Unavailable(error.to_string()),
             ProposeError::Unknown => Self::Unknown,
+            ProposeError::TooLarge { .. } => Self::Limit(error.to_string()),
         }
     }
 }
