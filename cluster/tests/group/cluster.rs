@@ -207,7 +207,7 @@ pub fn start(place: u64, peers: BTreeMap<u64, String>, data: &Path) -> Result<No
         data: data.to_owned(),
         address: address.clone(),
         peers,
-        token: None,
+        credential: Default::default(),
         timing,
     };
     let sink = Arc::new(Sink::default());
