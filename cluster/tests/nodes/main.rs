@@ -2,8 +2,11 @@
 #![allow(clippy::disallowed_methods)]
 #![allow(missing_docs)]
 
+mod admission;
+mod browsers;
 mod cluster;
 mod forgetting;
 mod listening;
 mod rooms;
 mod surviving;
+mod tokens;
