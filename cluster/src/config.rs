@@ -1,5 +1,6 @@
 //! What `jamd` is started with: flags, or `JAM_<FLAG>` from the environment.
 
+mod access;
 mod values;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use jam_world::Detours;
 
 use crate::blobs::StoreUrl;
 use crate::raft::handle::Timing;
+pub use access::{Access, AccessFlags};
 pub use values::{ElectionMs, Ladder, Peers};
 use values::{address, grace, ladder};
 
@@ -26,7 +28,7 @@ pub struct Args {
     /// The folder that holds all that this node keeps
     #[arg(long, env = "JAM_DATA", value_name = "DIR")]
     pub data: PathBuf,
-    /// Where to listen; other than loopback needs --token-file
+    /// Where to listen; other than loopback needs --token-file and --peer-token-file
     #[arg(long, env = "JAM_LISTEN", value_name = "HOST:PORT")]
     pub listen: String,
     /// The address that peers and clients are told [default: this node's in --peers]
@@ -44,9 +46,9 @@ pub struct Args {
         value_name = "HOST:PORT=HOST:PORT,…"
     )]
     pub connect_to: Detours,
-    /// A file with the token that peers and clients must present
-    #[arg(long, env = "JAM_TOKEN_FILE", value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
+    /// Who may come in
+    #[command(flatten)]
+    pub access: AccessFlags,
     /// How often a leader says that it is there
     #[arg(long, env = "JAM_HEARTBEAT_MS", value_name = "MS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub heartbeat_ms: u64,
@@ -130,8 +132,8 @@ pub struct Config {
     pub advertise: String,
     /// All places, this one included.
     pub peers: BTreeMap<u64, String>,
-    /// The token that everybody must present.
-    pub token: Option<String>,
+    /// Who may come in.
+    pub access: Access,
     /// Raft's numbers.
     pub timing: Timing,
     /// The highest feature level that the cluster may rise to.
@@ -173,7 +175,7 @@ pub enum ConfigError {
 }
 
 impl Args {
-    /// Checks what the flags say together, and reads the token.
+    /// Checks what the flags say together, and reads the tokens.
     pub fn check(self) -> Result<Config, ConfigError> {
         let usage = |message: String| Err(ConfigError::Usage(message));
         let Some(own) = self.peers.0.get(&self.id) else {
@@ -183,11 +185,6 @@ impl Args {
             ));
         };
         let listen = resolve(&self.listen)?;
-        if !listen.ip().is_loopback() && self.token_file.is_none() {
-            return usage(format!(
-                "--listen {listen} is reachable from other machines; give a --token-file, or listen on 127.0.0.1"
-            ));
-        }
         if self.heartbeat_ms * 2 > self.election_ms.min {
             return usage(format!(
                 "--election-ms {} must be at least twice --heartbeat-ms {}",
@@ -195,14 +192,14 @@ impl Args {
             ));
         }
         let advertise = self.advertise.clone().unwrap_or_else(|| own.clone());
-        let token = self.token_file.as_ref().map(token).transpose()?;
+        let access = self.access.check(&self.listen, listen, &advertise)?;
         Ok(Config {
             place: self.id,
             data: self.data,
             listen,
             advertise,
             peers: self.peers.0,
-            token,
+            access,
             timing: Timing {
                 heartbeat_ms: self.heartbeat_ms,
                 election_ms_min: self.election_ms.min,
@@ -236,20 +233,6 @@ fn resolve(listen: &str) -> Result<SocketAddr, ConfigError> {
         .ok_or_else(|| ConfigError::Usage(format!("--listen '{listen}' has no address")))
 }
 
-fn token(path: &PathBuf) -> Result<String, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        ConfigError::File(format!("can't read the token file {}: {error}", path.display()))
-    })?;
-    let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ConfigError::File(format!(
-            "the token file {} must hold one line of visible ASCII characters",
-            path.display()
-        )));
-    }
-    Ok(token.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,15 +255,8 @@ mod tests {
             ),
             (60, 95, 30)
         );
-        assert!(config.token.is_none());
+        assert!(config.access.token.is_none());
         assert_eq!(config.forget_after, Duration::from_secs(7 * 24 * 3600));
-    }
-
-    #[test]
-    fn an_open_door_wants_a_token() {
-        let args = parse(&GOOD.replace("127.0.0.1:0", "0.0.0.0:0")).expect("flags");
-        let refusal = args.check().expect_err("no token").to_string();
-        assert!(refusal.contains("--token-file"), "{refusal}");
     }
 
     #[test]
@@ -297,6 +273,7 @@ mod tests {
             (format!("{GOOD} --packs-mb 0"), "1.."),
             (format!("{GOOD} --hot-mb x"), "x"),
             (format!("{GOOD} --songs-store /srv/songs"), "file:///folder"),
+            (format!("{GOOD} --public-url jam.local"), "http://jam.example.net:7701"),
         ] {
             let error = parse(&flags).expect_err(&flags).to_string();
             assert!(error.contains(said), "{error}");

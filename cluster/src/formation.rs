@@ -23,6 +23,7 @@ use join::join;
 use tonic::{Code, Status};
 
 use crate::api::peer::PeerService;
+use crate::credential::Credential;
 use crate::identity::{Folder, FolderError, Id, Identity, Stage, Step};
 use crate::raft::handle::{Handle, Levels, Timing};
 use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
@@ -53,8 +54,8 @@ pub struct GroupConfig {
     pub address: String,
     /// All places and their addresses, this one included.
     pub peers: BTreeMap<u64, String>,
-    /// What peers must present.
-    pub token: Option<String>,
+    /// What calls to the peers carry.
+    pub credential: Credential,
     /// Raft's numbers.
     pub timing: Timing,
     /// The feature levels of this node.
@@ -120,9 +121,7 @@ impl Local {
         if !config.peers.contains_key(&config.place) {
             return Err(StartError::Usage(format!("--peers does not name node {}", config.place)));
         }
-        let links = Links::new(world, config.token.as_deref());
-        let links =
-            links.ok_or_else(|| StartError::Usage("the token must be visible ASCII".to_owned()))?;
+        let links = Links::new(world, config.credential.clone());
         let folder = Arc::new(Folder::open(world, &config.data, config.place)?);
         let (running, unique) = (Arc::default(), Arc::new(Unique::begin()));
         Ok(Self { world: world.clone(), config, folder, links, running, unique })
@@ -287,7 +286,8 @@ impl Local {
         let mut client = self.links.client(address, Lane::Quick)?;
         let asked =
             tokio::time::timeout(ASK_TTL, client.hello(self.links.request(hello, ASK_TTL))).await;
-        Ok(asked.map_err(|_| Status::deadline_exceeded("no answer"))??.into_inner())
+        let asked = asked.map_err(|_| Status::deadline_exceeded("no answer"))?;
+        Ok(asked.inspect_err(|status| self.links.log_refusal(address, status))?.into_inner())
     }
 
     /// Adopts the peers, all of them, and begins the log.

@@ -5,19 +5,22 @@
 //! (every proposal may be repeated: sessions number their commands, and the other operations say
 //! the same thing twice), and is then *unknown*, never failed.
 
+mod allowed;
 pub mod answer;
 mod courier;
+mod replacing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use courier::Couriers;
 use futures_util::future::join_all;
-use jam_proto::shard::Outcome;
+use jam_proto::shard::{Outcome, Shard};
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::peer::v1::forward_client::ForwardClient;
 use jam_proto::wire::peer::v1::forward_server::Forward;
 use jam_proto::wire::peer::v1::{BarrierReply, BarrierRequest, ProposeReply, ProposeRequest};
+pub use replacing::Asked;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tonic::transport::Channel;
@@ -28,6 +31,8 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::shard::{Group, ProposeError, Standing};
 
+/// As long as a client may ask for; a node that passes its request on asks for no more.
+const TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// How long a request waits for a leader. An election takes half of it; and without a quorum every
 /// edit is to be refused within a second, a client's own look around for a leader included.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -108,6 +113,9 @@ impl Forwarder {
     }
 
     async fn propose_here(&self, op: Op, deadline: Instant) -> Result<Outcome, Failed> {
+        if let Op::ReplaceNode(replace) = &op {
+            self.check_replaceable(replace).await?;
+        }
         let began = Instant::now();
         let proposed = self.group.propose(op, deadline.saturating_duration_since(began)).await;
         if proposed.is_ok() {
@@ -253,9 +261,9 @@ impl Forward for ForwardService {
         let request = request.into_inner();
         self.check(&request.cluster_id)?;
         let answers = request.proposals.into_iter().map(|proposal| async move {
-            let deadline = Instant::now() + Duration::from_millis(proposal.timeout_ms.into());
+            let timeout = Duration::from_millis(proposal.timeout_ms.into()).min(TIMEOUT_MAX);
             let proposed = match proposal.entry.and_then(|entry| entry.op) {
-                Some(op) => self.forwarder.propose_here(op, deadline).await,
+                Some(op) => self.propose_passed_on(op, Instant::now() + timeout).await,
                 None => {
                     Err(Failed::Refused(Refusal::Invalid("the operation is missing".to_owned())))
                 }
@@ -277,6 +285,11 @@ impl Forward for ForwardService {
 }
 
 impl ForwardService {
+    async fn propose_passed_on(&self, op: Op, deadline: Instant) -> Result<Outcome, Failed> {
+        allowed::check(&op, self.forwarder.group.read(Shard::level))?;
+        self.forwarder.propose_here(op, deadline).await
+    }
+
     fn check(&self, cluster_id: &[u8]) -> Result<(), Refusal> {
         if cluster_id == self.forwarder.cluster_id { Ok(()) } else { Err(Refusal::OtherCluster) }
     }

@@ -6,13 +6,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jam_world::World;
-use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, ConnectError, Request, Status};
 
+use crate::credential::Credential;
 use crate::refusal::{Refusal, code_of};
 
-/// On a request that another node passed on. It is served here or refused, never passed on again.
+/// On a request that another node passed on. It is served here or refused, never passed on again. It comes in only with
+/// the credential of a node (`api/admission.rs`).
 pub const FORWARDED_KEY: &str = "jam-forwarded";
 
 /// A peer on the same continent answers a handshake well within it.
@@ -48,18 +50,14 @@ pub fn channel(world: &World, address: &str, patience: Patience) -> Result<Chann
 #[derive(Debug)]
 pub struct Links {
     world: World,
-    token: Option<MetadataValue<Ascii>>,
+    credential: Credential,
     channels: Mutex<BTreeMap<String, Channel>>,
 }
 
 impl Links {
-    /// With the token that peers want, if they want one.
-    pub fn new(world: &World, token: Option<&str>) -> Self {
-        let token = token.map(|token| {
-            let text = format!("Bearer {token}");
-            text.parse().expect("a token is visible ASCII: config checked it")
-        });
-        Self { world: world.clone(), token, channels: Mutex::default() }
+    /// With what each call carries.
+    pub fn new(world: &World, credential: Credential) -> Self {
+        Self { world: world.clone(), credential, channels: Mutex::default() }
     }
 
     /// The shared channel to `address`.
@@ -78,20 +76,18 @@ impl Links {
         channel(&self.world, address, PATIENCE).map_err(Refusal::Internal)
     }
 
-    /// A request to a peer, with the token and marked as passed on.
+    /// A request to a peer, with the credential and marked as passed on.
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let metadata = request.metadata_mut();
         metadata.insert(FORWARDED_KEY, MetadataValue::from_static("1"));
-        self.sign(metadata);
+        self.credential.sign(metadata);
         request
     }
 
-    /// Puts the token in.
-    pub fn sign(&self, metadata: &mut MetadataMap) {
-        if let Some(token) = &self.token {
-            metadata.insert("authorization", token.clone());
-        }
+    /// What each call carries.
+    pub fn credential(&self) -> &Credential {
+        &self.credential
     }
 }
 
@@ -139,6 +135,10 @@ pub fn judge_code(grpc: Code, code: &str, message: &str) -> Failed {
         "not_leader" => Failed::NotTaken(Refusal::NotLeader),
         "no_quorum" => Failed::NotTaken(Refusal::NoQuorum),
         "unavailable" => Failed::NotTaken(Refusal::Unavailable(message.to_owned())),
+        // What is wrong is between the nodes, not between them and whoever asked.
+        "peer_token" => Failed::NotTaken(Refusal::Unavailable(format!(
+            "the leader refuses this node's calls, so try another node: {message}"
+        ))),
         "unknown" => Failed::Lost,
         code => Failed::Refused(Refusal::Relayed {
             grpc,
@@ -168,7 +168,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address").to_string();
         drop(listener);
-        let links = Links::new(&World::real(), Some("secret"));
+        let links = Links::new(&World::real(), Credential::default());
         let channel = links.to(&address).expect("a channel");
         let mut rooms = jam_proto::wire::v1::rooms_client::RoomsClient::new(channel);
         let request = links.request(jam_proto::wire::v1::ListRoomsRequest {});

@@ -9,11 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
-use axum::middleware;
-use axum::response::Response;
-use http::StatusCode;
 use jam_proto::ids::RoomCode;
 use jam_proto::limits::REQUEST_BYTES_MAX;
 use jam_proto::time::{Flicks, SharedTime};
@@ -26,17 +21,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use tonic::Status;
 use tonic::service::Routes;
-use tower::ServiceExt;
 
-use crate::api::auth::{self, Token};
+use crate::api::admission::Admission;
 use crate::api::cluster::ClusterService;
 use crate::api::rooms::RoomsService;
 use crate::api::songs;
 use crate::api::time::TimeService;
 use crate::blobs::{self, Blobs, Outside, Pace, StoreUrl};
 use crate::config::Config;
+use crate::credential::Credential;
 use crate::forgetting::forget_unused;
 use crate::formation::{GroupConfig, Local};
 use crate::forward::{ForwardService, Forwarder};
@@ -45,8 +39,8 @@ use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::raft::handle::Levels;
-use crate::refusal::Refusal;
 use crate::rendering::Rendering;
+use crate::routing;
 use crate::segments::{self, Segments, Shelf};
 use crate::server;
 use crate::shard::{Group, Stamper};
@@ -69,7 +63,8 @@ pub async fn run(
     witness: Arc<dyn Witness>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let local = Local::open(&world, group_config(&config))?;
+    let credential = credential(&config)?;
+    let local = Local::open(&world, group_config(&config, credential.clone()))?;
     let keeper = Keeper::open(&world, &config.data).context("can't read the saved clock")?;
     let listener = world
         .net
@@ -80,14 +75,14 @@ pub async fn run(
 
     let (stopping, stops) = watch::channel(false);
     let main = Arc::new(OnceLock::new());
-    let doors = doors(&local, Arc::clone(&main), Token::new(config.token.as_deref()));
+    let routes = routing::routes(&local, Arc::clone(&main), Admission::new(&config.access));
     let mut closing = stops.clone();
-    let mut serving = tokio::spawn(server::serve(listener, doors, async move {
+    let mut serving = tokio::spawn(server::serve(listener, routes, async move {
         // An error means that `run` has ended: then nothing is served either.
         let _ = closing.wait_for(|stopping| *stopping).await;
     }));
 
-    let parts = Parts::new(&config, world, witness, keeper, stops);
+    let parts = Parts::new(&config, credential, world, witness, keeper, stops);
     tokio::pin!(stop);
     let group = tokio::select! {
         started = parts.start(&local) => started?,
@@ -168,6 +163,7 @@ struct Parts {
 impl Parts {
     fn new(
         config: &Config,
+        credential: Credential,
         world: World,
         witness: Arc<dyn Witness>,
         keeper: Keeper,
@@ -183,7 +179,7 @@ impl Parts {
             hub,
             presence: Arc::default(),
             metrics: Arc::default(),
-            links: Arc::new(Links::new(&world, config.token.as_deref())),
+            links: Arc::new(Links::new(&world, credential)),
             world,
             stopping,
             unheard: Duration::from_millis(config.unheard_ms),
@@ -339,46 +335,19 @@ impl Stamper for LeaderStamps {
     }
 }
 
-/// Peers may come in at once, all others when `main` is there.
-fn doors(local: &Local, main: Arc<OnceLock<Router>>, token: Token) -> Router {
-    Routes::new(local.peer_service())
-        .into_axum_router()
-        .fallback(move |request: Request| {
-            let main = Arc::clone(&main);
-            async move {
-                match main.get() {
-                    Some(router) => match router.clone().oneshot(request).await {
-                        Ok(response) => response,
-                        Err(never) => match never {},
-                    },
-                    None => not_yet(&request),
-                }
-            }
-        })
-        .layer(middleware::from_fn_with_state(token, auth::check))
+fn credential(config: &Config) -> anyhow::Result<Credential> {
+    let access = &config.access;
+    Credential::new(access.token.as_deref(), access.peer_tokens.as_ref())
+        .map_err(|why| anyhow!(why))
 }
 
-fn not_yet(request: &Request) -> Response {
-    let sentence = "this node waits for its peers to form a cluster; start the other nodes";
-    if auth::is_grpc(request) {
-        return Status::from(Refusal::Unavailable(sentence.to_owned())).into_http();
-    }
-    let (status, text) = match request.uri().path() {
-        "/livez" => (StatusCode::OK, "ok"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, sentence),
-    };
-    let mut response = Response::new(Body::from(format!("{text}\n")));
-    *response.status_mut() = status;
-    response
-}
-
-fn group_config(config: &Config) -> GroupConfig {
+fn group_config(config: &Config, credential: Credential) -> GroupConfig {
     GroupConfig {
         place: config.place,
         data: config.data.clone(),
         address: config.advertise.clone(),
         peers: config.peers.clone(),
-        token: config.token.clone(),
+        credential,
         timing: config.timing,
         levels: Levels { allowed: config.level_max, ..Levels::default() },
     }

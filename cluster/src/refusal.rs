@@ -39,6 +39,12 @@ pub enum Refusal {
     /// No token, or a wrong one.
     #[error("this cluster wants a token: give it with --token or JAM_TOKEN")]
     Unauthenticated,
+    /// A call between nodes without a peer token that this node knows; says what to do.
+    #[error("{0}")]
+    PeerToken(&'static str),
+    /// What only the leader itself may do.
+    #[error("{0}")]
+    Forbidden(String),
     /// No such room, in the newest state.
     #[error("there is no room {0}; `jam rooms` lists them")]
     RoomUnknown(RoomCode),
@@ -88,6 +94,8 @@ impl Refusal {
             Self::Invalid(_) => "invalid",
             Self::Limit(_) => "limit",
             Self::Unauthenticated => "unauthenticated",
+            Self::PeerToken(_) => "peer_token",
+            Self::Forbidden(_) => "forbidden",
             Self::RoomUnknown(_) => "room_unknown",
             Self::NodeUnknown(_) => "node_unknown",
             Self::LevelHeld(_) => "level_held",
@@ -107,7 +115,8 @@ impl Refusal {
             Self::Unknown => Code::DeadlineExceeded,
             Self::Invalid(_) => Code::InvalidArgument,
             Self::Limit(_) | Self::SlowWatcher => Code::ResourceExhausted,
-            Self::Unauthenticated => Code::Unauthenticated,
+            Self::Unauthenticated | Self::PeerToken(_) => Code::Unauthenticated,
+            Self::Forbidden(_) => Code::PermissionDenied,
             Self::RoomUnknown(_) | Self::NodeUnknown(_) => Code::NotFound,
             Self::OtherCluster | Self::LevelHeld(_) => Code::FailedPrecondition,
             Self::Internal(_) => Code::Internal,
@@ -134,6 +143,7 @@ impl From<ProposeError> for Refusal {
             ProposeError::NoQuorum => Self::NoQuorum,
             ProposeError::Stopped(_) => Self::Unavailable(error.to_string()),
             ProposeError::Unknown => Self::Unknown,
+            ProposeError::TooLarge { .. } => Self::Limit(error.to_string()),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jam_proto::event::Event;
 use jam_proto::ids::{RoomCode, TrackId};
+use jam_proto::limits::OPERATION_BYTES_MAX;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -96,6 +97,12 @@ pub enum ProposeError {
     /// The node is stopping or its disk failed. Never applied.
     #[error("this node is stopping: {0}")]
     Stopped(String),
+    /// It is above the limit of one operation. Never applied.
+    #[error("an operation of {bytes} bytes is above the limit of {OPERATION_BYTES_MAX} bytes")]
+    TooLarge {
+        /// What it has.
+        bytes: usize,
+    },
     /// The deadline passed; it may still be applied.
     #[error("the outcome is unknown: it was not committed in time and may still be")]
     Unknown,

@@ -79,7 +79,7 @@ impl Cluster for SongCluster {
     }
 
     fn sign(&self, node: u64, metadata: &mut MetadataMap) -> Result<(), Status> {
-        self.forwarder.links().sign(metadata);
+        self.forwarder.links().credential().sign(metadata);
         self.group.sign(node, metadata)
     }
 

@@ -30,6 +30,8 @@ pub const SONG_BYTES_MAX: u64 = 2 << 30;
 pub const SONG_SECS_MAX: u64 = 6 * 3600;
 /// Bytes of one request other than an upload.
 pub const REQUEST_BYTES_MAX: usize = 64 << 10;
+/// Bytes of one operation in the log: no request makes a larger one, and a track with all that is made of it has some 4 KiB.
+pub const OPERATION_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 /// Bytes of one chunk of an upload or fetch.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Seconds that a past piece of a timeline is kept.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jam_cluster::config::Config;
+use jam_cluster::config::{Access, Config};
 use jam_cluster::raft::handle::Timing;
 use jam_cluster::shard::{Group, Payload};
 use jam_cluster::time::clock::NodeClock;
@@ -134,7 +134,7 @@ impl Seat {
             listen: SocketAddr::from(([0, 0, 0, 0], PORT)),
             advertise: address(self.place),
             peers: (1..=NODES).map(|place| (place, address(place))).collect(),
-            token: None,
+            access: access(),
             timing: self.timing,
             level_max: FeatureLevel::CURRENT,
             workers: 1,
@@ -147,6 +147,13 @@ impl Seat {
             songs_store: None,
         }
     }
+}
+
+/// Its nodes listen on a network, so they have a peer token.
+fn access() -> Access {
+    let peer_tokens =
+        "the-peer-token-of-all-simulations".parse().expect("a token of visible ASCII");
+    Access { peer_tokens: Some(peer_tokens), ..Access::default() }
 }
 
 /// Where a node is reached.

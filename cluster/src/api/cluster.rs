@@ -12,16 +12,14 @@ use jam_proto::wire::v1::{
     ClusterStatusReply, ClusterStatusRequest, NodeStatus, RaiseLevelReply, RaiseLevelRequest,
     ReplaceReply, ReplaceRequest, SnapshotReply, SnapshotRequest, TransferReply, TransferRequest,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use crate::forward::{Forwarder, Kind, Leader, Way};
+use crate::forward::{Asked, Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
 use crate::refusal::Refusal;
 use crate::shard::{Group, Member};
 
-/// A node that does not say within this how it is counts as not alive.
-const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 const REPLACE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -87,12 +85,7 @@ impl Cluster for ClusterService {
             let message = format!("there is no node {place}; the nodes are {}", places.join(", "));
             return Err(Refusal::NodeUnknown(message).into());
         };
-        if self.ask(holder).await.is_some() {
-            let message = format!(
-                "node {place} is up and well; only a node whose disk was lost is replaced (stop it first)"
-            );
-            return Err(Refusal::Invalid(message).into());
-        }
+        // The leader refuses it if a node of this place is up.
         let op = Op::ReplaceNode(ReplaceNode { node: place, holder: holder.id });
         match self.forwarder.propose(op, REPLACE_TIMEOUT).await? {
             Outcome::Node(replacement) => {
@@ -152,11 +145,10 @@ impl ClusterService {
         if member.id == self.group.standing().id {
             return Some(self.own_status());
         }
-        let channel = self.forwarder.links().to(&member.address).ok()?;
-        let request = self.forwarder.links().request(ClusterStatusRequest {});
-        let answer = timeout(ASK_TIMEOUT, ClusterClient::new(channel).status(request)).await;
-        let answer = answer.ok()?.ok()?.into_inner();
-        (answer.answered_by == member.id && answer.cluster_id == self.cluster_id).then_some(answer)
+        match self.forwarder.ask(member).await {
+            Asked::Answers(status) => Some(*status),
+            Asked::Refuses | Asked::Silent => None,
+        }
     }
 
     async fn transfer_here(&self, to: u64) -> Result<u64, Failed> {

@@ -1,6 +1,8 @@
 //! The node's doors: one file for each gRPC service, and what they share.
 
+pub mod admission;
 pub mod auth;
+pub mod browsers;
 pub mod cluster;
 mod level;
 pub mod peer;

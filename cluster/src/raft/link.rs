@@ -8,11 +8,12 @@ use jam_proto::wire::peer::v1::PeerHeader;
 use jam_proto::wire::peer::v1::peer_client::PeerClient;
 use jam_world::World;
 use prost::Message;
-use tonic::metadata::{Ascii, Binary, MetadataMap, MetadataValue};
+use tonic::metadata::{Binary, MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::types::PeerNode;
+use crate::credential::Credential;
 use crate::identity::{Id, Identity};
 use crate::links::{self, Patience};
 
@@ -38,19 +39,14 @@ pub enum Lane {
 #[derive(Clone, Debug)]
 pub struct Links {
     world: World,
-    token: Option<MetadataValue<Ascii>>,
+    credential: Credential,
     channels: Arc<Mutex<BTreeMap<(String, Lane), Channel>>>,
 }
 
 impl Links {
-    /// With the token that peers want, if they want one. `None` if no header can hold the token.
-    pub fn new(world: &World, token: Option<&str>) -> Option<Self> {
-        let token = token.map(|token| format!("Bearer {token}").parse().ok());
-        let token = match token {
-            None => None,
-            Some(parsed) => Some(parsed?),
-        };
-        Some(Self { world: world.clone(), token, channels: Arc::default() })
+    /// With what each call carries.
+    pub fn new(world: &World, credential: Credential) -> Self {
+        Self { world: world.clone(), credential, channels: Arc::default() }
     }
 
     /// A client for the node at `address`.
@@ -75,14 +71,13 @@ impl Links {
     pub fn request<T>(&self, message: T, ttl: Duration) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(ttl);
-        self.sign(request.metadata_mut());
+        self.credential.sign(request.metadata_mut());
         request
     }
 
-    fn sign(&self, metadata: &mut MetadataMap) {
-        if let Some(token) = &self.token {
-            metadata.insert("authorization", token.clone());
-        }
+    /// Logs now and then that the node at `address` refuses what calls carry, if that is what it said.
+    pub fn log_refusal(&self, address: &str, status: &Status) {
+        self.credential.log_refusal(address, status);
     }
 }
 
@@ -105,13 +100,18 @@ impl Link {
         self.links.client(&self.address, lane)
     }
 
+    /// As [`Links::log_refusal`], for this member.
+    pub fn log_refusal(&self, status: &Status) {
+        self.links.log_refusal(&self.address, status);
+    }
+
     /// A request with the header. A `ttl` of `None` is for streams, which watch their own progress.
     pub fn request<T>(&self, message: T, ttl: Option<Duration>) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(ttl) = ttl {
             request.set_timeout(ttl);
         }
-        self.links.sign(request.metadata_mut());
+        self.links.credential.sign(request.metadata_mut());
         request.metadata_mut().insert_bin(HEADER_KEY, self.header.clone());
         request
     }
@@ -183,7 +183,8 @@ mod tests {
             place: identity.place,
             incarnation: identity.incarnation.0,
         };
-        let links = Links::new(&World::real(), Some("secret")).ok_or("a token")?;
+        let credential = Credential::new(Some("secret"), None)?;
+        let links = Links::new(&World::real(), credential);
         let call = |from: &Identity, to: &PeerNode| {
             Link::new(links.clone(), from, 2, to).request((), None).into_parts().0
         };

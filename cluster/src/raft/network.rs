@@ -131,6 +131,7 @@ impl Pulse {
 
 impl Peer {
     fn failed(&self, status: &Status, action: RPCTypes, ttl: Duration) -> RPCError<Types> {
+        self.link.log_refusal(status);
         match status.code() {
             Code::DeadlineExceeded | Code::Cancelled => self.timeout(action, ttl),
             // Not there, or not the one that is meant: ask again later, not at once.

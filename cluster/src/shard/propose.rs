@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jam_proto::ids::RoomCode;
 use jam_proto::level;
+use jam_proto::limits::OPERATION_BYTES_MAX;
 use jam_proto::shard::Outcome;
 use jam_proto::wire::log::v1::LogEntry;
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -115,6 +116,10 @@ impl Proposals {
         opening: bool,
         mut standings: watch::Receiver<Standing>,
     ) -> Result<Outcome, ProposeError> {
+        let bytes = op.encoded_len();
+        if bytes > OPERATION_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes });
+        }
         let deadline = Instant::now() + timeout;
         standings.mark_unchanged();
         self.leading.term(opening)?;

@@ -75,6 +75,7 @@ impl Follower {
                 _ = standings.wait_for(|now| now.leader != standing.leader) => continue,
             };
             if let Err(status) = failed {
+                self.links.credential().log_refusal(address, &status);
                 tracing::debug!(leader, %status, "the leader's time is out of reach");
             }
             sleep(QUICK_EVERY).await;

@@ -237,7 +237,7 @@ pub fn start_at(
         data: data.to_owned(),
         address: address.clone(),
         peers,
-        token: None,
+        credential: Default::default(),
         timing,
         levels,
     };

@@ -15,9 +15,10 @@ use cluster::{Cluster, PATIENCE, TTL, register, start, wait};
 use jam_cluster::formation::StartError;
 use jam_cluster::identity::{Folder, Id, Stage, Step};
 use jam_cluster::shard::ProposeError;
+use jam_proto::limits::OPERATION_BYTES_MAX;
 use jam_proto::shard::Outcome;
-use jam_proto::wire::log::v1::ReplaceNode;
 use jam_proto::wire::log::v1::log_entry::Op;
+use jam_proto::wire::log::v1::{RegisterTrack, ReplaceNode};
 use jam_world::World;
 
 #[test]
@@ -28,6 +29,16 @@ fn three_nodes_survive_their_leader_and_themselves() {
     cluster.all_have(20);
     let ids: Vec<_> = cluster.nodes.values().map(|node| node.group.cluster_id()).collect();
     assert!(ids.iter().all(|id| id == &ids[0]));
+
+    // What is too large for one operation does not get into the log.
+    let leader = &cluster.nodes[&cluster.leader()];
+    let mut large = register(1000);
+    let Op::RegisterTrack(RegisterTrack { track: Some(track), .. }) = &mut large else {
+        panic!("it registers a track");
+    };
+    track.title = "x".repeat(OPERATION_BYTES_MAX);
+    let refused = leader.block_on(leader.group.propose(large, TTL));
+    assert!(matches!(refused, Err(ProposeError::TooLarge { .. })), "{refused:?}");
 
     // Leadership is handed over on request.
     let first = cluster.leader();

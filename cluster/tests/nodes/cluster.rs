@@ -28,6 +28,8 @@ pub struct Cluster {
     folder: TempDir,
     ports: Vec<u16>,
     flags: Vec<String>,
+    /// Of one node each, besides.
+    own_flags: Vec<Vec<String>>,
     running: Vec<Option<Child>>,
 }
 
@@ -57,7 +59,8 @@ impl Cluster {
         .await;
     }
 
-    fn log(&self, node: usize) -> String {
+    /// What a node has logged so far.
+    pub fn log(&self, node: usize) -> String {
         let log = std::fs::read_to_string(self.folder.path().join(format!("n{node}.log")));
         log.unwrap_or_default()
     }
@@ -77,10 +80,16 @@ impl Cluster {
             folder: tempfile::tempdir().expect("a folder"),
             ports: held.iter().map(port).collect(),
             flags: flags.iter().map(|flag| flag.to_string()).collect(),
+            own_flags: vec![Vec::new(); size],
             running: (0..size).map(|_| None).collect(),
         };
         drop(held);
         cluster
+    }
+
+    /// What a node is started with from its next start on, besides the flags of all.
+    pub fn set_flags(&mut self, node: usize, flags: &[&str]) {
+        self.own_flags[node - 1] = flags.iter().map(|flag| flag.to_string()).collect();
     }
 
     pub fn run(&mut self, node: usize) {
@@ -100,6 +109,7 @@ impl Cluster {
             // Nodes that share two cores with other tests must not call each other dead.
             .args(["--heartbeat-ms", "50", "--election-ms", "300..600"])
             .args(&self.flags)
+            .args(&self.own_flags[node - 1])
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -194,10 +204,18 @@ impl Cluster {
 
     /// A page over plain HTTP/1.
     pub fn page(&self, node: usize, path: &str) -> String {
+        self.http(node, &format!("GET {path}"), "Host: localhost\r\n", b"")
+    }
+
+    /// What comes back for a request of plain HTTP/1: its method and path, more headers, and a body.
+    pub fn http(&self, node: usize, what: &str, headers: &str, body: &[u8]) -> String {
         let mut page = String::new();
         let Ok(mut stream) = TcpStream::connect(self.address(node)) else { return page };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: jam\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("sent");
+        let length = body.len();
+        let head = format!(
+            "{what} HTTP/1.1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(&[head.as_bytes(), body].concat()).expect("sent");
         stream.read_to_string(&mut page).expect("a page");
         page
     }

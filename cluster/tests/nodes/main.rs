@@ -2,10 +2,13 @@
 #![allow(clippy::disallowed_methods)]
 #![allow(missing_docs)]
 
+mod admission;
+mod browsers;
 mod cluster;
 mod cut_off;
 mod forgetting;
 mod listening;
 mod rooms;
 mod surviving;
+mod tokens;
 mod upgrading;

@@ -138,7 +138,7 @@ impl Stage {
     pub async fn purged(&self) -> anyhow::Result<u64> {
         let mut stream = TcpStream::connect(self.cluster.address(self.leader)).await?;
         stream
-            .write_all(b"GET /metrics HTTP/1.1\r\nhost: jam\r\nconnection: close\r\n\r\n")
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
             .await?;
         let mut page = String::new();
         stream.read_to_string(&mut page).await?;
