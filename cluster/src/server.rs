@@ -4,6 +4,7 @@
 //! connection, headers, and the time that a connection may say nothing.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -72,9 +73,9 @@ async fn accept(listener: &dyn Listener, free: &Arc<Semaphore>) -> Connection {
     let slot = Arc::clone(free).acquire_owned().await.expect("nobody closes the semaphore");
     loop {
         match listener.accept().await {
-            Ok(stream) => {
+            Ok((stream, from)) => {
                 let silent = Some(Box::pin(sleep(FIRST_BYTE_TIMEOUT)));
-                return Connection { stream, silent, _slot: slot };
+                return Connection { stream, from, silent, _slot: slot };
             }
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
@@ -87,15 +88,22 @@ async fn accept(listener: &dyn Listener, free: &Arc<Semaphore>) -> Connection {
 /// A client's connection, in its slot.
 struct Connection {
     stream: jam_world::Stream,
+    from: SocketAddr,
     /// Until the first byte came.
     silent: Option<Pin<Box<Sleep>>>,
     _slot: OwnedSemaphorePermit,
 }
 
-impl Connected for Connection {
-    type ConnectInfo = ();
+/// Where a request comes from: an extension of each request that was served over a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteAddress(pub SocketAddr);
 
-    fn connect_info(&self) {}
+impl Connected for Connection {
+    type ConnectInfo = RemoteAddress;
+
+    fn connect_info(&self) -> RemoteAddress {
+        RemoteAddress(self.from)
+    }
 }
 
 impl AsyncRead for Connection {

@@ -17,10 +17,13 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// Connections that wait for a process to take them.
 const BACKLOG: usize = 128;
 
+/// A connection that came in, and where it comes from.
+pub(super) type Accepted = (DuplexStream, SocketAddr);
+
 /// What a process asks of the card.
 enum Wish {
     Dial { address: String, give: oneshot::Sender<io::Result<DuplexStream>> },
-    Listen { at: SocketAddr, give: oneshot::Sender<io::Result<mpsc::Receiver<DuplexStream>>> },
+    Listen { at: SocketAddr, give: oneshot::Sender<io::Result<mpsc::Receiver<Accepted>>> },
 }
 
 /// The card.
@@ -51,7 +54,7 @@ impl Card {
     }
 
     /// The connections that come in from now on.
-    pub(super) async fn listen(&self, at: SocketAddr) -> io::Result<mpsc::Receiver<DuplexStream>> {
+    pub(super) async fn listen(&self, at: SocketAddr) -> io::Result<mpsc::Receiver<Accepted>> {
         let (give, given) = oneshot::channel();
         self.wish(Wish::Listen { at, give })?;
         given.await.unwrap_or_else(|_| Err(down()))
@@ -88,7 +91,7 @@ async fn dial(address: String, mut give: oneshot::Sender<io::Result<DuplexStream
     }
 }
 
-async fn listen(at: SocketAddr, give: oneshot::Sender<io::Result<mpsc::Receiver<DuplexStream>>>) {
+async fn listen(at: SocketAddr, give: oneshot::Sender<io::Result<mpsc::Receiver<Accepted>>>) {
     // turmoil binds to all addresses or to loopback; a machine has one address beside that.
     let ip = if at.ip().is_loopback() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let listener = match TcpListener::bind((ip, at.port())).await {
@@ -103,10 +106,10 @@ async fn listen(at: SocketAddr, give: oneshot::Sender<io::Result<mpsc::Receiver<
         tokio::select! {
             () = sender.closed() => return,
             accepted = listener.accept() => {
-                let Ok((wire, _)) = accepted else { continue };
+                let Ok((wire, from)) = accepted else { continue };
                 let (end, own) = duplex(BUFFER_BYTES);
                 // With a full backlog it is dropped, and its peer finds it closed.
-                if sender.try_send(end).is_ok() {
+                if sender.try_send((end, from)).is_ok() {
                     drop(tokio::spawn(carry(wire, own)));
                 }
             }

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jam_world::Stream;
-use tokio::io::DuplexStream;
 use tokio::sync::{Mutex, mpsc};
 
-use super::card::Card;
+use super::card::{Accepted, Card};
 use super::disk::{Disk, Life};
 
 /// What one life of a process connects with. Names of machines are resolved, and addresses are taken as they are.
@@ -45,15 +44,16 @@ impl jam_world::Net for Net {
 
 #[derive(Debug)]
 struct Listener {
-    incoming: Mutex<mpsc::Receiver<DuplexStream>>,
+    incoming: Mutex<mpsc::Receiver<Accepted>>,
 }
 
 impl jam_world::Listener for Listener {
-    fn accept(&self) -> BoxFuture<'_, io::Result<Stream>> {
+    fn accept(&self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>> {
         async move {
             let accepted = self.incoming.lock().await.recv().await;
-            let stream: Stream = Box::new(accepted.ok_or(io::ErrorKind::NetworkDown)?);
-            Ok(stream)
+            let (stream, from) = accepted.ok_or(io::ErrorKind::NetworkDown)?;
+            let stream: Stream = Box::new(stream);
+            Ok((stream, from))
         }
         .boxed()
     }

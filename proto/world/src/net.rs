@@ -33,8 +33,8 @@ pub trait Net: Debug + Send + Sync {
 
 /// Where connections come in.
 pub trait Listener: Debug + Send + Sync {
-    /// The next one.
-    fn accept(&self) -> BoxFuture<'_, io::Result<Stream>>;
+    /// The next connection, and the address that it comes from.
+    fn accept(&self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>>;
 }
 
 type Dialled = BoxFuture<'static, io::Result<TokioIo<Stream>>>;
@@ -112,8 +112,12 @@ impl Net for Tcp {
 }
 
 impl Listener for TcpListener {
-    fn accept(&self) -> BoxFuture<'_, io::Result<Stream>> {
-        async move { Ok(eager(self.accept().await?.0)) }.boxed()
+    fn accept(&self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>> {
+        async move {
+            let (stream, from) = self.accept().await?;
+            Ok((eager(stream), from))
+        }
+        .boxed()
     }
 }
 
