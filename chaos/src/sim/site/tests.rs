@@ -43,7 +43,7 @@ async fn well(work: impl Future<Output = Outcome>) {
 async fn serve(world: World) -> Outcome {
     let listener = world.net.listen(([192, 168, 7, 7], 7400).into()).await?;
     loop {
-        let mut stream = listener.accept().await?;
+        let (mut stream, _) = listener.accept().await?;
         tokio::spawn(async move {
             while let Ok(byte) = stream.read_u8().await {
                 stream.write_u8(byte + 1).await?;

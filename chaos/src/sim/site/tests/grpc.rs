@@ -87,7 +87,7 @@ impl AsyncWrite for Incoming {
 async fn serve_time(world: World) -> Outcome {
     let listener = world.net.listen(([0, 0, 0, 0], 7400).into()).await?;
     let incoming = stream::unfold(listener, |listener| async {
-        Some((listener.accept().await.map(Incoming), listener))
+        Some((listener.accept().await.map(|(stream, _)| Incoming(stream)), listener))
     });
     let routes = Server::builder().add_service(TimeServer::new(Clock(world)));
     Ok(routes.serve_with_incoming(incoming).await?)
