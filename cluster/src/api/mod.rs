@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod cluster;
+mod origin;
 pub mod peer;
 pub mod rooms;
 mod session;
