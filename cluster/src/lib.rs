@@ -6,6 +6,7 @@ pub mod batches;
 pub mod blobs;
 pub mod config;
 mod draft;
+pub mod evictions;
 pub mod forgetting;
 pub mod formation;
 pub mod forward;
