@@ -57,8 +57,8 @@ async fn killed_at_any_point_a_command_is_applied_once_at_most() {
         (Held::Command, Applied::No, false, 0, 1),
         (Held::Command, Applied::Yes, false, 0, 1),
         // Nobody knows any more whether it was applied, so it is not sent again.
-        (Held::Command, Applied::No, true, 3, 0),
         (Held::Command, Applied::Yes, true, 3, 1),
+        (Held::Command, Applied::No, true, 3, 0),
     ];
     for (held, applied, closed, code, queued) in table {
         for elsewhere in [false, true] {

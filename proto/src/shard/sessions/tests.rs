@@ -189,13 +189,13 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let (any, client) = (any::<bool>, || 0..3usize);
+    let (flag, client) = (any::<bool>, || 0..3usize);
     prop_oneof![
-        6 => (client(), 0..3u8, any(), any())
+        6 => (client(), 0..3u8, flag(), flag())
             .prop_map(|(client, from, lost, opened_twice)| Act::Send { client, from, lost, opened_twice }),
-        6 => (client(), any()).prop_map(|(client, lost)| Act::Resend { client, lost }),
+        6 => (client(), flag()).prop_map(|(client, lost)| Act::Resend { client, lost }),
         2 => any::<prop::sample::Index>().prop_map(|which| Act::Repeat { which }),
-        3 => (1..9usize, 0..3u8, any()).prop_map(|(sessions, from, used)| Act::Flood { sessions, from, used }),
+        3 => (1..9usize, 0..3u8, flag()).prop_map(|(sessions, from, used)| Act::Flood { sessions, from, used }),
         3 => prop_oneof![1..30i64, 300..1200i64, Just(limits::SESSION_IDLE_SECS_MAX + 1)]
             .prop_map(|secs| Act::Wait { secs }),
     ]
