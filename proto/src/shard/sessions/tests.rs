@@ -97,6 +97,18 @@ fn below_the_feature_level_the_least_recently_used_goes() {
     assert_eq!(open(&sessions), [2, 3], "although session 1 was used a moment ago");
 }
 
+/// Why a client opens a session once, and why one with a command under way stays.
+#[test]
+fn a_session_that_is_opened_again_remembers_nothing() {
+    let mut sessions = Sessions::with_limit(1);
+    used(&mut sessions, 1, 1, 0);
+    assert!(matches!(sessions.admit(&enqueue(id(1), 1)), Admission::Repeated(_)));
+    sessions.open(id(2), "ann", origin(2), secs(limits::SESSION_PROTECTED_SECS));
+    assert!(matches!(sessions.admit(&enqueue(id(1), 1)), Admission::Refused(_)));
+    sessions.open(id(1), "ann", origin(1), secs(limits::SESSION_PROTECTED_SECS));
+    assert!(matches!(sessions.admit(&enqueue(id(1), 1)), Admission::New(_)));
+}
+
 /// A session of the table that searches all of them.
 #[derive(Clone, Debug)]
 struct Row {
