@@ -21,6 +21,9 @@ use wire::cluster_server::{Cluster, ClusterServer};
 use wire::rooms_server::{Rooms, RoomsServer};
 use wire::songs_server::SongsServer;
 
+/// Of all fakes.
+pub const CLUSTER_ID: [u8; 16] = [7; 16];
+
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
@@ -330,7 +333,7 @@ impl Cluster for FakeNode {
         };
         let leader = if self.state().fault == Fault::NoQuorum { 0 } else { 1 };
         let reply = wire::ClusterStatusReply {
-            cluster_id: vec![7; 16],
+            cluster_id: CLUSTER_ID.to_vec(),
             leader,
             term: 1,
             epoch: 1,

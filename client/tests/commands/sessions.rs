@@ -102,3 +102,17 @@ async fn a_first_attempt_whose_session_is_gone_is_made_again_in_another_one() {
         assert_eq!((evening.add().await.code(), evening.queued()), (0, queued));
     }
 }
+
+/// An older `jam` wrote a command down before its session was open, so its file says nothing of whether it was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_jam_wrote_down_is_not_sent_into_a_new_session() {
+    let evening = Evening::begin().await;
+    evening.kill_while_held(Held::Command, Applied::Yes).await;
+    let slot = evening.user.slot();
+    let saved = std::fs::read_to_string(&slot).expect("the session is saved");
+    let older = saved.replace("\"opened\":true", "\"opened\":false");
+    assert_ne!(older, saved);
+    std::fs::write(&slot, older).expect("written");
+    evening.node.close_sessions();
+    assert_eq!((evening.add().await.code(), evening.queued()), (3, 1));
+}

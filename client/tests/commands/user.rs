@@ -1,11 +1,12 @@
 //! Somebody who types `jam`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use jam_client::session::slot_path;
 use serde_json::Value;
 
-use crate::fake::FakeNode;
+use crate::fake::{CLUSTER_ID, FakeNode};
 
 /// One user's machine: a state folder, and the servers they know.
 pub struct User {
@@ -64,6 +65,11 @@ impl User {
     pub async fn room(&self) -> String {
         let made = self.jam(&["create", "Friday"]).await;
         made.json()["room"].as_str().expect("a code").to_owned()
+    }
+
+    /// The file of this user's first session.
+    pub fn slot(&self) -> PathBuf {
+        slot_path(&self.path().join("state"), &CLUSTER_ID, "ann", 0)
     }
 
     pub fn file(&self, name: &str, bytes: &[u8]) -> String {
