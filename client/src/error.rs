@@ -2,7 +2,7 @@
 //!
 //! The line that matters runs between *refused* (never applied, exit 1) and *unknown* (may have been
 //! applied or may still be, exit 3): a script may do the first again in its own way, the second only by
-//! running the same command again.
+//! running the same command again, and one whose session was closed (`unknown_session_expired`) only after a look.
 
 use std::fmt;
 
@@ -41,9 +41,10 @@ pub enum Failure {
         /// What the last try said.
         last: String,
     },
-    /// It may have been applied, and the cluster no longer knows: exit 3.
+    /// An earlier attempt may have been applied, and the cluster no longer knows. Running the same command again is a
+    /// new command, unlike after [`Self::Unknown`]: exit 3.
     #[error(
-        "{what} has no known outcome, and its session has expired; look at `jam status` before you run it again"
+        "{what} has no known outcome: an earlier attempt may have been applied, and the cluster no longer knows (its session was closed); look at `jam queue` to see whether it was, before you run the command again"
     )]
     Forgotten {
         /// Which command.
@@ -96,7 +97,8 @@ impl Failure {
             Self::Usage(_) => "usage",
             Self::Refused { code, .. } => code,
             Self::Unreachable { .. } => "unreachable",
-            Self::Unknown { .. } | Self::Forgotten { .. } => "unknown",
+            Self::Unknown { .. } => "unknown",
+            Self::Forgotten { .. } => "unknown_session_expired",
             Self::Local { .. } => "local",
             Self::Some { .. } => "some_failed",
         }

@@ -1,28 +1,39 @@
 //! The sessions of this user with one cluster, kept on disk so that a command that died is not applied twice.
 //!
 //! A cluster remembers the last reply of each session, so a command that is sent again with its number is
-//! answered, not applied again. That only helps if the number outlives the process: before anything is
-//! sent, the number and the exact command are written down together with the *intent*, the command line
+//! answered, not applied again. That only helps if the number outlives the process: before a command is
+//! sent, its number and the exact command are written down together with the *intent*, the command line
 //! they stand for. A later run with the same intent takes them up again. Each process holds the lock of one
 //! *slot* (a file, one session), since a session has one command in flight; a slot with an unfinished
 //! intent is left to that intent.
+//!
+//! It also only helps while the cluster has the session. A session that was closed and opened again remembers
+//! nothing, and would take a command that it had applied before for a new one. So a session is opened once: each
+//! attempt to open one asks for a new id, an id is used once the cluster has said that it is open, and a command is
+//! written down after that. Whatever is found written down was sent into an open session or not sent at all, and is
+//! never sent into another one. If its session is closed by then, its outcome stays unknown.
 
 mod saved;
+mod steps;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use jam_proto::command::Rejection;
 use jam_proto::ids::{RoomCode, SessionId};
 use jam_proto::wire::v1 as wire;
-use jam_world::{Disk, World, exists, make_lasting_folder};
-use prost::Message;
-use saved::{Done, Saved, Sending, Unfinished, hex, unhex, unix_now};
+use jam_world::{World, exists, make_lasting_folder};
+use saved::{Saved, Unfinished, hex, unhex, unix_now};
 
 use crate::connection::Cluster;
 use crate::error::Failure;
 
 /// More processes of one user at once than this is a mistake in a script.
 const SLOTS_MAX: u32 = 256;
+/// So often a session is opened for one command. More than one can be closed before the command arrives when others open
+/// sessions as fast as they can.
+const OPENED_MAX: u32 = 4;
 
 /// A locked slot: one session, one command line.
 pub struct Session {
@@ -31,7 +42,19 @@ pub struct Session {
     /// Held for as long as the process lives.
     _lock: Box<dyn Send + Sync>,
     saved: Saved,
+    recorder: Option<Recorder>,
 }
+
+/// What is about to be asked of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To open a session of this id.
+    Session(SessionId),
+    /// To apply the command of this number, once or, by itself, several times.
+    Command(SessionId, u64),
+}
+
+type Recorder = Box<dyn Fn(Asked) + Send + Sync>;
 
 /// What became of one step.
 pub struct Settled {
@@ -95,18 +118,13 @@ impl Session {
         // The lock is a file of its own: the slot's file is replaced at each save.
         let Some(lock) = world.disk.lock(&path.with_extension("lock"))? else { return Ok(None) };
         let saved = Saved::read(world.disk.as_ref(), path, user)?;
-        Ok(Some(Self { world: world.clone(), path: path.to_owned(), _lock: lock, saved }))
+        let (world, path) = (world.clone(), path.to_owned());
+        Ok(Some(Self { world, path, _lock: lock, saved, recorder: None }))
     }
 
-    /// The session and the number of a step that was sent and has no reply yet.
-    pub fn sent(&self) -> Result<Option<(SessionId, u64)>, Failure> {
-        let sending = self.saved.unfinished.as_ref().and_then(|wish| wish.sending.as_ref());
-        sending.map(|sending| Ok((self.id()?, sending.number))).transpose()
-    }
-
-    /// The session and the number of the step that is sent next, if the cluster has not forgotten the session by then.
-    pub fn next(&self) -> Result<(SessionId, u64), Failure> {
-        Ok((self.id()?, self.saved.number + 1))
+    /// Has `recorder` told what is asked of the cluster, each time before it is sent.
+    pub fn record(&mut self, recorder: impl Fn(Asked) + Send + Sync + 'static) {
+        self.recorder = Some(Box::new(recorder));
     }
 
     /// Settles a step that an earlier run of this command line has settled or sent; `None`: it had not come so far.
@@ -132,10 +150,12 @@ impl Session {
         room: &RoomCode,
         command: wire::Command,
     ) -> Result<Settled, Failure> {
+        self.open(cluster).await?;
         let number = self.write_down(step, room, &command)?;
         self.settle(cluster, step, number, room.clone(), command, false).await
     }
 
+    /// Sends a command that is written down until it is settled. `maybe_applied`: it may have been sent before.
     async fn settle(
         &mut self,
         cluster: &mut Cluster,
@@ -146,23 +166,8 @@ impl Session {
         mut maybe_applied: bool,
     ) -> Result<Settled, Failure> {
         let what = describe(&command);
-        loop {
-            if let Err(failure) = self.open(cluster).await {
-                return Err(self.unsettled(failure, maybe_applied, what)?);
-            }
-            let session = self.id()?.to_wire();
-            let sent = cluster
-                .edit(what, &mut maybe_applied, async |door, give| {
-                    let request = wire::SubmitRequest {
-                        session: session.clone(),
-                        number,
-                        room: room.as_str().to_owned(),
-                        command: Some(command.clone()),
-                        deadline_ms: give.as_millis() as u32,
-                    };
-                    door.rooms().submit(request).await
-                })
-                .await;
+        for _ in 0..OPENED_MAX {
+            let sent = self.send(cluster, what, number, &room, &command, &mut maybe_applied).await;
             let reply = match sent {
                 Ok(reply) => reply,
                 Err(unknown @ Failure::Unknown { .. }) => return Err(unknown),
@@ -171,33 +176,53 @@ impl Session {
                     return Err(failure);
                 }
             };
-            match reply.rejection.as_ref().map(|rejection| rejection.code.as_str()) {
-                None => {
-                    self.note_reply(step, &room, &reply)?;
-                    return Ok(Settled { reply, room, earlier: false });
-                }
-                // The session is gone, and with it the memory of what it had done.
-                Some("session_expired") if maybe_applied => {
-                    self.renew();
-                    self.forget_step()?;
-                    return Err(Failure::Forgotten { what: what.to_owned() });
-                }
-                Some("session_expired" | "stale" | "number_reused") if !maybe_applied => {
-                    self.renew();
-                    number = self.write_down(step, &room, &command)?;
-                }
-                Some(code) => {
-                    let message = reply
-                        .rejection
-                        .as_ref()
-                        .map(|rejection| rejection.message.clone())
-                        .unwrap_or_default();
-                    let failure = Failure::refused(code, message);
-                    self.forget_step()?;
-                    return Err(failure);
-                }
+            let Some(rejection) = reply.rejection.as_ref().map(Rejection::from_wire) else {
+                self.note_reply(step, &room, &reply)?;
+                return Ok(Settled { reply, room, earlier: false });
+            };
+            // By its session: that is closed, or was used elsewhere, and the memory of what it had done is gone.
+            self.saved.opened &= !rejection.is_by_session();
+            self.forget_step()?;
+            if !rejection.is_by_session() {
+                return Err(rejection.into());
             }
+            if maybe_applied {
+                return Err(Failure::Forgotten { what: what.to_owned() });
+            }
+            // This was the only attempt, and the cluster says that it was not applied.
+            self.open(cluster).await?;
+            number = self.write_down(step, &room, &command)?;
         }
+        self.forget_step()?;
+        let message = format!(
+            "{what} was not done: the cluster closed {OPENED_MAX} sessions in a row before the command arrived; try again later"
+        );
+        Err(Failure::refused("session_expired", message))
+    }
+
+    async fn send(
+        &self,
+        cluster: &mut Cluster,
+        what: &str,
+        number: u64,
+        room: &RoomCode,
+        command: &wire::Command,
+        maybe_applied: &mut bool,
+    ) -> Result<wire::SubmitReply, Failure> {
+        let id = self.id()?;
+        self.tell(Asked::Command(id, number));
+        cluster
+            .edit(what, maybe_applied, async |door, give| {
+                let request = wire::SubmitRequest {
+                    session: id.to_wire(),
+                    number,
+                    room: room.as_str().to_owned(),
+                    command: Some(command.clone()),
+                    deadline_ms: give.as_millis() as u32,
+                };
+                door.rooms().submit(request).await
+            })
+            .await
     }
 
     /// The command line has ended, well or with a definite no. Not to be called after an unknown outcome.
@@ -206,141 +231,44 @@ impl Session {
         self.save(false)
     }
 
+    /// Has a session that the cluster said is open, for a command that is not written down yet.
     async fn open(&mut self, cluster: &mut Cluster) -> Result<(), Failure> {
         if self.saved.opened {
             return Ok(());
         }
-        let (session, user) = (self.id()?.to_wire(), self.saved.user.clone());
-        // Opening a session twice is opening it once.
+        // An attempt whose answer got lost may still be carried out at any later time. If its id were used, that could
+        // open the session a second time.
+        let asked = Mutex::new(None);
+        let user = self.saved.user.clone();
         cluster
             .ask("opening a session", async |door, give| {
-                let deadline_ms = give.as_millis() as u32;
+                let id = SessionId(rand::random());
+                *asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+                self.tell(Asked::Session(id));
                 let request = wire::OpenSessionRequest {
-                    session: session.clone(),
+                    session: id.to_wire(),
                     user: user.clone(),
-                    deadline_ms,
+                    deadline_ms: give.as_millis() as u32,
                 };
                 door.rooms().open_session(request).await
             })
             .await?;
-        self.saved.opened = true;
+        let asked = asked.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let id = asked.expect("an answer is one to an attempt, and each attempt has an id");
+        self.saved.session = hex(&id.0);
+        (self.saved.opened, self.saved.number) = (true, 0);
         Ok(())
     }
 
-    /// A refusal on the way to a retry leaves the earlier attempt as unknown as it was.
-    fn unsettled(
-        &mut self,
-        failure: Failure,
-        maybe_applied: bool,
-        what: &str,
-    ) -> Result<Failure, Failure> {
-        if maybe_applied {
-            return Ok(Failure::Unknown { what: what.to_owned(), last: failure.to_string() });
+    fn tell(&self, asked: Asked) {
+        if let Some(recorder) = &self.recorder {
+            recorder(asked);
         }
-        self.forget_step()?;
-        Ok(failure)
     }
 
     fn id(&self) -> Result<SessionId, Failure> {
         let bytes = unhex(&self.saved.session).ok_or_else(|| self.corrupt())?;
         SessionId::from_wire(&bytes).map_err(|_| self.corrupt())
-    }
-
-    fn renew(&mut self) {
-        let fresh = Saved::fresh(&self.saved.user);
-        self.saved = Saved { unfinished: self.saved.unfinished.take(), ..fresh };
-    }
-
-    /// Takes the next number and writes it down with the command, durably, before anything is sent.
-    fn write_down(
-        &mut self,
-        step: &str,
-        room: &RoomCode,
-        command: &wire::Command,
-    ) -> Result<u64, Failure> {
-        self.saved.number += 1;
-        let number = self.saved.number;
-        let unfinished = self
-            .saved
-            .unfinished
-            .as_mut()
-            .expect("a claimed slot has an intent until it is finished");
-        unfinished.sending = Some(Sending {
-            step: step.to_owned(),
-            number,
-            room: room.as_str().to_owned(),
-            command: hex(&command.encode_to_vec()),
-        });
-        self.save(true)?;
-        Ok(number)
-    }
-
-    fn note_reply(
-        &mut self,
-        step: &str,
-        room: &RoomCode,
-        reply: &wire::SubmitReply,
-    ) -> Result<(), Failure> {
-        let reply = format!("{room} {}", hex(&reply.encode_to_vec()));
-        if let Some(unfinished) = &mut self.saved.unfinished {
-            unfinished.sending = None;
-            unfinished.done.push(Done { step: step.to_owned(), reply });
-        }
-        self.save(false)
-    }
-
-    fn forget_step(&mut self) -> Result<(), Failure> {
-        if let Some(unfinished) = &mut self.saved.unfinished {
-            unfinished.sending = None;
-        }
-        self.save(false)
-    }
-
-    /// The reply to a step, and its room, if an earlier run of this command line got one.
-    pub fn settled_before(
-        &self,
-        step: &str,
-    ) -> Result<Option<(wire::SubmitReply, RoomCode)>, Failure> {
-        let done = self
-            .saved
-            .unfinished
-            .as_ref()
-            .and_then(|unfinished| unfinished.done.iter().find(|done| done.step == step));
-        let Some(done) = done else { return Ok(None) };
-        let parsed = done.reply.split_once(' ').and_then(|(room, reply)| {
-            let reply = wire::SubmitReply::decode(unhex(reply)?.as_slice()).ok()?;
-            Some((reply, RoomCode::parse(room).ok()?))
-        });
-        parsed.map(Some).ok_or_else(|| self.corrupt())
-    }
-
-    /// The number, the room and the command of a step that an earlier run sent and got no reply to.
-    pub fn sent_before(
-        &self,
-        step: &str,
-    ) -> Result<Option<(u64, RoomCode, wire::Command)>, Failure> {
-        let sending =
-            self.saved.unfinished.as_ref().and_then(|unfinished| unfinished.sending.as_ref());
-        let Some(sending) = sending.filter(|sending| sending.step == step) else { return Ok(None) };
-        let parsed = unhex(&sending.command).and_then(|bytes| {
-            let command = wire::Command::decode(bytes.as_slice()).ok()?;
-            Some((sending.number, RoomCode::parse(&sending.room).ok()?, command))
-        });
-        parsed.map(Some).ok_or_else(|| self.corrupt())
-    }
-
-    fn corrupt(&self) -> Failure {
-        Failure::refused(
-            "session_damaged",
-            format!("the session file {} is damaged; delete it", self.path.display()),
-        )
-    }
-
-    fn save(&self, durable: bool) -> Result<(), Failure> {
-        let disk: &dyn Disk = self.world.disk.as_ref();
-        self.saved.write(disk, &self.path, durable).map_err(|error| {
-            Failure::local(format!("can't write the session file {}", self.path.display()), error)
-        })
     }
 }
 

@@ -3,7 +3,8 @@
 //! An attempt ends in one of three ways: done, surely not taken, or lost. What was not taken is tried
 //! again until patience ends, and is then refused. What was lost is tried again until the deadline
 //! (every proposal may be repeated: sessions number their commands, and the other operations say
-//! the same thing twice), and is then *unknown*, never failed.
+//! the same thing twice), and is then *unknown*, never failed. So is what a later attempt is told of itself alone: the
+//! session that it does not find may have been closed since the lost attempt was applied in it.
 
 mod allowed;
 pub mod answer;
@@ -97,8 +98,9 @@ impl Forwarder {
     /// and never will be applied.
     pub async fn propose(&self, op: Op, timeout: Duration) -> Result<Outcome, Refusal> {
         let deadline = Instant::now() + timeout;
+        let mut lost = false;
         let outcome = self
-            .at_leader(Kind::Edit, deadline, |leader| {
+            .attempt(Kind::Edit, deadline, &mut lost, |leader| {
                 let op = op.clone();
                 async move {
                     match leader {
@@ -108,6 +110,7 @@ impl Forwarder {
                 }
             })
             .await;
+        let outcome = with_earlier(outcome, lost);
         self.metrics.proposed(outcome.as_ref().map(|_| ()));
         outcome
     }
@@ -177,9 +180,23 @@ impl Forwarder {
         F: Fn(Leader) -> Fut,
         Fut: Future<Output = Result<T, Failed>>,
     {
+        self.attempt(kind, deadline, &mut false, attempt).await
+    }
+
+    /// As [`Self::at_leader`]; `lost` says afterwards whether one of the attempts was lost.
+    async fn attempt<T, F, Fut>(
+        &self,
+        kind: Kind,
+        deadline: Instant,
+        lost: &mut bool,
+        attempt: F,
+    ) -> Result<T, Refusal>
+    where
+        F: Fn(Leader) -> Fut,
+        Fut: Future<Output = Result<T, Failed>>,
+    {
         let patience = deadline.min(Instant::now() + PATIENCE);
         let mut standings = self.group.standing_changes();
-        let mut lost = false;
         loop {
             let standing = standings.borrow_and_update().clone();
             let tried = match self.leader(&standing) {
@@ -195,21 +212,21 @@ impl Forwarder {
                 Ok(done) => return Ok(done),
                 // What refuses it now did not see an attempt that was lost before.
                 Err(Failed::Refused(refusal)) => {
-                    return Err(if lost { Refusal::Unknown } else { refusal });
+                    return Err(if *lost { Refusal::Unknown } else { refusal });
                 }
                 Err(Failed::NotTaken(refusal)) => refusal,
                 Err(Failed::Lost) if kind == Kind::Read => {
                     Refusal::Unavailable("the leader did not answer in time; try again".to_owned())
                 }
                 Err(Failed::Lost) => {
-                    lost = true;
+                    *lost = true;
                     Refusal::Unknown
                 }
             };
-            let until = if lost { deadline } else { patience };
+            let until = if *lost { deadline } else { patience };
             if Instant::now() >= until {
                 return Err(match refusal {
-                    _ if lost => Refusal::Unknown,
+                    _ if *lost => Refusal::Unknown,
                     Refusal::NotLeader => Refusal::NoQuorum,
                     refusal => refusal,
                 });
@@ -237,6 +254,14 @@ async fn leader_changed(standings: &mut watch::Receiver<Standing>, leader: Optio
     // An error means that the group has stopped: then nothing changes any more.
     if standings.wait_for(|standing| standing.leader != leader).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// The outcome of several attempts, from that of the last one and whether an earlier one was lost.
+fn with_earlier(outcome: Result<Outcome, Refusal>, lost: bool) -> Result<Outcome, Refusal> {
+    match outcome {
+        Ok(outcome) if lost && !outcome.settles_earlier_attempts() => Err(Refusal::Unknown),
+        outcome => outcome,
     }
 }
 
@@ -292,5 +317,46 @@ impl ForwardService {
 
     fn check(&self, cluster_id: &[u8]) -> Result<(), Refusal> {
         if cluster_id == self.forwarder.cluster_id { Ok(()) } else { Err(Refusal::OtherCluster) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jam_proto::command::{Rejection, Reply};
+    use jam_proto::ids::Revision;
+    use jam_proto::time::SharedTime;
+
+    fn rejected(rejection: Rejection) -> Outcome {
+        Outcome::Command(Reply {
+            revision: Revision(0),
+            effective_at: SharedTime(0),
+            entry: None,
+            rejection: Some(rejection),
+        })
+    }
+
+    #[test]
+    fn a_session_that_is_gone_says_nothing_of_a_lost_attempt() {
+        let unknown_after_a_loss = [
+            rejected(Rejection::SessionExpired),
+            rejected(Rejection::Stale { number: 1, last: 2 }),
+            rejected(Rejection::NumberReused(1)),
+            Outcome::SessionsFull(3),
+            Outcome::TracksFull(3),
+        ];
+        for outcome in unknown_after_a_loss {
+            assert_eq!(with_earlier(Ok(outcome.clone()), false), Ok(outcome.clone()));
+            assert_eq!(
+                with_earlier(Ok(outcome.clone()), true),
+                Err(Refusal::Unknown),
+                "{outcome:?}"
+            );
+        }
+        // The session keeps what the room said, so it holds for each attempt.
+        let judged = rejected(Rejection::NoHistory);
+        assert_eq!(with_earlier(Ok(judged.clone()), true), Ok(judged));
+        let opened = Outcome::SessionOpened { existed: Some(true) };
+        assert_eq!(with_earlier(Ok(opened.clone()), true), Ok(opened));
     }
 }

@@ -7,6 +7,7 @@ pub mod blobs;
 pub mod config;
 pub mod credential;
 mod draft;
+pub mod evictions;
 pub mod forgetting;
 pub mod formation;
 pub mod forward;

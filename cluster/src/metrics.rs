@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::evictions::Evictions;
 use crate::refusal::Refusal;
 
 /// Upper bounds of the buckets of commit times, ms.
@@ -22,6 +23,8 @@ pub struct Metrics {
     /// Clock probes answered.
     pub probes: AtomicU64,
     slow_watchers: AtomicU64,
+    /// Sessions that were closed for others.
+    pub evictions: Evictions,
 }
 
 impl Metrics {
@@ -90,6 +93,7 @@ impl Metrics {
         );
         let slow = self.slow_watchers.load(Relaxed);
         page.one("jam_slow_watchers_total", "counter", "Watchers dropped for being slow.", slow);
+        self.evictions.write(page);
     }
 }
 

@@ -170,15 +170,21 @@ impl Parts {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let hub = Arc::<WatchHub>::default();
+        let metrics = Arc::<Metrics>::default();
         Self {
             data: config.data.clone(),
             clock: keeper.clock(),
-            applied: Arc::new(Applied::new(keeper.clock(), hub.clone(), witness.clone())),
+            applied: Arc::new(Applied::new(
+                keeper.clock(),
+                hub.clone(),
+                witness.clone(),
+                metrics.clone(),
+            )),
             keeper,
             witness,
             hub,
             presence: Arc::default(),
-            metrics: Arc::default(),
+            metrics,
             links: Arc::new(Links::new(&world, credential)),
             world,
             stopping,
@@ -310,11 +316,12 @@ impl Parts {
     }
 }
 
-/// Looks every second for watchers that take nothing.
+/// Looks every second for watchers that take nothing, and logs what else is counted.
 async fn drop_slow_watchers(hub: Arc<WatchHub>, metrics: Arc<Metrics>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         metrics.slow_watchers(hub.drop_slow(Instant::now()));
+        metrics.evictions.log();
     }
 }
 

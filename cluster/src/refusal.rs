@@ -36,6 +36,11 @@ pub enum Refusal {
     /// A stated limit; the message names it.
     #[error("{0}")]
     Limit(String),
+    /// So many sessions are open, the limit, and each was used in the last minutes.
+    #[error(
+        "the cluster has {0} open sessions, its limit, and they are all in use; nothing was sent; try again in some minutes"
+    )]
+    SessionsFull(usize),
     /// No token, or a wrong one.
     #[error("this cluster wants a token: give it with --token or JAM_TOKEN")]
     Unauthenticated,
@@ -93,6 +98,7 @@ impl Refusal {
             Self::Unavailable(_) => "unavailable",
             Self::Invalid(_) => "invalid",
             Self::Limit(_) => "limit",
+            Self::SessionsFull(_) => "sessions_full",
             Self::Unauthenticated => "unauthenticated",
             Self::PeerToken(_) => "peer_token",
             Self::Forbidden(_) => "forbidden",
@@ -114,7 +120,7 @@ impl Refusal {
             }
             Self::Unknown => Code::DeadlineExceeded,
             Self::Invalid(_) => Code::InvalidArgument,
-            Self::Limit(_) | Self::SlowWatcher => Code::ResourceExhausted,
+            Self::Limit(_) | Self::SessionsFull(_) | Self::SlowWatcher => Code::ResourceExhausted,
             Self::Unauthenticated | Self::PeerToken(_) => Code::Unauthenticated,
             Self::Forbidden(_) => Code::PermissionDenied,
             Self::RoomUnknown(_) | Self::NodeUnknown(_) => Code::NotFound,

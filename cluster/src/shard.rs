@@ -10,7 +10,7 @@ use std::time::Duration;
 use jam_proto::event::Event;
 use jam_proto::ids::{RoomCode, TrackId};
 use jam_proto::limits::OPERATION_BYTES_MAX;
-use jam_proto::shard::{Outcome, Shard};
+use jam_proto::shard::{Evicted, Outcome, Shard};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::v1::Track;
@@ -76,6 +76,8 @@ pub trait AppliedSink: Send + Sync {
     fn registered(&self, _track: &Track) {}
     /// It made the log forget these bytes: a track's own, or what was made of one.
     fn forgotten(&self, _id: &TrackId) {}
+    /// It closed a session to make room for another one.
+    fn evicted(&self, _evicted: Evicted) {}
     /// This entry of the log was applied, or a snapshot up to it, and this is the state since.
     fn witnessed(&self, _term: u64, _index: u64, _entry: Payload<'_>, _state: &Shard) {}
     /// The state was replaced by a snapshot.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jam_proto::event::Event;
 use jam_proto::ids::{RoomCode, TrackId};
-use jam_proto::shard::{Outcome, Shard};
+use jam_proto::shard::{Evicted, Outcome, Shard};
 use jam_proto::wire::log::v1::RegisterTrack;
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::v1::Track;
@@ -15,6 +15,7 @@ use tonic::metadata::MetadataMap;
 
 use crate::blobs::{Blobs, Cluster, Neighbour};
 use crate::forward::Forwarder;
+use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::shard::{AppliedSink, Group, Member, Payload};
 use crate::time::clock::NodeClock;
@@ -94,12 +95,18 @@ pub struct Applied {
     hub: Arc<WatchHub>,
     songs: OnceLock<(Group, Arc<Blobs>)>,
     witness: Arc<dyn Witness>,
+    metrics: Arc<Metrics>,
 }
 
 impl Applied {
     /// Before there is a group: what it applies while it starts is made good by [`Self::connect`].
-    pub fn new(clock: Arc<NodeClock>, hub: Arc<WatchHub>, witness: Arc<dyn Witness>) -> Self {
-        Self { clock, hub, songs: OnceLock::new(), witness }
+    pub fn new(
+        clock: Arc<NodeClock>,
+        hub: Arc<WatchHub>,
+        witness: Arc<dyn Witness>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { clock, hub, songs: OnceLock::new(), witness, metrics }
     }
 
     /// Tells the songs what is committed, from here on and until here.
@@ -140,6 +147,10 @@ impl AppliedSink for Applied {
         if let Some((_, blobs)) = self.songs.get() {
             blobs.forget(id);
         }
+    }
+
+    fn evicted(&self, evicted: Evicted) {
+        self.metrics.evictions.note(evicted);
     }
 
     fn belongs(&self, node: u64) {

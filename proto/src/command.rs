@@ -137,8 +137,11 @@ pub enum Rejection {
         /// Rooms.
         limit: usize,
     },
-    /// The session is not known, or not any more. Nothing was applied.
-    #[error("this session has expired and the command was not applied; run it again")]
+    /// The session is not known, or not any more. This attempt was not applied; what became of an earlier one is not
+    /// known.
+    #[error(
+        "this session is not open (any more), so this attempt was not applied; if the command was sent before, look at `jam queue` to see whether it was applied then"
+    )]
     SessionExpired,
     /// A number lower than the session's last one.
     #[error(
@@ -182,6 +185,15 @@ impl Rejection {
             Self::NumberReused(_) => "number_reused",
             Self::Other { code, .. } => code,
         }
+    }
+}
+
+impl Rejection {
+    /// Whether the session refused the command, so that the room never judged it. Such a rejection is about one attempt:
+    /// it says nothing of earlier attempts to send the same command. All others are kept for the command's number, and
+    /// every attempt gets the same one.
+    pub fn is_by_session(&self) -> bool {
+        matches!(self, Self::SessionExpired | Self::Stale { .. } | Self::NumberReused(_))
     }
 }
 

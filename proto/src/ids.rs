@@ -21,6 +21,10 @@ pub struct TrackId(pub [u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub [u8; 16]);
 
+/// Where a client came from: a digest of its address, which nothing but equality can be learned from without the address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin(pub [u8; 8]);
+
 /// How many events a room has had. Every reply carries it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
@@ -133,6 +137,7 @@ macro_rules! byte_id {
 }
 byte_id!(TrackId, 32, "a track id");
 byte_id!(SessionId, 16, "a session id");
+byte_id!(Origin, 8, "an origin");
 
 impl fmt::Display for RoomCode {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

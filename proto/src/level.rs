@@ -116,13 +116,17 @@ mod tests {
 
     #[test]
     fn an_operation_above_the_level_in_force_or_the_stated_one_does_nothing() {
-        let open = log::OpenSession { session: vec![1; 16], user: "ann".into(), origin: vec![1] };
+        let open =
+            log::OpenSession { session: vec![1; 16], user: "ann".into(), origin: vec![1; 8] };
         let open = |level| entry(level, Op::OpenSession(open.clone()));
         let mut shard = Shard::default();
         assert_eq!(shard.apply(1, &open(1)).outcome, Outcome::Nothing);
         shard.apply(1, &raise(1));
         assert_eq!(shard.apply(1, &open(0)).outcome, Outcome::Nothing);
-        assert_eq!(shard.apply(1, &open(1)).outcome, Outcome::SessionOpened);
+        assert_eq!(
+            shard.apply(1, &open(1)).outcome,
+            Outcome::SessionOpened { existed: Some(false) }
+        );
         assert_eq!(shard.last_stamp(), SharedTime(4), "each entry has its stamp");
     }
 }

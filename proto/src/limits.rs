@@ -12,12 +12,14 @@ pub const QUEUE_ENTRIES_MAX: usize = 10_000;
 pub const HISTORY_ENTRIES_MAX: usize = 100;
 /// Rooms in a cluster.
 pub const ROOMS_MAX: usize = 100_000;
-/// Open sessions; the least recently used one goes first.
+/// Open sessions. When there are so many, opening another one closes one or is refused.
 pub const SESSIONS_MAX: usize = 100_000;
 /// Bytes of a key that a client may give instead of a session's id.
 pub const SESSION_KEY_BYTES_MAX: usize = 64;
 /// Seconds of shared time after which an unused session expires.
 pub const SESSION_IDLE_SECS_MAX: i64 = 7 * 24 * 3600;
+/// Seconds of shared time for which a session that was used is not closed to make room for another one.
+pub const SESSION_PROTECTED_SECS: i64 = 10 * 60;
 /// Tracks in a cluster.
 pub const TRACKS_MAX: usize = 1_000_000;
 /// What may be made of one track: its cover, its waveform, and renditions.

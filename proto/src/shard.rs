@@ -5,6 +5,7 @@
 //! their order: `effective_at` never falls.
 
 mod derived;
+mod opening;
 mod sessions;
 mod tracks;
 mod uses;
@@ -18,7 +19,7 @@ use imbl::OrdMap;
 use crate::command::{Command, Rejection, Reply, RoomCommand};
 use crate::convert::{Malformed, within_range};
 use crate::event::{Event, EventKind};
-use crate::ids::{Revision, RoomCode, SessionId, TrackId, check_user_name};
+use crate::ids::{Revision, RoomCode, TrackId};
 use crate::level::{self, FeatureLevel};
 use crate::limits;
 use crate::room::Room;
@@ -27,6 +28,7 @@ use crate::time::SharedTime;
 use crate::wire::log::v1 as log;
 use crate::wire::v1::Track;
 use log::log_entry::Op;
+pub use sessions::Evicted;
 use sessions::{Admission, Sessions};
 use uses::Uses;
 
@@ -59,13 +61,21 @@ pub struct Applied {
     pub events: Vec<(RoomCode, Vec<Event>)>,
     /// Bytes that nobody needs any more: a track's own, and what was made of it.
     pub gone: Vec<TrackId>,
+    /// The session that was closed to make room for another one.
+    pub evicted: Option<Evicted>,
 }
 
 /// The answer to a proposal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The session is open (also if it was already).
-    SessionOpened,
+    /// The session is open.
+    SessionOpened {
+        /// Whether it was open before, and so remembers its last command. `None`: below [`FeatureLevel::GUARDED`], where
+        /// it was not told.
+        existed: Option<bool>,
+    },
+    /// The session was not opened: this many are open, the limit, and none of them may be closed.
+    SessionsFull(usize),
     /// A room command was applied or judged.
     Command(Reply),
     /// The committed track: the first one registered under its id wins.
@@ -111,7 +121,7 @@ impl Shard {
             Some(op) if level::needed(op) > stated => Err(Malformed::Contradiction("its level")),
             Some(Op::RaiseLevel(raise)) => Ok(Applied::only(self.raise_level(raise))),
             Some(_) if stated > self.level => Err(Malformed::Contradiction("its level")),
-            Some(Op::OpenSession(open)) => self.open_session(open, times.stamp).map(Applied::only),
+            Some(Op::OpenSession(open)) => self.open_session(open, times.stamp),
             Some(Op::Command(command)) => self.command(command, times),
             Some(Op::RegisterTrack(register)) => {
                 self.register(register, times.stamp).map(Applied::only)
@@ -147,18 +157,6 @@ impl Shard {
     fn raise_level(&mut self, raise: &log::RaiseLevel) -> Outcome {
         self.level = self.level.max(FeatureLevel(raise.level));
         Outcome::Level(self.level)
-    }
-
-    fn open_session(
-        &mut self,
-        open: &log::OpenSession,
-        stamp: SharedTime,
-    ) -> Result<Outcome, Malformed> {
-        let id = SessionId::from_wire(&open.session)?;
-        check_user_name(&open.user)?;
-        self.sessions.expire(stamp, Some(id));
-        self.sessions.open(id, &open.user, stamp);
-        Ok(Outcome::SessionOpened)
     }
 
     fn command(&mut self, command: &log::RoomCommand, times: Times) -> Result<Applied, Malformed> {
@@ -390,6 +388,6 @@ impl Shard {
 
 impl Applied {
     fn only(outcome: Outcome) -> Self {
-        Self { outcome, events: Vec::new(), gone: Vec::new() }
+        Self { outcome, events: Vec::new(), gone: Vec::new(), evicted: None }
     }
 }

@@ -105,6 +105,24 @@ fn the_least_recently_used_session_makes_room() {
 }
 
 #[test]
+fn from_level_1_on_a_session_without_a_command_makes_room() {
+    let mut shard = Shard::default();
+    let raise = Op::RaiseLevel(log::RaiseLevel { level: 1 });
+    shard.apply(1, &log::LogEntry { level: 1, ..at(0, raise) });
+    open(&mut shard, 0, 0);
+    submit(&mut shard, 0, 0, 1, 1, create());
+    for session in 1..=limits::SESSIONS_MAX as u32 {
+        open(&mut shard, 1, session);
+    }
+    assert_eq!(submit(&mut shard, 2, 0, 2, 1, Command::Clear).rejection, None);
+    assert_eq!(
+        submit(&mut shard, 2, 1, 1, 1, Command::Clear).rejection,
+        Some(Rejection::SessionExpired)
+    );
+    assert_eq!(shard.to_wire().sessions.len(), limits::SESSIONS_MAX);
+}
+
+#[test]
 fn all_unused_sessions_are_swept_up_in_the_end() {
     let mut shard = Shard::default();
     for session in 0..100 {

@@ -13,7 +13,7 @@
 //! | `lead SECONDS` | how far ahead commands are announced from here on; 0.4 at first |
 //! | `term N` | the leader's term from here on; 0 at first |
 //! | `in ROOM` | the room that is meant from here on; `kitchen` at first |
-//! | `TIME USER open` | opens the user's session |
+//! | `TIME USER open [from PLACE]` | opens the user's session, for a client at an address that PLACE stands for |
 //! | `TIME USER COMMAND…` | a command with the session's next number: `create NAME`, `enqueue TITLE [next]`, `remove N`, `move N before N`, `move N last`, `clear`, `play N`, `pause N`, `seek N M:SS`, `skip N`, `back N`, `rename NAME`; N `-`: none |
 //! | `TIME USER again` · `TIME USER numbered K COMMAND…` | the last command once more · a command with a number of its own |
 //! | `TIME raise LEVEL` | the leader raises the feature level |
@@ -85,4 +85,5 @@ stories! {
     refusals
     another_name
     tracks_and_nodes
+    sessions_and_origins
 }

@@ -1,21 +1,22 @@
 //! The host of the room where listeners are: keeps its queue filled, and does something with it now and then.
 //!
 //! It edits as `jam` does, by the real client's session: numbered, written down before it is sent, and taken up again after
-//! an unknown outcome by another claim of the same intent, as if the command line had been typed once more.
+//! an unknown outcome by another claim of the same intent, as if the command line had been typed once more. Now and then
+//! it is killed in mid-command, and its next process takes up what is written down.
 
-use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jam_client::connection::{Address, Bearer, Cluster, Dialer};
 use jam_client::error::Failure;
-use jam_client::session::Session;
-use jam_proto::ids::{RoomCode, SessionId};
+use jam_client::session::{Asked, Session};
+use jam_proto::ids::RoomCode;
 use jam_proto::time::Flicks;
 use jam_proto::wire::v1 as wire;
 use jam_proto::wire::v1::command::Kind;
 use jam_world::World;
 use prost::Message;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{Client, Scene};
 use crate::history::{Answer, Hex, Request};
@@ -28,6 +29,10 @@ const QUEUED_MIN: usize = 4;
 /// What a command line may take.
 const PATIENCE: Duration = Duration::from_secs(4);
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// One in so many runs of a command line is killed, within the time below: most have asked something by then, and few
+/// have ended.
+const KILLED_ONE_IN: u64 = 8;
+const KILLED_WITHIN_MS: u64 = 60;
 
 /// The host.
 pub struct Host {
@@ -37,8 +42,8 @@ pub struct Host {
     /// Reads and uploads.
     client: Client,
     draws: Stream,
+    kills: Stream,
     intents: u64,
-    opened: BTreeSet<[u8; 16]>,
 }
 
 impl Host {
@@ -46,8 +51,9 @@ impl Host {
     pub fn new(name: &str, world: &World, scene: Scene) -> Self {
         let client = Client::new(name, 1, world, scene.clone());
         let draws = Stream::new(scene.seed, name);
+        let kills = Stream::new(scene.seed, &format!("{name} is killed"));
         let (name, world) = (name.to_owned(), world.clone());
-        Self { name, world, scene, client, draws, intents: 0, opened: BTreeSet::new() }
+        Self { name, world, scene, client, draws, kills, intents: 0 }
     }
 
     /// Hosts until it is time to rest.
@@ -88,9 +94,20 @@ impl Host {
     async fn edit(&mut self, kind: Kind) {
         self.intents += 1;
         let command = wire::Command { kind: Some(kind) };
-        while !self.client.rests() && self.attempt(&command).await.is_err() {
+        while !self.client.rests() && !self.run_once(&command).await {
             sleep(AGAIN_AFTER).await;
         }
+    }
+
+    /// One run of the command line, which may be killed. Whether it has an outcome.
+    async fn run_once(&mut self, command: &wire::Command) -> bool {
+        let killed = self.kills.one_in(KILLED_ONE_IN);
+        let after = Duration::from_millis(self.kills.below(KILLED_WITHIN_MS) + 1);
+        if !killed {
+            return self.attempt(command).await.is_ok();
+        }
+        // What it asked stays without an answer in the book, as for any process that ended.
+        matches!(timeout(after, self.attempt(command)).await, Ok(Ok(())))
     }
 
     /// One run of the command line. An error: the outcome is not known, or nobody was reached.
@@ -104,35 +121,35 @@ impl Host {
         let mut session =
             Session::claim(&self.world, &self.scene.home, cluster.id(), &self.name, &intent)?;
         let room = self.scene.rooms.last().expect("there is the host's").clone();
-        let sent = session.sent()?;
-        let (id, number) = sent.map_or_else(|| session.next(), Ok)?;
-        let op = self.asks(id, number, &room, command);
-        let settled = match sent {
-            Some(_) => session.resume(&mut cluster, STEP).await.transpose(),
-            None => Some(session.submit(&mut cluster, STEP, &room, command.clone()).await),
+        let asked = self.writes_down(&mut session, &room, command);
+        let settled = match session.resume(&mut cluster, STEP).await {
+            Ok(Some(settled)) => Ok(settled),
+            Ok(None) => session.submit(&mut cluster, STEP, &room, command.clone()).await,
+            Err(failure) => Err(failure),
         };
-        let settled = settled.expect("what was sent is taken up again");
-        let used = session.next()?;
+        let mut asked = std::mem::take(&mut *lock(&asked));
+        let last = asked.pop();
+        // The cluster had closed the sessions of those before, and the command went into another one.
+        for earlier in asked {
+            self.scene.book.answered(earlier, Answer::Unknown);
+        }
+        let answer = |answer| {
+            if let Some(op) = last {
+                self.scene.book.answered(op, answer);
+            }
+        };
         match settled {
             Ok(settled) => {
-                let reply = Answer::Reply(Hex(settled.reply.encode_to_vec()));
-                if used == (id, number + 1) {
-                    self.scene.book.answered(op, reply);
-                } else {
-                    // The cluster had forgotten the session, and the command went into another one.
-                    self.scene.book.answered(op, Answer::Unknown);
-                    let again = self.asks(used.0, used.1 - 1, &room, command);
-                    self.scene.book.answered(again, reply);
-                }
+                answer(Answer::Reply(Hex(settled.reply.encode_to_vec())));
                 session.finish()
             }
             Err(unknown @ Failure::Unknown { .. }) => {
-                self.scene.book.answered(op, Answer::Unknown);
+                answer(Answer::Unknown);
                 Err(unknown)
             }
             Err(failure) => {
                 // Refused by a node, or judged by the room: both are final, and which one it was is not told.
-                self.scene.book.answered(op, Answer::Unknown);
+                answer(Answer::Unknown);
                 session.finish()?;
                 match failure {
                     Failure::Refused { .. } | Failure::Forgotten { .. } => Ok(()),
@@ -142,26 +159,33 @@ impl Host {
         }
     }
 
-    fn asks(
-        &mut self,
-        id: SessionId,
-        number: u64,
+    /// Has all that the session asks written down before it is sent. The numbers of its commands' requests, in order.
+    fn writes_down(
+        &self,
+        session: &mut Session,
         room: &RoomCode,
         command: &wire::Command,
-    ) -> u64 {
-        let session = Hex(id.to_wire());
-        if self.opened.insert(id.0) {
-            // The session opens it by itself.
-            let request = Request::Open { session: session.clone(), user: self.name.clone() };
-            let opening = self.scene.book.invoked(&self.name, request);
-            self.scene.book.answered(opening, Answer::Unknown);
-        }
-        let request = Request::Command {
-            session,
-            number,
-            room: room.as_str().to_owned(),
-            command: Hex(command.encode_to_vec()),
-        };
-        self.scene.book.invoked(&self.name, request)
+    ) -> Arc<Mutex<Vec<u64>>> {
+        let requests = Arc::<Mutex<Vec<u64>>>::default();
+        let asked = Arc::clone(&requests);
+        let (book, user) = (self.scene.book.clone(), self.name.clone());
+        let (room, command) = (room.as_str().to_owned(), command.encode_to_vec());
+        session.record(move |what| match what {
+            Asked::Session(id) => {
+                let request = Request::Open { session: Hex(id.to_wire()), user: user.clone() };
+                let opening = book.invoked(&user, request);
+                book.answered(opening, Answer::Unknown);
+            }
+            Asked::Command(id, number) => {
+                let (session, command) = (Hex(id.to_wire()), Hex(command.clone()));
+                let request = Request::Command { session, number, room: room.clone(), command };
+                lock(&asked).push(book.invoked(&user, request));
+            }
+        });
+        requests
     }
+}
+
+fn lock(requests: &Mutex<Vec<u64>>) -> MutexGuard<'_, Vec<u64>> {
+    requests.lock().unwrap_or_else(PoisonError::into_inner)
 }

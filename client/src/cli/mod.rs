@@ -24,7 +24,7 @@ use crate::error::Failure;
     version,
     max_term_width = 100,
     propagate_version = true,
-    after_help = "Examples:\n  export JAM_SERVERS=127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003\n  jam create \"Friday night\"\n  jam add ABCD-EFGH-JKMN song.flac album/\n  jam play ABCD-EFGH-JKMN\n  jam join ABCD-EFGH-JKMN\n\nExit codes: 0 done; 1 refused or failed, it will never be applied; 2 wrong usage;\n3 outcome unknown at the deadline: run the same command again, it is applied at most once."
+    after_help = "Examples:\n  export JAM_SERVERS=127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003\n  jam create \"Friday night\"\n  jam add ABCD-EFGH-JKMN song.flac album/\n  jam play ABCD-EFGH-JKMN\n  jam join ABCD-EFGH-JKMN\n\nExit codes: 0 done; 1 refused or failed, it will never be applied; 2 wrong usage;\n3 outcome unknown at the deadline: run the same command again, it is applied at most once;\n  if it says that its session was closed, look at `jam queue` first."
 )]
 pub struct Cli {
     /// What every command takes.

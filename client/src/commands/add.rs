@@ -232,8 +232,10 @@ impl Adding<'_> {
 
 /// Failures that are not about this file.
 fn ends_all(code: &str) -> bool {
-    const ALL: [&str; 9] = [
+    const ALL: [&str; 11] = [
         "no_quorum",
+        "sessions_full",
+        "session_expired",
         "unreachable",
         "unavailable",
         "timeout",

@@ -14,9 +14,11 @@ const INTENT_KEPT: Duration = Duration::from_secs(15 * 60);
 /// What a slot's file holds.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Saved {
+    /// Its id; of no use unless it is `opened`.
     pub session: String,
     pub user: String,
-    /// Whether the cluster has acknowledged the session.
+    /// The cluster has said that it is open. A command is written down after that only. (An older `jam` wrote commands
+    /// down before: there, it may have been opened and the command sent nevertheless.)
     pub opened: bool,
     /// The last number that was used.
     pub number: u64,
@@ -64,15 +66,14 @@ impl Saved {
         }
     }
 
-    /// Replaces the slot's file in one piece.
+    /// Replaces the slot's file in one piece. `durable`: when this returns, no power cut brings the one before back.
     pub fn write(&self, disk: &dyn Disk, path: &Path, durable: bool) -> io::Result<()> {
         let temporary = path.with_extension("tmp");
         // Whoever can read a session's id can speak in its user's name.
         let file = disk.open(&temporary, Open::Secret)?;
         file.write_at(&serde_json::to_vec(self)?, 0)?;
-        if durable {
-            file.sync_all()?;
-        }
+        // Always: a power cut must not replace what was durable by an empty file.
+        file.sync_all()?;
         disk.rename(&temporary, path)?;
         if durable && let Some(folder) = path.parent() {
             disk.sync_folder(folder)?;

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod browsers;
 pub mod cluster;
 mod level;
+mod origin;
 pub mod peer;
 pub mod rooms;
 mod session;

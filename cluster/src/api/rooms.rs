@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Request, Response, Status};
 
-use super::deadline;
 use super::session::session_id;
 use super::watching::{WatchStream, Watcher};
+use super::{deadline, origin};
 use crate::forward::{Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
 use crate::presence::Presence;
@@ -65,12 +65,15 @@ impl Rooms for RoomsService {
         &self,
         request: Request<OpenSessionRequest>,
     ) -> Result<Response<OpenSessionReply>, Status> {
+        let level = self.group.read(Shard::level);
+        let origin = origin::of_request(&request, &self.cluster_id, level);
         let request = request.into_inner();
         let session = session_id(&request.session)?.to_wire();
         check_user_name(&request.user).map_err(Refusal::from)?;
-        let op = Op::OpenSession(OpenSession { session, user: request.user, ..Default::default() });
+        let op = Op::OpenSession(OpenSession { session, user: request.user, origin });
         match self.forwarder.propose(op, deadline(request.deadline_ms)).await? {
-            Outcome::SessionOpened => Ok(Response::new(OpenSessionReply {})),
+            Outcome::SessionOpened { existed } => Ok(Response::new(OpenSessionReply { existed })),
+            Outcome::SessionsFull(limit) => Err(Refusal::SessionsFull(limit).into()),
             other => Err(Refusal::strange(&other).into()),
         }
     }

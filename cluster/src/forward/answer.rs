@@ -4,7 +4,7 @@ use jam_proto::command::Reply;
 use jam_proto::level::FeatureLevel;
 use jam_proto::shard::Outcome;
 use jam_proto::wire::peer::v1::answer::Answer as Wire;
-use jam_proto::wire::peer::v1::{Answer, Refused};
+use jam_proto::wire::peer::v1::{Answer, Refused, SessionAnswer};
 use tonic::{Code, Status};
 
 use crate::links::{Failed, judge_code};
@@ -13,7 +13,13 @@ use crate::refusal::code_of;
 /// For the node that passed it on.
 pub fn to_wire(proposed: Result<Outcome, Failed>) -> Answer {
     let answer = match proposed {
-        Ok(Outcome::SessionOpened) => Wire::SessionOpened(true),
+        Ok(Outcome::SessionOpened { existed: None }) => Wire::SessionOpened(true),
+        Ok(Outcome::SessionOpened { existed: Some(existed) }) => {
+            Wire::Session(SessionAnswer { existed, full: 0 })
+        }
+        Ok(Outcome::SessionsFull(limit)) => {
+            Wire::Session(SessionAnswer { existed: false, full: limit as u64 })
+        }
         Ok(Outcome::Command(reply)) => Wire::Command(reply.to_wire()),
         Ok(Outcome::Track(track)) => Wire::Track(track),
         Ok(Outcome::TracksFull(limit)) => Wire::TracksFull(limit as u64),
@@ -37,7 +43,13 @@ pub fn to_wire(proposed: Result<Outcome, Failed>) -> Answer {
 /// An answer that can't be read leaves the outcome unknown.
 pub fn from_wire(answer: Answer) -> Result<Outcome, Failed> {
     Ok(match answer.answer.ok_or(Failed::Lost)? {
-        Wire::SessionOpened(_) => Outcome::SessionOpened,
+        Wire::SessionOpened(_) => Outcome::SessionOpened { existed: None },
+        Wire::Session(SessionAnswer { existed, full: 0 }) => {
+            Outcome::SessionOpened { existed: Some(existed) }
+        }
+        Wire::Session(SessionAnswer { full, .. }) => {
+            Outcome::SessionsFull(usize::try_from(full).map_err(|_| Failed::Lost)?)
+        }
         Wire::Command(reply) => {
             Outcome::Command(Reply::from_wire(&reply).map_err(|_| Failed::Lost)?)
         }
@@ -74,7 +86,10 @@ mod tests {
             rejection: Some(Rejection::NoHistory),
         };
         for answer in [
-            Ok(Outcome::SessionOpened),
+            Ok(Outcome::SessionOpened { existed: None }),
+            Ok(Outcome::SessionOpened { existed: Some(true) }),
+            Ok(Outcome::SessionOpened { existed: Some(false) }),
+            Ok(Outcome::SessionsFull(3)),
             Ok(Outcome::Command(reply)),
             Ok(Outcome::Track(Default::default())),
             Ok(Outcome::TracksFull(3)),

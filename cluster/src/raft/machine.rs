@@ -131,6 +131,9 @@ impl RaftStateMachine<Types> for Machine {
                             self.sink.registered(track);
                         }
                         applied.gone.iter().for_each(|id| self.sink.forgotten(id));
+                        if let Some(evicted) = applied.evicted {
+                            self.sink.evicted(evicted);
+                        }
                         events.extend(applied.events);
                         answer.0.push(applied.outcome);
                     }

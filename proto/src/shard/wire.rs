@@ -5,10 +5,11 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::Shard;
+use super::opening::origin_from_wire;
 use super::sessions::{Session, Sessions, Settled};
 use crate::command::{Command, Reply};
 use crate::convert::{self, Malformed};
-use crate::ids::{RoomCode, SessionId, TrackId, check_user_name};
+use crate::ids::{Origin, RoomCode, SessionId, TrackId, check_user_name};
 use crate::level::FeatureLevel;
 use crate::room::Room;
 use crate::sync::Succession;
@@ -108,13 +109,15 @@ impl Session {
             None => Default::default(),
         };
         let (session, user) = (id.to_wire(), self.user.as_ref().to_owned());
-        log::Session { session, user, number, payload, reply, used: self.used.0 }
+        let origin = self.origin.map_or(Vec::new(), Origin::to_wire);
+        log::Session { session, user, number, payload, reply, used: self.used.0, origin }
     }
 
     fn from_wire(wire: &log::Session) -> Result<Self, Malformed> {
         check_user_name(&wire.user)?;
         Ok(Self {
             user: wire.user.as_str().into(),
+            origin: origin_from_wire(&wire.origin)?,
             used: convert::instant("a session's last use", wire.used)?,
             last: if wire.number == 0 { None } else { Some(Arc::new(Settled::from_wire(wire)?)) },
         })

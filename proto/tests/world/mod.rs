@@ -143,11 +143,8 @@ impl World {
             }
             ["replace", place] => self.replace(place, "0"),
             ["replace", place, holder] => self.replace(place, holder),
-            [user, "open"] => self.propose(Op::OpenSession(log::OpenSession {
-                session: session(user).to_wire(),
-                user: user.into(),
-                ..Default::default()
-            })),
+            [user, "open"] => self.open(user, Vec::new()),
+            [user, "open", "from", place] => self.open(user, bits(place).to_be_bytes().to_vec()),
             [user, "again"] => {
                 let sent = self.sent[user].clone();
                 self.propose(Op::Command(sent.to_wire()))
@@ -161,6 +158,11 @@ impl World {
             }
             [] => panic!("a time, and nothing to do"),
         }
+    }
+
+    fn open(&mut self, user: &str, origin: Vec<u8>) -> Vec<String> {
+        let session = session(user).to_wire();
+        self.propose(Op::OpenSession(log::OpenSession { session, user: user.into(), origin }))
     }
 
     fn replace(&mut self, place: &str, holder: &str) -> Vec<String> {
@@ -186,9 +188,11 @@ impl World {
             level: self.shard.level().max(level::needed(&op)).0,
             op: Some(op),
         };
-        let Applied { outcome, events, gone: _ } = self.shard.apply(self.term, &entry);
+        let Applied { outcome, events, .. } = self.shard.apply(self.term, &entry);
         let mut printed = match &outcome {
-            Outcome::SessionOpened | Outcome::Forgotten => Vec::new(),
+            Outcome::SessionOpened { existed: None | Some(false) } | Outcome::Forgotten => {
+                Vec::new()
+            }
             outcome => vec![show::outcome(outcome)],
         };
         let rooms_told = events.len();

@@ -13,6 +13,7 @@ pub fn outcome(outcome: &Outcome) -> String {
         Outcome::Track(track) => {
             format!("{} has {} frames at {}", track.title, track.frames, track.sample_rate)
         }
+        Outcome::SessionOpened { existed: Some(true) } => "the session was open already".into(),
         Outcome::Level(level) => format!("feature level {level}"),
         Outcome::Node(node) => format!("node {node} takes the place"),
         other => format!("{other:?}").to_lowercase(),

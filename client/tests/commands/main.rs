@@ -1,99 +1,11 @@
 //! The `jam` program against a node whose answers can be made to go wrong: what it sends, prints and exits with.
 
 mod fake;
-
-use std::path::Path;
-use std::process::{Command, Output};
+mod sessions;
+mod user;
 
 use fake::{FakeNode, Fault};
-use serde_json::Value;
-
-/// One user's machine: a state folder, and the servers they know.
-struct User {
-    folder: tempfile::TempDir,
-    servers: String,
-}
-
-impl User {
-    fn of(servers: &[&FakeNode]) -> Self {
-        let servers: Vec<String> = servers.iter().map(|node| node.address()).collect();
-        Self {
-            folder: tempfile::tempdir().expect("a temporary folder"),
-            servers: servers.join(","),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Runs `jam` to its end, without holding up the fake's runtime.
-    async fn jam(&self, args: &[&str]) -> Ran {
-        self.jam_within("10", args).await
-    }
-
-    async fn jam_within(&self, deadline: &str, args: &[&str]) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jam"));
-        command.env_clear().args([
-            "--user",
-            "ann",
-            "--json",
-            "--deadline",
-            deadline,
-            "--servers",
-            &self.servers,
-        ]);
-        command.env("JAM_STATE_DIR", self.path().join("state")).args(args);
-        let output = tokio::task::spawn_blocking(move || command.output())
-            .await
-            .expect("joined")
-            .expect("jam runs");
-        Ran { output }
-    }
-
-    async fn room(&self) -> String {
-        let made = self.jam(&["create", "Friday"]).await;
-        made.json()["room"].as_str().expect("a code").to_owned()
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> String {
-        let path = self.path().join(name);
-        std::fs::write(&path, bytes).expect("written");
-        path.to_str().expect("UTF-8").to_owned()
-    }
-}
-
-struct Ran {
-    output: Output,
-}
-
-impl Ran {
-    fn code(&self) -> i32 {
-        self.output.status.code().expect("not killed")
-    }
-
-    fn lines(&self) -> Vec<Value> {
-        let out = String::from_utf8_lossy(&self.output.stdout);
-        out.lines()
-            .map(|line| {
-                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
-            })
-            .collect()
-    }
-
-    /// The only line.
-    fn json(&self) -> Value {
-        let lines = self.lines();
-        assert_eq!(lines.len(), 1, "{lines:?} {}", String::from_utf8_lossy(&self.output.stderr));
-        lines[0].clone()
-    }
-
-    fn error(&self) -> String {
-        let lines = self.lines();
-        let code = lines.last().and_then(|line| line["error"]["code"].as_str());
-        code.unwrap_or_else(|| panic!("no error in {lines:?}")).to_owned()
-    }
-}
+use user::User;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_evening() {

@@ -1,22 +1,28 @@
 //! A node for tests: the real state machine behind the real API, without replication, and with faults on demand.
 
+mod songs;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use jam_proto::command::RoomCommand;
-use jam_proto::ids::{RoomCode, TrackId};
+use jam_proto::ids::RoomCode;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1 as log;
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::v1 as wire;
+use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status};
 use wire::cluster_server::{Cluster, ClusterServer};
 use wire::rooms_server::{Rooms, RoomsServer};
-use wire::songs_server::{Songs, SongsServer};
+use wire::songs_server::SongsServer;
+
+/// Of all fakes.
+pub const CLUSTER_ID: [u8; 16] = [7; 16];
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +38,26 @@ pub enum Fault {
     LoseSome(u32),
     /// Commands are not applied, and their outcome is called unknown.
     Unknown,
+    /// One request of this kind is taken, is applied or is not, and gets no answer.
+    Hold(Held, Applied),
+    /// One command is applied, its reply gets lost, and all sessions are closed.
+    LoseOneAndClose,
+    /// All sessions are closed before one command comes.
+    CloseBeforeOne,
+}
+
+/// A kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    Open,
+    Command,
+}
+
+/// Whether a request is applied that gets no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    Yes,
+    No,
 }
 
 #[derive(Default)]
@@ -50,14 +76,25 @@ struct State {
 #[derive(Clone)]
 pub struct FakeNode {
     state: Arc<Mutex<State>>,
+    /// A request is held.
+    held: Arc<Notify>,
     address: SocketAddr,
 }
 
 impl FakeNode {
     pub async fn start() -> Self {
+        Self::serve(Arc::default(), Arc::default()).await
+    }
+
+    /// Another node of the same cluster.
+    pub async fn beside(&self) -> Self {
+        Self::serve(self.state.clone(), self.held.clone()).await
+    }
+
+    async fn serve(state: Arc<Mutex<State>>, held: Arc<Notify>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let node = Self { state: Arc::default(), address };
+        let node = Self { state, held, address };
         let server = tonic::transport::Server::builder()
             .add_service(RoomsServer::new(node.clone()))
             .add_service(SongsServer::new(node.clone()))
@@ -73,6 +110,16 @@ impl FakeNode {
 
     pub fn set_fault(&self, fault: Fault) {
         self.state().fault = fault;
+    }
+
+    /// Returns once a request is held.
+    pub async fn holds_one(&self) {
+        self.held.notified().await;
+    }
+
+    /// Closes all sessions, as a flood of new ones would.
+    pub fn close_sessions(&self) {
+        self.state().close_sessions();
     }
 
     pub fn break_upload_at(&self, bytes: usize) {
@@ -110,6 +157,22 @@ impl State {
         };
         self.shard.apply(1, &entry).outcome
     }
+
+    fn close_sessions(&mut self) {
+        let snapshot = log::ShardSnapshot { sessions: Vec::new(), ..self.shard.to_wire() };
+        self.shard = Shard::from_wire(&snapshot).expect("its own snapshot");
+    }
+
+    /// Whether the fault is to hold this request, which is applied or is not.
+    fn holds(&mut self, request: Held) -> Option<Applied> {
+        match self.fault {
+            Fault::Hold(held, applied) if held == request => {
+                self.fault = Fault::None;
+                Some(applied)
+            }
+            _ => None,
+        }
+    }
 }
 
 fn refusal(code: Code, jam: &'static str, message: &str) -> Status {
@@ -118,24 +181,16 @@ fn refusal(code: Code, jam: &'static str, message: &str) -> Status {
     status
 }
 
-#[tonic::async_trait]
-impl Rooms for FakeNode {
-    async fn open_session(
-        &self,
-        request: Request<wire::OpenSessionRequest>,
-    ) -> Result<Response<wire::OpenSessionReply>, Status> {
-        let wire::OpenSessionRequest { session, user, .. } = request.into_inner();
-        self.state().apply(Op::OpenSession(log::OpenSession {
-            session,
-            user,
-            ..Default::default()
-        }));
-        Ok(Response::new(wire::OpenSessionReply {}))
+impl FakeNode {
+    /// An answer that never comes. The connection ends with whoever waits for it.
+    async fn hold<T>(&self) -> T {
+        self.held.notify_one();
+        std::future::pending().await
     }
 
-    async fn submit(
+    fn submit_now(
         &self,
-        request: Request<wire::SubmitRequest>,
+        request: &wire::SubmitRequest,
     ) -> Result<Response<wire::SubmitReply>, Status> {
         let mut state = self.state();
         state.submits += 1;
@@ -154,9 +209,13 @@ impl Rooms for FakeNode {
                     "it was not committed in time",
                 ));
             }
+            Fault::CloseBeforeOne => {
+                state.fault = Fault::None;
+                state.close_sessions();
+            }
             _ => {}
         }
-        let command = RoomCommand::from_request(&request.into_inner())
+        let command = RoomCommand::from_request(request)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let Outcome::Command(reply) = state.apply(Op::Command(command.to_wire())) else {
             return Err(Status::internal("no reply"));
@@ -167,7 +226,46 @@ impl Rooms for FakeNode {
                 state.fault = Fault::LoseSome(left - 1);
                 Err(Status::unavailable("the connection broke"))
             }
+            Fault::LoseOneAndClose => {
+                state.fault = Fault::None;
+                state.close_sessions();
+                Err(Status::unavailable("the connection broke"))
+            }
             _ => Ok(Response::new(reply.to_wire())),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Rooms for FakeNode {
+    async fn open_session(
+        &self,
+        request: Request<wire::OpenSessionRequest>,
+    ) -> Result<Response<wire::OpenSessionReply>, Status> {
+        let wire::OpenSessionRequest { session, user, .. } = request.into_inner();
+        let open = log::OpenSession { session, user, ..Default::default() };
+        let held = self.state().holds(Held::Open);
+        if held != Some(Applied::No) {
+            self.state().apply(Op::OpenSession(open));
+        }
+        if held.is_some() {
+            return self.hold().await;
+        }
+        Ok(Response::new(wire::OpenSessionReply::default()))
+    }
+
+    async fn submit(
+        &self,
+        request: Request<wire::SubmitRequest>,
+    ) -> Result<Response<wire::SubmitReply>, Status> {
+        let held = self.state().holds(Held::Command);
+        let submitted = match held {
+            Some(Applied::No) => None,
+            Some(Applied::Yes) | None => Some(self.submit_now(&request.into_inner())),
+        };
+        match (held, submitted) {
+            (None, Some(submitted)) => submitted,
+            _ => self.hold().await,
         }
     }
 
@@ -220,87 +318,6 @@ impl Rooms for FakeNode {
 }
 
 #[tonic::async_trait]
-impl Songs for FakeNode {
-    async fn have(
-        &self,
-        request: Request<wire::HaveRequest>,
-    ) -> Result<Response<wire::HaveReply>, Status> {
-        let state = self.state();
-        let id = request.into_inner().id;
-        let track = TrackId::from_wire(&id).ok().and_then(|id| state.shard.track(&id).cloned());
-        let offset = state.parts.get(&id).map_or(0, Vec::len) as u64;
-        Ok(Response::new(wire::HaveReply { track, offset }))
-    }
-
-    async fn upload(
-        &self,
-        request: Request<Streaming<wire::UploadChunk>>,
-    ) -> Result<Response<wire::UploadReply>, Status> {
-        let mut chunks = request.into_inner();
-        let first = chunks.next().await.ok_or_else(|| Status::invalid_argument("empty"))??;
-        let start = first.start.ok_or_else(|| Status::invalid_argument("no start"))?;
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk?;
-            let mut state = self.state();
-            let part = state.parts.entry(start.id.clone()).or_default();
-            part.extend_from_slice(&chunk.data);
-            let have = part.len();
-            if state.break_upload_at.is_some_and(|at| have >= at) {
-                state.break_upload_at = None;
-                return Err(Status::unavailable("the connection broke"));
-            }
-        }
-        let mut state = self.state();
-        let bytes = state.parts.remove(&start.id).unwrap_or_default();
-        if bytes.len() as u64 != start.bytes
-            || blake3::hash(&bytes).as_bytes() != start.id.as_slice()
-        {
-            return Err(refusal(
-                Code::InvalidArgument,
-                "invalid",
-                "the bytes are not those of the id",
-            ));
-        }
-        if !bytes.starts_with(b"song") {
-            return Err(refusal(
-                Code::InvalidArgument,
-                "unsupported_song",
-                "this is not a song in a format that Jam knows",
-            ));
-        }
-        let track = wire::Track {
-            id: start.id,
-            title: start.file_name,
-            frames: 44_100 * 60,
-            sample_rate: 44_100,
-            channels: 2,
-            bytes: start.bytes,
-            ..wire::Track::default()
-        };
-        let op = Op::RegisterTrack(log::RegisterTrack { track: Some(track), ..Default::default() });
-        let Outcome::Track(track) = state.apply(op) else {
-            return Err(Status::internal("not registered"));
-        };
-        Ok(Response::new(wire::UploadReply { track: Some(track) }))
-    }
-
-    type FetchStream = Pin<Box<dyn Stream<Item = Result<wire::FetchChunk, Status>> + Send>>;
-    async fn fetch(
-        &self,
-        _: Request<wire::FetchRequest>,
-    ) -> Result<Response<Self::FetchStream>, Status> {
-        Err(Status::unimplemented("not in this fake"))
-    }
-
-    async fn doubt(
-        &self,
-        _: Request<wire::DoubtRequest>,
-    ) -> Result<Response<wire::DoubtReply>, Status> {
-        Err(Status::unimplemented("not in this fake"))
-    }
-}
-
-#[tonic::async_trait]
 impl Cluster for FakeNode {
     async fn status(
         &self,
@@ -316,7 +333,7 @@ impl Cluster for FakeNode {
         };
         let leader = if self.state().fault == Fault::NoQuorum { 0 } else { 1 };
         let reply = wire::ClusterStatusReply {
-            cluster_id: vec![7; 16],
+            cluster_id: CLUSTER_ID.to_vec(),
             leader,
             term: 1,
             epoch: 1,
