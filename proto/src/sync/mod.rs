@@ -5,6 +5,7 @@
 
 pub mod envelope;
 mod filter;
+pub mod floor;
 pub mod holdover;
 pub mod lead;
 pub mod map;
