@@ -10,6 +10,7 @@ pub mod holdover;
 pub mod lead;
 pub mod map;
 pub mod playout;
+pub mod readings;
 pub mod succession;
 
 pub use filter::{ClockFilter, Estimate, Probe};
