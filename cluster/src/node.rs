@@ -17,6 +17,7 @@ use http::StatusCode;
 use jam_proto::ids::RoomCode;
 use jam_proto::limits::REQUEST_BYTES_MAX;
 use jam_proto::time::{Flicks, SharedTime};
+use jam_proto::wire::peer::v1::clocks_server::ClocksServer;
 use jam_proto::wire::peer::v1::forward_server::ForwardServer;
 use jam_proto::wire::v1::cluster_server::ClusterServer;
 use jam_proto::wire::v1::rooms_server::RoomsServer;
@@ -31,6 +32,7 @@ use tonic::service::Routes;
 use tower::ServiceExt;
 
 use crate::api::auth::{self, Token};
+use crate::api::clocks::ClocksService;
 use crate::api::cluster::ClusterService;
 use crate::api::rooms::RoomsService;
 use crate::api::songs;
@@ -54,6 +56,7 @@ use crate::time::clock::NodeClock;
 use crate::time::follow::Follower;
 use crate::time::keep::Keeper;
 use crate::time::leadership::open_leaderships;
+use crate::time::voters::Voters;
 use crate::unheard::pause_unheard;
 use crate::watch::WatchHub;
 use crate::witness::Witness;
@@ -120,7 +123,7 @@ pub async fn run(
     }
     tasks.shutdown().await;
     group.shutdown().await;
-    if let Err(error) = parts.keeper.save() {
+    if let Err(error) = parts.keeper.save_synced() {
         tracing::warn!(%error, "could not save the clock");
     }
     ended
@@ -225,7 +228,9 @@ impl Parts {
         let (clock, presence) = (&self.clock, &self.presence);
         tasks.spawn(self.keeper.clone().run());
         tasks.spawn(drop_slow_watchers(self.hub.clone(), self.metrics.clone()));
-        tasks.spawn(open_leaderships(group.clone(), clock.clone(), presence.clone()));
+        let voters =
+            Voters { group: group.clone(), links: self.links.clone(), clock: clock.clone() };
+        tasks.spawn(open_leaderships(voters, presence.clone()));
         tasks.spawn(pause_unheard(group.clone(), presence.clone(), clock.clone(), self.unheard));
         tasks.spawn(forget_unused(group.clone(), clock.clone(), self.forget_after));
         let follower = Follower {
@@ -288,6 +293,7 @@ impl Parts {
             stopping: self.stopping.clone(),
             next_stream: Arc::default(),
         };
+        let clocks = ClocksService { group: group.clone(), clock: self.clock.clone() };
         let cluster =
             ClusterService { group: group.clone(), forwarder: forwarder.clone(), cluster_id };
         let pages = Pages {
@@ -304,6 +310,7 @@ impl Parts {
         Routes::new(RoomsServer::new(rooms).max_decoding_message_size(limit))
             .add_service(TimeServer::new(time).max_decoding_message_size(limit))
             .add_service(ClusterServer::new(cluster).max_decoding_message_size(limit))
+            .add_service(ClocksServer::new(clocks).max_decoding_message_size(limit))
             .add_service(ForwardServer::new(ForwardService::new(forwarder.clone())))
             .add_service(blobs::peer_service(blobs.clone()))
             .add_service(songs::service(blobs))

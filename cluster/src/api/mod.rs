@@ -1,6 +1,7 @@
 //! The node's doors: one file for each gRPC service, and what they share.
 
 pub mod auth;
+pub mod clocks;
 pub mod cluster;
 pub mod peer;
 pub mod rooms;

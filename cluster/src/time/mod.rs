@@ -11,6 +11,7 @@
 //! - [`leadership`]: the task that opens each leadership with a `ClockEpoch`
 //! - [`keep`]: the task that saves the map, and sees the machine sleep
 //! - [`awake`]: whether the machine slept
+//! - [`voters`]: what other nodes say, for a leader that can't continue its own clock
 
 pub mod awake;
 pub mod clock;
@@ -19,3 +20,4 @@ pub mod keep;
 pub mod leadership;
 pub mod saved;
 pub mod slewed;
+pub mod voters;

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 #![allow(missing_docs)]
 
+mod clock_files;
 mod cluster;
 mod forgetting;
 mod listening;
