@@ -57,6 +57,7 @@ use crate::time::follow::Follower;
 use crate::time::keep::Keeper;
 use crate::time::leadership::open_leaderships;
 use crate::time::voters::Voters;
+use crate::time_marks::mark_time;
 use crate::unheard::pause_unheard;
 use crate::watch::WatchHub;
 use crate::witness::Witness;
@@ -231,6 +232,7 @@ impl Parts {
         let voters =
             Voters { group: group.clone(), links: self.links.clone(), clock: clock.clone() };
         tasks.spawn(open_leaderships(voters, presence.clone()));
+        tasks.spawn(mark_time(group.clone(), clock.clone()));
         tasks.spawn(pause_unheard(group.clone(), presence.clone(), clock.clone(), self.unheard));
         tasks.spawn(forget_unused(group.clone(), clock.clone(), self.forget_after));
         let follower = Follower {
