@@ -13,7 +13,7 @@ mod state;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use jam_proto::sync::{Doubt, Estimate, SharedMap, Succession};
+use jam_proto::sync::{Doubt, Estimate, Probe, SharedMap, Succession};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_world::Clock;
 use tokio::sync::watch;
@@ -244,6 +244,21 @@ impl NodeClock {
             self.broken.send_modify(|times| *times += 1);
         }
         true
+    }
+
+    /// Those of a burst of probes, to a leader in `epoch`, that show for certain that this clock is not where it says: the
+    /// clocks of one of the two machines stood still, as those of a virtual machine that is paused. What was measured before
+    /// is worth nothing then.
+    pub fn contradictions(&self, burst: &[Probe], epoch: u64) -> Vec<Probe> {
+        let state = self.state.load();
+        let contradicts = |probe: &&Probe| {
+            let raw_ns = probe.raw_middle_ns();
+            let off_ns = probe.shared_middle().since(state.map.at(raw_ns)).as_nanos();
+            let bound_ns = state.doubt_at(raw_ns).bound_ns.saturating_add(probe.rtt_ns() / 2);
+            off_ns.saturating_abs() > bound_ns.saturating_add(STEP_NS_MIN)
+        };
+        let follows = state.lead == Lead::Following && state.epoch == epoch;
+        burst.iter().filter(|_| follows).filter(contradicts).copied().collect()
     }
 
     /// Brings the map to the time of the leader in `term` and `epoch`, after `rounds` rounds of probes to it. It

@@ -12,8 +12,10 @@
 //! - [`keep`]: the task that saves the map, and sees the machine sleep
 //! - [`awake`]: whether the machine slept
 //! - [`voters`]: what other nodes say, for a leader that can't continue its own clock
+//! - [`burst`]: which probes of a burst count
 
 pub mod awake;
+pub mod burst;
 pub mod clock;
 pub mod follow;
 pub mod keep;

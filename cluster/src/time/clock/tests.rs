@@ -217,6 +217,24 @@ fn a_drift_that_was_not_learned_yet_is_part_of_the_doubt() {
 }
 
 #[test]
+fn a_clock_that_stood_still_is_contradicted_by_the_first_probe() {
+    let clock = resume(None, "boot", awake(0));
+    clock.discipline(&estimate(0), 1, (1, 1), SECOND);
+    let probe = |late_ns: i64| {
+        let shared = SharedTime(Flicks::from_nanos(2 * SECOND + late_ns).0);
+        let (sent_ns, back_ns) = (2 * SECOND - 50_000, 2 * SECOND + 50_000);
+        Probe { sent_ns, received: shared, replied: shared, back_ns }
+    };
+    let burst = [probe(0), probe(5 * SECOND), probe(90_000_000), probe(-5 * SECOND)];
+    assert_eq!(clock.contradictions(&burst, 1), [burst[1], burst[3]]);
+    assert_eq!(
+        clock.contradictions(&burst, 2),
+        [],
+        "it is of another epoch, and steps into this one"
+    );
+}
+
+#[test]
 fn a_new_leader_runs_at_one_rate() {
     let clock = resume(None, "boot", awake(0));
     let mut log = Log::with_epochs(1);
