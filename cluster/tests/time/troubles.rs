@@ -103,12 +103,24 @@ impl Site {
     fn prefers_who_was_away(&mut self, node: usize) {
         let away_ns = self.draws.millis(3000, 30_000);
         self.hosts[node].cut_until_ns = self.now_ns + away_ns;
+        // As a virtual machine that is paused: it will believe that no time has passed.
+        if self.file_draws.one_in(2) {
+            let until_ns = self.now_ns + away_ns;
+            self.hosts[node].paused_until_ns = until_ns;
+            self.nodes[node].machine.stands_still(self.now_ns, until_ns);
+            self.nodes[node].stood_still = true;
+            self.nodes[node].stood_from_ns = self.now_ns;
+            self.judge.figures.stood_still += 1;
+        }
         self.after(away_ns, Event::Returns { node });
     }
 
     /// It is back.
     pub fn returns(&mut self, node: usize) {
-        if self.group.leader != Some(node) {
+        // Where nothing was stamped since its clocks stood still, nothing shows that they did.
+        let this = &self.nodes[node];
+        let is_hidden = this.stood_still && self.judge.stamped_ns <= this.stood_from_ns;
+        if self.group.leader != Some(node) && !is_hidden {
             self.deposes();
             let after_ns = self.draws.millis(1, 50);
             self.elects_in(after_ns, Some(node));
