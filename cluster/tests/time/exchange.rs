@@ -211,7 +211,8 @@ impl Site {
         };
         // Just before it learns, what it knows is oldest.
         self.looks_at_node(host);
-        self.nodes[host].learns(target as u64, (epoch, term), &probes);
+        let contradicted = self.nodes[host].learns(target as u64, (epoch, term), &probes);
+        self.judge.figures.contradicted += u64::from(contradicted);
         self.looks_at_node(host);
         let quick = self.nodes[host].known.rounds < QUICK_ROUNDS;
         self.turns_in(asker, if quick { QUICK_EVERY_NS } else { SECOND });

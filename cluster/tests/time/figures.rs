@@ -115,6 +115,10 @@ pub struct Figures {
     pub pauses: u64,
     /// Machines all of whose clocks stood still for a while.
     pub stood_still: u64,
+    /// Of those, the ones that led before they had measured anything, and did not go on with their own time; and
+    /// followers that were contradicted by a probe.
+    pub caught: u64,
+    pub contradicted: u64,
     /// Leaderships that went on with time, and those that began an epoch.
     pub continued: u64,
     pub bumped: u64,
@@ -144,6 +148,8 @@ impl Figures {
         self.restarts += other.restarts;
         self.pauses += other.pauses;
         self.stood_still += other.stood_still;
+        self.caught += other.caught;
+        self.contradicted += other.contradicted;
         self.continued += other.continued;
         self.bumped += other.bumped;
         self.adopted += other.adopted;
@@ -161,7 +167,7 @@ impl fmt::Display for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "  {} s, {} stamps, {} looks at leaders, {} restarts, {} pauses, {} stood still, {} leaders went on \
+            "  {} s, {} stamps, {} looks at leaders, {} restarts, {} pauses, {} stood still ({} led after it, {} were contradicted), {} leaders went on \
              ({} with another node's time), {} began an epoch, {} coarse steps",
             self.simulated_ns / 1_000_000_000,
             self.stamps,
@@ -169,6 +175,8 @@ impl fmt::Display for Figures {
             self.restarts,
             self.pauses,
             self.stood_still,
+            self.caught,
+            self.contradicted,
             self.continued,
             self.adopted,
             self.bumped,

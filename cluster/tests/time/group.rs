@@ -8,7 +8,7 @@ use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::log::v1::{ClockEpoch, LogEntry};
 
 use crate::judge::Tenure;
-use crate::node::File;
+use crate::node::{File, Known};
 use crate::site::{Event, MILLI, NODES, Site};
 
 /// The group.
@@ -44,9 +44,16 @@ impl Site {
         let now_ns = self.now_ns;
         let well = |node: &usize| {
             let host = &self.hosts[*node];
-            !host.down && host.paused_until_ns <= now_ns && host.cut_until_ns <= now_ns
+            let runs = host.paused_until_ns <= now_ns && host.cut_until_ns <= now_ns;
+            !host.down && runs && !self.is_off_unseen(*node)
         };
         (0..NODES).filter(well).collect()
+    }
+
+    /// Its clocks stood still, and no stamp shows it: it would go on with a time that is behind, and nobody could know.
+    fn is_off_unseen(&self, node: usize) -> bool {
+        let (this, shard) = (&self.nodes[node], &self.group.shard);
+        this.stood_still && this.clock.continues(shard.succession(), shard.last_stamp())
     }
 
     pub fn elects_in(&mut self, after_ns: i64, preferred: Option<usize>) {
@@ -170,7 +177,11 @@ impl Site {
         let opened =
             this.clock.open(shard.succession(), last_stamp, reign, &self.group.readings, raw_ns);
         let asked = !self.group.readings.is_empty();
-        self.nodes[node].stood_still = false;
+        let this = &mut self.nodes[node];
+        if std::mem::take(&mut this.stood_still) {
+            this.known = Known::default();
+            self.judge.figures.caught += 1;
+        }
         let this = &self.nodes[node];
         let stamp = this.clock.now();
         let map = SharedMap { raw_ns, shared: stamp, drift: this.clock.drift() };

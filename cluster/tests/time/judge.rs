@@ -54,8 +54,6 @@ pub struct Judge {
     tenures: BTreeMap<Reign, Tenure>,
     told: Option<Told>,
     stamp: SharedTime,
-    /// When that was given, by true time.
-    pub stamped_ns: i64,
     pub figures: Figures,
     pub faults: Vec<String>,
 }
@@ -134,7 +132,7 @@ impl Judge {
         if stamp <= self.stamp {
             self.fault(true_ns, format!("{stamp:?} is stamped after {:?}", self.stamp));
         }
-        (self.stamp, self.stamped_ns) = (stamp, true_ns);
+        self.stamp = stamp;
     }
 
     /// What a leader, with its lease, reads on its clock.

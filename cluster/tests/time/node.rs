@@ -61,8 +61,6 @@ pub struct Node {
     copy: (Vec<u8>, u32),
     /// Its machine's clocks stood still, and it has not measured anything since: what it says of its bound is not true.
     pub stood_still: bool,
-    /// Since when, by true time.
-    pub stood_from_ns: i64,
     /// Read last, and in which epoch.
     read: Option<(u64, SharedTime)>,
 }
@@ -82,7 +80,6 @@ impl Node {
             saved: Vec::new(),
             copy: (Vec::new(), 0),
             stood_still: false,
-            stood_from_ns: 0,
             read: None,
         }
     }
@@ -133,7 +130,8 @@ impl Node {
     }
 
     /// `Follower::learn`, after a burst of one leader in one reign.
-    pub fn learns(&mut self, leader: u64, reign: Reign, burst: &[Probe]) {
+    /// Answers whether it shows that clocks stood still.
+    pub fn learns(&mut self, leader: u64, reign: Reign, burst: &[Probe]) -> bool {
         self.clock.notices_sleep();
         let against = self.clock.contradictions(burst, reign.0);
         self.stood_still &= against.is_empty() && self.clock.epoch() == reign.0;
@@ -149,6 +147,7 @@ impl Node {
         if let Some(estimate) = known.filter.estimate(now_ns) {
             self.clock.discipline(&estimate, known.rounds, (term, epoch), now_ns);
         }
+        fresh
     }
 
     /// Reads its clock; in the same epoch: after what was read before.

@@ -49,7 +49,12 @@ impl NodeClock {
             state.lead = Lead::Opening;
             let begun = match state.continues(succession, last_stamp, raw_ns) {
                 Some(doubt) => Begun::Continued(doubt),
-                None => begin_with_others(state, succession, last_stamp, others, raw_ns),
+                // One that slept while it led opens the same term anew. Its time of that term and epoch is known to
+                // everybody by these two, so it may not become another node's: the epoch ends.
+                None => {
+                    let adopts = succession.term < term;
+                    begin_with_others(state, succession, last_stamp, others, raw_ns, adopts)
+                }
             };
             let (shared, drift) = (state.map.at(raw_ns), state.map.drift());
             match begun {
@@ -100,18 +105,20 @@ enum Begun {
     Anew(SharedTime),
 }
 
-/// The node's own time can't be continued: with another node's, or else a new epoch where time was by what is known.
+/// The node's own time can't be continued: with another node's if it `adopts` one, or else a new epoch where time was by what
+/// is known.
 fn begin_with_others(
     state: &mut State,
     succession: &Succession,
     last_stamp: SharedTime,
     others: &[Reading],
     raw_ns: i64,
+    adopts: bool,
 ) -> Begun {
     let mut all = others.to_vec();
     all.push(state.reading(raw_ns));
     let known = match readings::judge(&all, succession, last_stamp, raw_ns) {
-        Found::Now(reading, doubt) if doubt.bound_ns < CONTINUED_BOUND_NS_MAX => {
+        Found::Now(reading, doubt) if adopts && doubt.bound_ns < CONTINUED_BOUND_NS_MAX => {
             // The crystals' rates are known if this map followed the epoch in force.
             let followed = state.epoch == succession.epoch
                 && state.doubt_at(raw_ns).drift_ppb <= CRYSTALS_APART_PPB;

@@ -58,6 +58,20 @@ fn a_time_that_is_too_doubtful_raises_the_floor() {
 }
 
 #[test]
+fn a_term_has_one_time_in_an_epoch() {
+    let (clock, mut log) = leader_at(0);
+    // It slept, and opens its term anew.
+    let saved = clock.to_save("boot", awake(0));
+    let slept = resume(Some(&saved), "another boot", awake(0));
+    let others = [running(&log, 5000, 60_000)];
+    let opened = slept.open(&log.0, at(4000), (1, 1), &others, 0);
+    assert_eq!((opened.epoch, opened.floor), (2, at(5000).0));
+    log.commit(&opened);
+    slept.lead(&log.0);
+    assert_eq!((slept.leads_in(), slept.at(0)), (Some(1), at(5000)));
+}
+
+#[test]
 fn where_all_stopped_time_goes_on_where_it_stopped() {
     let (clock, log) = without_file();
     let others = [stopped(&log, 4990), stopped(&log, 5000)];
