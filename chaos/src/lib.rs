@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod book;
+pub mod clock_file;
 pub mod cluster;
 pub mod crowd;
 pub mod ear;

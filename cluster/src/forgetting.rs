@@ -31,9 +31,11 @@ pub async fn forget_unused(group: Group, clock: Arc<NodeClock>, after: Duration)
         if clock.leads_in().is_none() || !group.standing().leads_with_lease {
             continue;
         }
-        let before = clock.now() - grace;
-        let unused: Vec<_> =
-            group.read(|shard| shard.unused_before(before).take(AT_ONCE).collect());
+        let now = clock.now();
+        let (before, unused): (_, Vec<_>) = group.read(|shard| {
+            let before = shard.aged(now) - grace;
+            (before, shard.unused_before(before).take(AT_ONCE).collect())
+        });
         join_all(unused.iter().map(|id| forget(&group, id, before))).await;
     }
 }

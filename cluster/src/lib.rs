@@ -28,6 +28,7 @@ pub mod server;
 pub mod shard;
 pub mod songs;
 pub mod time;
+pub mod time_marks;
 pub mod unheard;
 pub mod unique;
 pub mod watch;

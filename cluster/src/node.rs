@@ -12,6 +12,7 @@ use axum::Router;
 use jam_proto::ids::RoomCode;
 use jam_proto::limits::REQUEST_BYTES_MAX;
 use jam_proto::time::{Flicks, SharedTime};
+use jam_proto::wire::peer::v1::clocks_server::ClocksServer;
 use jam_proto::wire::peer::v1::forward_server::ForwardServer;
 use jam_proto::wire::v1::cluster_server::ClusterServer;
 use jam_proto::wire::v1::rooms_server::RoomsServer;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, timeout};
 use tonic::service::Routes;
 
 use crate::api::admission::Admission;
+use crate::api::clocks::ClocksService;
 use crate::api::cluster::ClusterService;
 use crate::api::rooms::RoomsService;
 use crate::api::songs;
@@ -49,6 +51,8 @@ use crate::time::clock::NodeClock;
 use crate::time::follow::Follower;
 use crate::time::keep::Keeper;
 use crate::time::leadership::open_leaderships;
+use crate::time::voters::Voters;
+use crate::time_marks::mark_time;
 use crate::unheard::pause_unheard;
 use crate::watch::WatchHub;
 use crate::witness::Witness;
@@ -116,7 +120,7 @@ pub async fn run(
     }
     tasks.shutdown().await;
     group.shutdown().await;
-    if let Err(error) = parts.keeper.save() {
+    if let Err(error) = parts.keeper.save_synced() {
         tracing::warn!(%error, "could not save the clock");
     }
     ended
@@ -228,7 +232,10 @@ impl Parts {
         let (clock, presence) = (&self.clock, &self.presence);
         tasks.spawn(self.keeper.clone().run());
         tasks.spawn(drop_slow_watchers(self.hub.clone(), self.metrics.clone()));
-        tasks.spawn(open_leaderships(group.clone(), clock.clone(), presence.clone()));
+        let voters =
+            Voters { group: group.clone(), links: self.links.clone(), clock: clock.clone() };
+        tasks.spawn(open_leaderships(voters, presence.clone()));
+        tasks.spawn(mark_time(group.clone(), clock.clone()));
         tasks.spawn(pause_unheard(group.clone(), presence.clone(), clock.clone(), self.unheard));
         tasks.spawn(forget_unused(group.clone(), clock.clone(), self.forget_after));
         let follower = Follower {
@@ -291,6 +298,7 @@ impl Parts {
             stopping: self.stopping.clone(),
             next_stream: Arc::default(),
         };
+        let clocks = ClocksService { group: group.clone(), clock: self.clock.clone() };
         let cluster =
             ClusterService { group: group.clone(), forwarder: forwarder.clone(), cluster_id };
         let pages = Pages {
@@ -307,6 +315,7 @@ impl Parts {
         Routes::new(RoomsServer::new(rooms).max_decoding_message_size(limit))
             .add_service(TimeServer::new(time).max_decoding_message_size(limit))
             .add_service(ClusterServer::new(cluster).max_decoding_message_size(limit))
+            .add_service(ClocksServer::new(clocks).max_decoding_message_size(limit))
             .add_service(ForwardServer::new(ForwardService::new(forwarder.clone())))
             .add_service(blobs::peer_service(blobs.clone()))
             .add_service(songs::service(blobs))

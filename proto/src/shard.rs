@@ -7,6 +7,7 @@
 mod derived;
 mod opening;
 mod sessions;
+mod stamps;
 mod tracks;
 mod uses;
 mod wire;
@@ -24,12 +25,13 @@ use crate::level::{self, FeatureLevel};
 use crate::limits;
 use crate::room::Room;
 use crate::sync::Succession;
-use crate::time::SharedTime;
+use crate::time::{Flicks, SharedTime};
 use crate::wire::log::v1 as log;
 use crate::wire::v1::Track;
 use log::log_entry::Op;
 pub use sessions::Evicted;
 use sessions::{Admission, Sessions};
+use stamps::Times;
 use uses::Uses;
 
 /// The replicated state machine. A clone shares all that it holds and costs next to nothing, whatever
@@ -39,6 +41,8 @@ pub struct Shard {
     /// The rules in force.
     level: FeatureLevel,
     last_stamp: SharedTime,
+    /// By how much stamps went ahead at the beginning of epochs without making anything older: see [`Shard::aged`].
+    skipped: Flicks,
     epoch: log::ClockEpoch,
     succession: Succession,
     rooms: OrdMap<RoomCode, Arc<Room>>,
@@ -94,20 +98,6 @@ pub enum Outcome {
     Nothing,
 }
 
-/// An entry's times: given once, here.
-#[derive(Clone, Copy)]
-struct Times {
-    stamp: SharedTime,
-    /// Not before `stamp`, but maybe before what a room has announced already.
-    audible: SharedTime,
-}
-
-impl Times {
-    fn effective_in(self, room: &Room) -> SharedTime {
-        self.audible.max(room.last_effective())
-    }
-}
-
 impl Shard {
     /// Applies one log entry, which the leader of `term` proposed. The same entries in the same order give the same
     /// shard on every node.
@@ -115,16 +105,16 @@ impl Shard {
     /// An entry that is malformed at a known feature level (only a bug could have proposed it) does nothing, on every
     /// node. The caller stops at an entry above the level of its build: see [`level::check_entry`].
     pub fn apply(&mut self, term: u64, entry: &log::LogEntry) -> Applied {
-        let times = self.stamp(entry);
+        let times = self.stamp(term, entry);
         let stated = FeatureLevel(entry.level);
         let applied = match &entry.op {
             Some(op) if level::needed(op) > stated => Err(Malformed::Contradiction("its level")),
             Some(Op::RaiseLevel(raise)) => Ok(Applied::only(self.raise_level(raise))),
             Some(_) if stated > self.level => Err(Malformed::Contradiction("its level")),
-            Some(Op::OpenSession(open)) => self.open_session(open, times.stamp),
+            Some(Op::OpenSession(open)) => self.open_session(open, times.aged),
             Some(Op::Command(command)) => self.command(command, times),
             Some(Op::RegisterTrack(register)) => {
-                self.register(register, times.stamp).map(Applied::only)
+                self.register(register, times.aged).map(Applied::only)
             }
             Some(Op::ForgetTrack(forget)) => self.forget(forget),
             Some(Op::SetDerived(set)) => self.set_derived(set),
@@ -139,21 +129,6 @@ impl Shard {
         applied.unwrap_or_else(|_| Applied::only(Outcome::Nothing))
     }
 
-    fn stamp(&mut self, entry: &log::LogEntry) -> Times {
-        if let Some(Op::ClockEpoch(epoch)) = &entry.op {
-            self.last_stamp = self.last_stamp.max(within_range(epoch.floor));
-        }
-        let next = SharedTime(self.last_stamp.0.saturating_add(1));
-        let stamp = within_range(entry.proposed_stamp).max(next);
-        #[cfg(feature = "planted")]
-        let stamp = match crate::planted::Bug::BackwardStamp.is_planted() {
-            true if entry.proposed_stamp % 64 == 0 => SharedTime(self.last_stamp.0 - 1),
-            _ => stamp,
-        };
-        self.last_stamp = stamp;
-        Times { stamp, audible: within_range(entry.proposed_effective).max(stamp) }
-    }
-
     fn raise_level(&mut self, raise: &log::RaiseLevel) -> Outcome {
         self.level = self.level.max(FeatureLevel(raise.level));
         Outcome::Level(self.level)
@@ -161,7 +136,7 @@ impl Shard {
 
     fn command(&mut self, command: &log::RoomCommand, times: Times) -> Result<Applied, Malformed> {
         let request = RoomCommand::from_wire(command)?;
-        self.sessions.expire(times.stamp, Some(request.session));
+        self.sessions.expire(times.aged, Some(request.session));
         let user = match self.sessions.admit(&request) {
             Admission::New(user) => user,
             Admission::Repeated(reply) => return Ok(Applied::only(Outcome::Command(reply))),
@@ -181,7 +156,7 @@ impl Shard {
             command => self.edit(&request.room, command, &user, times),
         };
         let events = event.map(|event| (request.room.clone(), vec![event])).into_iter().collect();
-        self.sessions.settle(request, reply.clone(), times.stamp);
+        self.sessions.settle(request, reply.clone(), times.aged);
         Ok(Applied { events, ..Applied::only(Outcome::Command(reply)) })
     }
 
@@ -259,7 +234,7 @@ impl Shard {
                     reply.entry = Some(entry.id);
                     self.uses.add(entry.track);
                 }
-                self.uses.drop_all(gone, times.stamp);
+                self.uses.drop_all(gone, times.aged);
                 (reply, Some(event))
             }
             Err(rejection) => {
@@ -269,18 +244,13 @@ impl Shard {
         }
     }
 
-    /// From level [`FeatureLevel::GUARDED`] on an epoch follows the one in force or continues it, and its leader speaks of
-    /// its own term: a forged one would expire every session and take the clock away for good.
     fn begin_epoch(
         &mut self,
         epoch: &log::ClockEpoch,
         term: u64,
         times: Times,
     ) -> Result<Applied, Malformed> {
-        let follows = self.epoch.epoch..=self.epoch.epoch.saturating_add(1);
-        if self.level >= FeatureLevel::GUARDED
-            && (!follows.contains(&epoch.epoch) || epoch.term != term)
-        {
+        if !self.admits(epoch, term) {
             return Err(Malformed::Contradiction("a clock epoch that does not follow"));
         }
         let bumped = epoch.epoch > self.epoch.epoch;
@@ -289,7 +259,8 @@ impl Shard {
         let mut applied = Applied::only(Outcome::Epoch);
         let mut gone = Vec::new();
         if bumped {
-            let floor = within_range(epoch.floor);
+            // As the stamp was given: its floor may have been cut.
+            let floor = within_range(epoch.floor).min(times.stamp);
             // What was announced for later than the floor stays as it was announced.
             let sounds = |room: &Room| {
                 let sounding = room.at(floor.max(room.last_effective()));
@@ -306,7 +277,7 @@ impl Shard {
                 applied.events.push((code, vec![event]));
             }
         }
-        self.uses.drop_all(gone, times.stamp);
+        self.uses.drop_all(gone, times.aged);
         Ok(applied)
     }
 
@@ -327,7 +298,7 @@ impl Shard {
         let mut gone = Vec::new();
         let room = Arc::make_mut(room);
         let event = room.append(kind, "", times.stamp, effective_at, &mut gone);
-        self.uses.drop_all(gone, times.stamp);
+        self.uses.drop_all(gone, times.aged);
         let reply = Reply { revision: event.revision, effective_at, entry: None, rejection: None };
         Ok(Applied { events: vec![(code, vec![event])], ..Applied::only(Outcome::Command(reply)) })
     }

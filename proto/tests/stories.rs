@@ -80,6 +80,7 @@ stories! {
     back
     announced_and_late
     a_new_epoch
+    a_clock_far_ahead
     odd_rates_for_days
     nobody_listens
     refusals

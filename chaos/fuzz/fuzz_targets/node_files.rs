@@ -15,8 +15,8 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(folder.identity().place, 1);
     }
 
-    if let Some(saved) = Saved::parse(bytes) {
+    for saved in [Saved::parse(bytes), Saved::parse_unchecked(bytes)].into_iter().flatten() {
         let text = saved.to_text().expect("numbers and words");
-        assert_eq!(Saved::parse(&text), Some(saved));
+        assert_eq!(Saved::parse(&text), Ok(saved));
     }
 });

@@ -39,9 +39,10 @@ fuzz_target!(|input: Input| {
         drift_bound_ppb: doubt.drift_ppb,
         term,
         reference: reference.into(),
+        last_epoch: epoch,
     };
     let Ok(text) = saved.to_text() else { return };
-    let Some(saved) = Saved::parse(&text) else { return };
+    let Ok(saved) = Saved::parse(&text) else { return };
     let machine = World::real().clock;
     // A machine is up for a hundred years at most.
     let raw_ns = saved.raw_ns.saturating_add_unsigned(passed_ns).min(i64::MAX / 2);
@@ -51,6 +52,6 @@ fuzz_target!(|input: Input| {
     clock.now();
     clock.error_bound_ns();
     clock.hear(&reference);
-    clock.open(&reference, SharedTime(0), 1, 1, raw_ns);
+    clock.open(&reference, SharedTime(0), (1, 1), &[], raw_ns);
     clock.to_save("boot", now);
 });

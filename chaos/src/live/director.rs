@@ -16,6 +16,7 @@ use super::impostor::Impostors;
 use super::joiner::Joiner;
 use super::links::Gate;
 use super::lookout::Standing;
+use super::machine::clock_file::harm_clock;
 use super::machine::journal::Journal;
 use super::machine::rot::{Damage, rot};
 use super::machine::tracer::{Injection, SYNCS, Tampering, Tracer};
@@ -194,6 +195,12 @@ impl Director {
                 if let Some(damage) = damage {
                     self.book.note(What::Damaged { place, what: damage.to_string() });
                 }
+            }
+            Kind::ClockFile { harm, .. } => {
+                seat.down.insert(number);
+                seat.kill(Stop::Crash)?;
+                let mut draws = Stream::new(self.seed, &format!("clock file {place} {pick}"));
+                harm_clock(&seat.data(), *harm, &mut draws)?;
             }
             Kind::WallClock { by_s, strobes, .. } => {
                 let clock = seat.clock.as_mut().context("it has no clock of its own")?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::links::Way;
 use super::machine::rot;
+use crate::clock_file::Harm;
 
 /// Which nodes. Who leads is looked up when the fault begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,6 +175,13 @@ pub enum Kind {
         /// How.
         how: rot::How,
     },
+    /// A node is killed, and its saved clock is harmed before it is started again.
+    ClockFile {
+        /// Whose.
+        who: Who,
+        /// How.
+        harm: Harm,
+    },
     /// The time of day jumps, and back again when it heals.
     WallClock {
         /// Whose.
@@ -232,6 +240,7 @@ impl Kind {
             Self::DiskError { .. } => "disk-error",
             Self::SlowDisk { .. } => "slow-disk",
             Self::Rot { .. } => "rot",
+            Self::ClockFile { .. } => "clock-file",
             Self::WallClock { .. } => "wall-clock",
             Self::RollingRestart => "rolling-restart",
             Self::Wipe { .. } => "wipe",
@@ -257,6 +266,7 @@ impl Kind {
             | Self::DiskError { who }
             | Self::SlowDisk { who, .. }
             | Self::Rot { who, .. }
+            | Self::ClockFile { who, .. }
             | Self::WallClock { who, .. }
             | Self::Wipe { who }
             | Self::CopiedFolder { who, .. }
@@ -315,6 +325,7 @@ impl fmt::Display for Kind {
             Self::Rot { who, what, how } => {
                 write!(out, "damage of {who}: {what:?} {how:?}")
             }
+            Self::ClockFile { who, harm } => write!(out, "clock file of {who}: {harm:?}"),
             Self::WallClock { who, by_s, strobes } => {
                 write!(out, "wall clock of {who} set by {by_s} s")?;
                 if *strobes > 0 { write!(out, ", {strobes} times to and fro") } else { Ok(()) }

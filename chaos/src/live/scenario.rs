@@ -11,6 +11,7 @@ use super::fault::Kind;
 const OWN: &[(&str, &str)] = &[
     ("ci", include_str!("../../scenarios/ci.toml")),
     ("clients", include_str!("../../scenarios/clients.toml")),
+    ("clock-file", include_str!("../../scenarios/clock-file.toml")),
     ("clocks", include_str!("../../scenarios/clocks.toml")),
     ("composites", include_str!("../../scenarios/composites.toml")),
     ("copied-folder", include_str!("../../scenarios/copied-folder.toml")),
@@ -137,11 +138,25 @@ pub struct Budget {
     /// Between two listeners at p99, over the whole run, µs. Machines that run chaos are busy, and links are broken; the promise
     /// for a LAN where nothing is broken is tighter, and is measured elsewhere.
     pub skew_p99_us: i64,
+    /// Where a new clock epoch begins while a song plays: how far shared time may go back, ms, and ahead of where it would
+    /// be if it had run on.
+    pub time_back_ms: u64,
+    /// See above.
+    pub time_ahead_ms: u64,
+    /// Clock epochs that may begin after the first one; not there: any number.
+    pub bumps_max: Option<u64>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { acknowledged_ms: 5_000, together_ms: 10_000, skew_p99_us: 1_000 }
+        Self {
+            acknowledged_ms: 5_000,
+            together_ms: 10_000,
+            skew_p99_us: 1_000,
+            time_back_ms: 15_000,
+            time_ahead_ms: 7_201_000,
+            bumps_max: None,
+        }
     }
 }
 

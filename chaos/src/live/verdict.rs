@@ -29,6 +29,9 @@ pub fn judge(schedule: &Schedule, facts: Facts, history: &History) -> Judgement 
     let mut bounds = Bounds::default();
     bounds.progress.acknowledged_ns = budget.acknowledged_ms as i64 * 1_000_000;
     bounds.progress.together_ns = budget.together_ms as i64 * 1_000_000;
+    bounds.shared_time.back_ns = budget.time_back_ms as i64 * 1_000_000;
+    bounds.shared_time.ahead_ns = budget.time_ahead_ms as i64 * 1_000_000;
+    bounds.shared_time.bumps_max = budget.bumps_max.unwrap_or(u64::MAX);
     let mut judged = judge_all(history, &bounds);
     let wants: Vec<&str> = schedule.scenario.wants.iter().map(String::as_str).collect();
     judged.promises.push(crate::promises::all::Judgement {

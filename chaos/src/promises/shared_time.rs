@@ -5,6 +5,7 @@
 //! A sample is true somewhen between its question and its record, so spans of true time between two of
 //! them have a shortest and a longest length. Distances are counted from the nearer one.
 
+mod floors;
 mod reference;
 mod stamps;
 
@@ -23,12 +24,29 @@ pub struct Bounds {
     pub slack_ns: i64,
     /// How far shared time may step when the leader changes within an epoch, ns.
     pub phase_ns: i64,
+    /// How far shared time may go back where an epoch begins while a song plays, ns.
+    pub back_ns: i64,
+    /// How far it may go ahead there of where it would be if it had run on, ns.
+    pub ahead_ns: i64,
+    /// Clock epochs that may begin after the first one.
+    pub bumps_max: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        // A phase of 10 ms: nodes bump the epoch rather than go on with more.
-        Self { rate_ppm: 120, slack_ns: 20_000, phase_ns: 10_000_000 }
+        // A phase of 10 ms: nodes bump the epoch rather than go on with more. Back by 15 s: where all clock files are lost,
+        // the log has the time of each 10 s, and a mark may need some seconds to be committed.
+        let back_ns = 15_000_000_000;
+        // Ahead by what a floor is cut to, two hours, and a second.
+        let ahead_ns = 7_201_000_000_000;
+        Self {
+            rate_ppm: 120,
+            slack_ns: 20_000,
+            phase_ns: 10_000_000,
+            back_ns,
+            ahead_ns,
+            bumps_max: u64::MAX,
+        }
     }
 }
 
@@ -37,6 +55,7 @@ pub fn judge(history: &History, replay: &Replay<'_>, bounds: &Bounds) -> Verdict
     let mut found = Findings::default();
     stamps::rise(replay, &mut found);
     reference::judge(history, replay, bounds, &mut found);
+    floors::judge(history, replay, bounds, &mut found);
     if let Some(why) = replay.open() {
         found.open(why);
     }
@@ -46,6 +65,8 @@ pub fn judge(history: &History, replay: &Replay<'_>, bounds: &Bounds) -> Verdict
 #[cfg(test)]
 mod tests {
     use jam_proto::time::Flicks;
+    use jam_proto::wire::log::v1 as log;
+    use log::log_entry::Op;
 
     use super::super::story::{MS, Story};
     use super::*;
@@ -176,6 +197,70 @@ mod tests {
         let old = TimeSample { leads: true, term: 1, ..story.sample(1) };
         story.now(What::Time(old));
         verdict(&story).assert_broken("node 1 still leads in term 1, after node 2 led in term 2");
+    }
+
+    /// A song plays, the cluster is at level 1, and node 2 opens an epoch so far from what node 1 said last.
+    fn story_of_an_epoch(at_ms: i64) -> Story {
+        let mut story = Story::begin();
+        story.commit(vec![Op::RaiseLevel(log::RaiseLevel { level: 1 })]);
+        story.enqueue("ann");
+        story.play("bob");
+        story.tell_time(200);
+        story.begin_epoch(2, at_ms);
+        story
+    }
+
+    #[test]
+    fn an_epoch_that_begins_where_time_was_holds() {
+        for at_ms in [-14_000, 0, 7_000_000] {
+            assert_eq!(verdict(&story_of_an_epoch(at_ms)), Verdict::Held, "{at_ms}");
+        }
+        // What a wrong clock asks for is cut.
+        assert_eq!(verdict(&story_of_an_epoch(9_000_000)), Verdict::Held);
+    }
+
+    #[test]
+    fn an_epoch_that_begins_far_behind_what_was_said() {
+        verdict(&story_of_an_epoch(-16_000))
+            .assert_broken("where epoch 1 ends shared time goes back by 1");
+        let mut bounds = Bounds { back_ns: 50 * MS, ..Bounds::default() };
+        let story = story_of_an_epoch(-100);
+        let judge = |bounds: &Bounds| judge(&story.history, &Replay::of(&story.history), bounds);
+        judge(&bounds).assert_broken("; 50.0 ms is the limit");
+        bounds.back_ns = 200 * MS;
+        assert_eq!(judge(&bounds), Verdict::Held);
+    }
+
+    #[test]
+    fn an_epoch_that_begins_ahead_of_where_time_would_be() {
+        let bounds = Bounds { ahead_ns: 50 * MS, ..Bounds::default() };
+        let verdict = |at_ms: i64| {
+            let story = story_of_an_epoch(at_ms);
+            judge(&story.history, &Replay::of(&story.history), &bounds)
+        };
+        assert_eq!(verdict(40), Verdict::Held);
+        verdict(70).assert_broken("where epoch 1 ends shared time goes ahead by");
+    }
+
+    #[test]
+    fn an_epoch_that_begins_where_time_could_be_continued() {
+        let bounds = Bounds { bumps_max: 1, ..Bounds::default() };
+        let mut story = story_of_an_epoch(0);
+        let judge = |story: &Story| judge(&story.history, &Replay::of(&story.history), &bounds);
+        assert_eq!(judge(&story), Verdict::Held);
+        story.begin_epoch(3, 0);
+        judge(&story).assert_broken("epoch 3 begins, and time could have been continued");
+    }
+
+    #[test]
+    fn an_epoch_that_begins_far_ahead() {
+        let story = story_of_an_epoch(0);
+        let mut replay = Replay::of(&story.history);
+        let steps = replay.steps_mut();
+        let place = steps.len() - 1;
+        steps[place].stamp = steps[place - 1].stamp + flicks(8_000_000 * MS);
+        let verdict = judge(&story.history, &replay, &Bounds::default());
+        verdict.assert_broken("epoch 2 begins 8000000.0 ms after the last stamp");
     }
 
     #[test]

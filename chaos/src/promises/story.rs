@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jam_proto::command::{Command, Reply, RoomCommand};
 use jam_proto::event::Event;
 use jam_proto::ids::{EntryId, RoomCode, SessionId, TrackId};
+use jam_proto::level;
 use jam_proto::shard::{Applied, Outcome, Shard};
 use jam_proto::time::Flicks;
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -115,15 +116,31 @@ impl Story {
         })]);
     }
 
+    /// A node leads in a new term and a new epoch, which begins so long after now by shared time.
+    pub fn begin_epoch(&mut self, node: u64, after_ms: i64) {
+        (self.term, self.leader) = (self.term + 1, node);
+        self.note(What::Leads { node, life: self.life(node), term: self.term });
+        self.append(Entry::Blank);
+        let (term, epoch) = (self.term, self.shard.epoch().epoch + 1);
+        let floor = self.shared() + Flicks::from_millis(after_ms).0;
+        let floor = floor.max(self.shard.last_stamp().0);
+        let opened = ClockEpoch { epoch, term, node, floor, since: floor, ..ClockEpoch::default() };
+        self.commit_at(floor, vec![Op::ClockEpoch(opened)]);
+    }
+
     /// Commits operations as one log entry, which all nodes apply that are not isolated.
     pub fn commit(&mut self, ops: Vec<Op>) -> Vec<Applied> {
+        self.commit_at(self.shared(), ops)
+    }
+
+    fn commit_at(&mut self, stamp: i64, ops: Vec<Op>) -> Vec<Applied> {
         self.before = Some((self.shard.clone(), self.index));
-        let stamp = self.shared();
         let entries: Vec<LogEntry> = ops
             .into_iter()
             .map(|op| LogEntry {
                 proposed_stamp: stamp,
                 proposed_effective: stamp + Flicks::from_millis(400).0,
+                level: level::needed(&op).0,
                 op: Some(op),
                 ..LogEntry::default()
             })

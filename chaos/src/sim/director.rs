@@ -1,13 +1,14 @@
 //! Breaks what the plan says, and heals it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Pace;
 use super::node::{PACE, Seat};
 use super::plan::{Fault, Kind, NODES, node_name};
 use super::site::Site;
 use crate::book::Book;
+use crate::clock_file::{Harm, is_clock_file};
 use crate::crowd::Orders;
 use crate::history::{Stop, What};
 
@@ -30,6 +31,8 @@ pub(super) struct Director {
     fuses: BTreeMap<u64, u64>,
     /// By node: the faults that keep its disk full.
     full: BTreeMap<u64, BTreeSet<u64>>,
+    /// By fault: the clock files as they were when it began.
+    clock_files: BTreeMap<u64, Vec<(PathBuf, Vec<u8>)>>,
     /// Faults in effect.
     begun: BTreeSet<u64>,
 }
@@ -44,6 +47,7 @@ impl Director {
             down: BTreeMap::new(),
             fuses: BTreeMap::new(),
             full: BTreeMap::new(),
+            clock_files: BTreeMap::new(),
             begun: BTreeSet::new(),
         }
     }
@@ -134,6 +138,13 @@ impl Director {
                     disk.flip_byte(file);
                 }
             }
+            Kind::ClockFile { node, .. } => {
+                let disk = self.seats[node].machine().disk();
+                let clocks =
+                    disk.files(Path::new("/")).into_iter().filter(|file| is_clock_file(file));
+                let read = |file: PathBuf| disk.contents(&file).map(|bytes| (file, bytes));
+                self.clock_files.insert(number, clocks.filter_map(read).collect());
+            }
             Kind::Churn { client } => site.kill(client),
         }
         Ok(())
@@ -166,6 +177,11 @@ impl Director {
                     self.seats[node].machine().disk().set_capacity(None);
                 }
             }
+            Kind::ClockFile { node, harm, all } => {
+                let nodes = if *all { self.seats.keys().copied().collect() } else { vec![*node] };
+                nodes.into_iter().for_each(|node| self.kill(site, number, node));
+                self.harm_clock(number, *node, *harm);
+            }
             Kind::Churn { client } => self.clients[client](site)?,
             _ => {}
         }
@@ -183,6 +199,16 @@ impl Director {
         }
         self.book.note(What::FaultHealed { fault: number });
         Ok(())
+    }
+
+    /// Harms the saved clock of a node that is down, or puts back what it was when the fault began.
+    fn harm_clock(&mut self, fault: u64, node: u64, harm: Option<Harm>) {
+        let disk = self.seats[&node].machine().disk();
+        let mut draws = self.seats[&node].draws(&format!("clock file {fault}"));
+        for (file, before) in self.clock_files.remove(&fault).unwrap_or_default() {
+            let now = disk.contents(&file).unwrap_or_default();
+            disk.replace(&file, &harm.map_or(before, |harm| harm.done_to(&now, &mut draws)));
+        }
     }
 
     /// A fuse that has burnt down takes its machine with it. That of a machine without power waits.

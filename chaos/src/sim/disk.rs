@@ -87,6 +87,24 @@ impl Disk {
         Some(at)
     }
 
+    /// What a file holds, as a process would read it; `None` if there is none.
+    pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = self.state();
+        let Some(Entry::File(id)) = state.names.find(path) else { return None };
+        state.files.get(&id).map(|content| content.now.clone())
+    }
+
+    /// Gives a file that is there other bytes, durably.
+    pub fn replace(&self, path: &Path, bytes: &[u8]) {
+        let mut state = self.state();
+        let State { names, files, .. } = &mut *state;
+        if let Some(Entry::File(id)) = names.find(path)
+            && let Some(content) = files.get_mut(&id)
+        {
+            content.replace(bytes);
+        }
+    }
+
     /// All files in a folder and below, by name.
     pub fn files(&self, folder: &Path) -> Vec<PathBuf> {
         let (state, folder) = (self.state(), names::clean(folder));

@@ -19,6 +19,7 @@ use super::machine::Machine;
 use super::plan::{NODES, Plan, node_name};
 use crate::book::Book;
 use crate::history::{Digest, Entry, Hex, Stop, TimeSample, What};
+use crate::seed::Stream;
 
 /// What an operator has made on the disk of each node.
 const FOLDER: &str = "/jam";
@@ -42,6 +43,7 @@ pub struct Seat {
     machine: Machine,
     book: Book,
     timing: Timing,
+    seed: u64,
     life: Arc<AtomicU32>,
     /// The id of the node that has the place.
     node: Arc<AtomicU64>,
@@ -67,6 +69,7 @@ impl Seat {
             machine,
             book,
             timing,
+            seed: plan.seed,
             life: Arc::default(),
             node: Arc::new(AtomicU64::new(place)),
             state: Arc::default(),
@@ -77,6 +80,11 @@ impl Seat {
     pub fn wipe(&self) {
         self.machine.disk().wipe();
         self.machine.disk().install_folder(&PathBuf::from(FOLDER));
+    }
+
+    /// Draws of its own, for a purpose.
+    pub(super) fn draws(&self, purpose: &str) -> Stream {
+        Stream::new(self.seed, &format!("n{}: {purpose}", self.place))
     }
 
     /// Its machine.

@@ -2,6 +2,7 @@
 //! smaller.
 
 mod added;
+mod clock_files;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,6 +10,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::clock_file::Harm;
 use crate::seed::Stream;
 
 /// Nodes of the cluster.
@@ -165,6 +167,15 @@ pub enum Kind {
         /// Which file, of those that are there by then.
         pick: u64,
     },
+    /// A node's saved clock is harmed, and the node, or every node, is killed and started with it.
+    ClockFile {
+        /// Whose.
+        node: u64,
+        /// How; none: what it held when the fault began is put back.
+        harm: Option<Harm>,
+        /// Every node is killed and started.
+        all: bool,
+    },
     /// The clients on a machine are killed, and others begin in their place.
     Churn {
         /// The name of the machine.
@@ -258,6 +269,7 @@ impl Plan {
         }
         plan.rot_songs();
         plan.cut_from_peers();
+        plan.harm_clock_files();
         // One node stays broken while the rest must go on.
         let drawn = draws.below(NODES) + 1;
         let left = BTreeSet::from([plan.wiped().unwrap_or(drawn)]);
@@ -342,7 +354,9 @@ impl Kind {
             | Self::Slow { node }
             | Self::Full { node, .. }
             | Self::Rot { node, .. }
+            | Self::ClockFile { node, all: false, .. }
             | Self::DiskError { node, .. } => vec![node_name(*node)],
+            Self::ClockFile { all: true, .. } => (1..=NODES).map(node_name).collect(),
             Self::Sleep { host } | Self::Wall { host, .. } | Self::Churn { client: host } => {
                 vec![host.clone()]
             }
@@ -376,6 +390,13 @@ impl fmt::Display for Kind {
             }
             Self::Churn { .. } => write!(out, "{names}: killed and replaced"),
             Self::Rot { .. } => write!(out, "{names}: a song goes bad on the disk"),
+            Self::ClockFile { node, harm, .. } => {
+                let what = match harm {
+                    Some(harm) => format!("{harm:?}").to_lowercase(),
+                    None => "put back".to_owned(),
+                };
+                write!(out, "{names}: started anew, with the clock file of n{node} {what}")
+            }
         }
     }
 }

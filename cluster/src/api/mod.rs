@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod auth;
 pub mod browsers;
+pub mod clocks;
 pub mod cluster;
 mod level;
 mod origin;

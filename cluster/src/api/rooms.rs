@@ -6,6 +6,7 @@ use std::time::Duration;
 use jam_proto::command::RoomCommand;
 use jam_proto::ids::{RoomCode, check_user_name};
 use jam_proto::shard::{Outcome, Shard};
+use jam_proto::time::SharedTime;
 use jam_proto::wire::log::v1::OpenSession;
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::v1::rooms_client::RoomsClient;
@@ -173,13 +174,13 @@ impl RoomsService {
         self.barrier().await?;
         let room = self.group.read(|shard| shard.room(code).cloned());
         let room = room.ok_or_else(|| Failed::Refused(Refusal::RoomUnknown(code.clone())))?;
-        let standing = self.group.standing();
+        let Now { leader, term, epoch, shared } = self.time_here()?;
         Ok(StatusReply {
             room: Some(room.to_wire()),
-            shared_time: self.clock.now().0,
-            leader: standing.leader.unwrap_or(0),
-            term: standing.term,
-            epoch: self.clock.epoch(),
+            shared_time: shared.0,
+            leader,
+            term,
+            epoch,
             listeners: self.presence.listeners(code),
         })
     }
@@ -187,7 +188,7 @@ impl RoomsService {
     async fn list_here(&self) -> Result<ListRoomsReply, Failed> {
         self.barrier().await?;
         let shard = self.group.read(Shard::clone);
-        let now = self.clock.now();
+        let now = self.time_here()?.shared;
         let rooms = shard.rooms().take(ROOMS_LISTED_MAX).map(|(code, room)| RoomSummary {
             name: room.name().to_owned(),
             playing: room.is_playing(),
@@ -196,6 +197,17 @@ impl RoomsService {
             code: code.as_str().to_owned(),
         });
         Ok(ListRoomsReply { rooms: rooms.collect() })
+    }
+
+    /// Shared time now, of this leader. One whose `ClockEpoch` is not committed yet has no time of any epoch to tell: whoever
+    /// asks tries again in a moment.
+    fn time_here(&self) -> Result<Now, Failed> {
+        let standing = self.group.standing();
+        let (epoch, shared) = (self.clock.epoch(), self.clock.now());
+        if epoch == 0 || self.clock.leads_in() != Some(standing.term) {
+            return Err(Failed::NotTaken(Refusal::NotLeader));
+        }
+        Ok(Now { leader: standing.id, term: standing.term, epoch, shared })
     }
 
     async fn barrier(&self) -> Result<(), Failed> {
@@ -230,6 +242,14 @@ impl RoomsService {
         self.group
             .read(|shard| shard.room(code).map(|room| self.hub.subscribe(code, room.revision())))
     }
+}
+
+/// Shared time, and whose it is.
+struct Now {
+    leader: u64,
+    term: u64,
+    epoch: u64,
+    shared: SharedTime,
 }
 
 /// A read at another node.

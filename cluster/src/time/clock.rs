@@ -7,14 +7,14 @@
 //! may run apart. Leaders that come after the reference say how far they are off the one before; the log sums that up
 //! ([`Succession`]), and the clock adds it. So the bound holds from whichever leader's `ClockEpoch` this node has heard last.
 
+mod opening;
 mod state;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use jam_proto::sync::{Doubt, Estimate, SharedMap, Succession};
+use jam_proto::sync::{Doubt, Estimate, Probe, SharedMap, Succession};
 use jam_proto::time::{Flicks, SharedTime};
-use jam_proto::wire::log::v1::ClockEpoch;
 use jam_world::Clock;
 use tokio::sync::watch;
 
@@ -23,11 +23,6 @@ use super::saved::Saved;
 use super::slewed::SlewedMap;
 use state::{HOLDOVER_PPB, Lead, State};
 
-/// Above this, time is not continued. Below it, listeners slew to the new leader's map and hear nothing;
-/// 10 ms takes them 20 s at 500 ppm, all of them together. A bump is heard by everybody, so it is kept for
-/// maps that are really lost: on a machine whose cores are all busy the bound, three sigmas and half a round
-/// trip, passes a millisecond now and then while the map itself is some microseconds off.
-const CONTINUED_BOUND_NS_MAX: i64 = 10_000_000;
 /// A map that is this far off was never right (or somebody's machine stood still): no slewing
 /// would end in time.
 const STEP_NS_MIN: i64 = 100_000_000;
@@ -73,6 +68,7 @@ impl NodeClock {
                     drift: saved.drift,
                 }),
                 epoch: saved.epoch,
+                last_epoch: saved.last_epoch.max(saved.epoch),
                 doubt: Doubt::new(saved.error_bound_ns, saved.drift_bound_ppb),
                 sure_raw_ns: saved.raw_ns,
                 term: saved.term,
@@ -87,6 +83,7 @@ impl NodeClock {
                     drift: 0.0,
                 }),
                 epoch: 0,
+                last_epoch: saved.map_or(0, |saved| saved.last_epoch.max(saved.epoch)),
                 doubt: Doubt::UNKNOWN,
                 sure_raw_ns: now.raw_ns,
                 term: 0,
@@ -187,65 +184,8 @@ impl NodeClock {
             drift_bound_ppb: doubt.drift_ppb,
             term: state.term,
             reference: state.reference.into(),
+            last_epoch: state.last_epoch,
         }
-    }
-
-    /// Opens a leadership: what its `ClockEpoch` says. `succession` are the leaders until now, all of them, and
-    /// `last_stamp` is the last one given. A map on its way to a better one stays where it is: from here on it is the
-    /// reference, which runs at one rate. If it can't be continued it starts anew at the floor; nothing may be stamped
-    /// until the entry is committed and [`Self::lead`] called. From here to [`Self::step_down`] nobody
-    /// disciplines the map.
-    pub fn open(
-        &self,
-        succession: &Succession,
-        last_stamp: SharedTime,
-        term: u64,
-        node: u64,
-        raw_ns: i64,
-    ) -> ClockEpoch {
-        self.change(|state| {
-            #[cfg(feature = "planted")]
-            if jam_proto::planted::Bug::WallClockTime.is_planted() {
-                let wall = self.machine.wall().duration_since(std::time::UNIX_EPOCH);
-                let wall_ns = wall.map_or(0, |wall| wall.as_nanos() as i64);
-                state.map = SlewedMap::settled(SharedMap {
-                    raw_ns,
-                    shared: SharedTime(Flicks::from_nanos(wall_ns).0),
-                    drift: 0.0,
-                });
-            }
-            state.hear(succession);
-            let committed = succession.epoch;
-            let doubt = state.doubt_at(raw_ns);
-            let here = SharedMap { raw_ns, shared: state.map.at(raw_ns), drift: state.map.drift() };
-            state.lead = Lead::Opening;
-            if committed > 0 && state.epoch == committed && doubt.bound_ns < CONTINUED_BOUND_NS_MAX
-            {
-                state.map = SlewedMap::settled(here);
-                return ClockEpoch {
-                    epoch: committed,
-                    term,
-                    node,
-                    floor: last_stamp.0,
-                    error_bound_ns: doubt.bound_ns,
-                    drift_bound_ppb: doubt.drift_ppb,
-                    since: here.shared.0,
-                };
-            }
-            let floor = last_stamp.max(here.shared);
-            state.map = SlewedMap::settled(SharedMap { shared: floor, ..here });
-            // Of no epoch until it is committed: should another node win, this map is worth nothing.
-            state.epoch = 0;
-            state.doubt = Doubt::UNKNOWN;
-            ClockEpoch {
-                epoch: committed + 1,
-                term,
-                node,
-                floor: floor.0,
-                since: floor.0,
-                ..ClockEpoch::default()
-            }
-        })
     }
 
     /// The `ClockEpoch` of this node's leadership is committed, `succession` ends with it: this map is the reference
@@ -255,7 +195,7 @@ impl NodeClock {
             state.hear(succession);
             // Unless the machine slept in between.
             if state.lead == Lead::Opening {
-                state.epoch = succession.epoch;
+                (state.epoch, state.last_epoch) = (succession.epoch, succession.epoch);
                 (state.term, state.reference) = (succession.term, *succession);
                 state.lead = Lead::Leads(succession.term);
             }
@@ -306,6 +246,21 @@ impl NodeClock {
         true
     }
 
+    /// Those of a burst of probes, to a leader in `epoch`, that show for certain that this clock is not where it says: the
+    /// clocks of one of the two machines stood still, as those of a virtual machine that is paused. What was measured before
+    /// is worth nothing then.
+    pub fn contradictions(&self, burst: &[Probe], epoch: u64) -> Vec<Probe> {
+        let state = self.state.load();
+        let contradicts = |probe: &&Probe| {
+            let raw_ns = probe.raw_middle_ns();
+            let off_ns = probe.shared_middle().since(state.map.at(raw_ns)).as_nanos();
+            let bound_ns = state.doubt_at(raw_ns).bound_ns.saturating_add(probe.rtt_ns() / 2);
+            off_ns.saturating_abs() > bound_ns.saturating_add(STEP_NS_MIN)
+        };
+        let follows = state.lead == Lead::Following && state.epoch == epoch;
+        burst.iter().filter(|_| follows).filter(contradicts).copied().collect()
+    }
+
     /// Brings the map to the time of the leader in `term` and `epoch`, after `rounds` rounds of probes to it. It
     /// steps only into another epoch, or when it is so far off that it was never right. Returns
     /// the offset that it had, ns; `None` on the leader, whose map nobody changes, and for one who leads no more.
@@ -339,7 +294,7 @@ impl NodeClock {
                 // It comes closer from here on, and counts as being where it is.
                 state.doubt = learned.plus(Doubt::new(off_ns.abs(), apart_ppb));
             }
-            state.epoch = epoch;
+            (state.epoch, state.last_epoch) = (epoch, epoch);
             state.sure_raw_ns = raw_ns;
             (state.term, state.reference) = (term, state.heard);
             Some(off_ns)

@@ -14,13 +14,12 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use super::burst::{Burst, Reign};
 use super::clock::NodeClock;
 use crate::links::Links;
 use crate::refusal::Refusal;
 use crate::shard::{Group, Standing};
 
-/// Probes in a burst: its fastest one counts.
-const BURST: usize = 8;
 /// The first bursts come quickly, so that a node that just started may soon lead.
 const QUICK_ROUNDS: u32 = 4;
 const QUICK_EVERY: Duration = Duration::from_millis(150);
@@ -53,9 +52,6 @@ struct Known {
     filter: ClockFilter,
     rounds: u32,
 }
-
-/// The term and the clock epoch that a node leads in.
-type Reign = (u64, u64);
 
 impl Follower {
     /// Runs for as long as the node does.
@@ -110,7 +106,14 @@ impl Follower {
             if (known.leader, known.reign) != (leader, reign) {
                 *known = Known { sleeps, leader, reign, ..Known::default() };
             }
-            self.learn(&burst, known);
+            let against = self.clock.contradictions(&burst, reign.1);
+            if against.is_empty() {
+                self.learn(&burst, known);
+            } else {
+                tracing::warn!(leader, "clocks stood still, here or there: measuring anew");
+                *known = Known { sleeps, leader, reign, ..Known::default() };
+                self.learn(&against, known);
+            }
             let quick = known.rounds < QUICK_ROUNDS;
             sleep(if quick { QUICK_EVERY } else { ROUND_EVERY }).await;
         }
@@ -122,24 +125,16 @@ impl Follower {
         leader: u64,
         exchange: &mut Exchange,
     ) -> Result<Option<(Vec<Probe>, Reign)>, Status> {
-        let mut burst = Vec::with_capacity(BURST);
-        let mut reign = Reign::default();
-        for _ in 0..BURST {
+        let mut burst = Burst::default();
+        loop {
             let (probe, reply) = exchange.probe().await?;
             if reply.cluster_id != self.cluster_id || reply.node != leader {
                 return Err(Refusal::OtherCluster.into());
             }
-            if !reply.leads {
-                return Ok(None);
+            if !burst.take(probe, &reply) {
+                return Ok(burst.measured());
             }
-            if (reply.term, reply.epoch) != reign {
-                // It began to lead anew in the middle: what was measured before is of another time.
-                burst.clear();
-                reign = (reply.term, reply.epoch);
-            }
-            burst.push(probe);
         }
-        Ok(Some((burst, reign)))
     }
 
     fn learn(&self, burst: &[Probe], known: &mut Known) {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jam_proto::shard::Shard;
+use jam_proto::sync::readings::Reading;
 use jam_proto::wire::log::v1::log_entry::Op;
 use tokio::time::{Instant, sleep};
 
-use super::clock::NodeClock;
+use super::voters::Voters;
 use crate::presence::Presence;
-use crate::shard::{Group, ProposeError};
+use crate::shard::ProposeError;
 
 /// For one attempt. The next one starts from what is true then.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -18,7 +19,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const RETRY_EVERY: Duration = Duration::from_millis(5);
 
 /// Runs for as long as the node does.
-pub async fn open_leaderships(group: Group, clock: Arc<NodeClock>, presence: Arc<Presence>) {
+pub async fn open_leaderships(voters: Voters, presence: Arc<Presence>) {
+    let Voters { group, clock, .. } = &voters;
     let mut standings = group.standing_changes();
     let mut broken = clock.broken();
     let mut followed = None;
@@ -37,7 +39,7 @@ pub async fn open_leaderships(group: Group, clock: Arc<NodeClock>, presence: Arc
         if !leads {
             clock.step_down();
         } else if clock.leads_in() != Some(standing.term)
-            && let Err(error) = open(&group, &clock, &presence, standing.term, standing.id).await
+            && let Err(error) = open(&voters, &presence, standing.term, standing.id).await
         {
             tracing::debug!(term = standing.term, %error, "could not open the leadership yet");
             clock.step_down();
@@ -52,18 +54,24 @@ pub async fn open_leaderships(group: Group, clock: Arc<NodeClock>, presence: Arc
 }
 
 async fn open(
-    group: &Group,
-    clock: &NodeClock,
+    voters: &Voters,
     presence: &Presence,
     term: u64,
     id: u64,
 ) -> Result<(), ProposeError> {
+    let Voters { group, clock, .. } = voters;
     // What the leaders before committed must be known: the last stamp, and the epoch in force.
     group.read_barrier(ATTEMPT_TIMEOUT).await?;
     let shard = group.read(Shard::clone);
+    let (succession, last_stamp) = (shard.succession(), shard.last_stamp());
+    let committed = succession.epoch;
+    // Before the first epoch there is nothing to continue.
+    let others = match committed == 0 || clock.continues(succession, last_stamp) {
+        true => Vec::new(),
+        false => others_time(voters, term, id).await?,
+    };
     clock.notices_sleep();
-    let committed = shard.epoch().epoch;
-    let opened = clock.open(shard.succession(), shard.last_stamp(), term, id, clock.raw_ns());
+    let opened = clock.open(succession, last_stamp, (term, id), &others, clock.raw_ns());
     group.propose_epoch(Op::ClockEpoch(opened), ATTEMPT_TIMEOUT).await?;
     let succession = group.read(|shard| *shard.succession());
     if (succession.term, succession.epoch) != (term, opened.epoch) {
@@ -84,4 +92,15 @@ async fn open(
         "leading"
     );
     Ok(())
+}
+
+/// What time the voters have. It takes a while, in which another node may have been elected.
+async fn others_time(voters: &Voters, term: u64, id: u64) -> Result<Vec<Reading>, ProposeError> {
+    tracing::info!(term, "this node's time can't be continued: asking the voters for theirs");
+    let others = voters.read().await;
+    let standing = voters.group.standing();
+    if (standing.term, standing.leader) != (term, Some(id)) {
+        return Err(ProposeError::NotLeader { leader: None });
+    }
+    Ok(others)
 }

@@ -11,11 +11,15 @@
 //! - [`leadership`]: the task that opens each leadership with a `ClockEpoch`
 //! - [`keep`]: the task that saves the map, and sees the machine sleep
 //! - [`awake`]: whether the machine slept
+//! - [`voters`]: what other nodes say, for a leader that can't continue its own clock
+//! - [`burst`]: which probes of a burst count
 
 pub mod awake;
+pub mod burst;
 pub mod clock;
 pub mod follow;
 pub mod keep;
 pub mod leadership;
 pub mod saved;
 pub mod slewed;
+pub mod voters;

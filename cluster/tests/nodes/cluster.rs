@@ -93,6 +93,12 @@ impl Cluster {
     }
 
     pub fn run(&mut self, node: usize) {
+        // Nodes that share two cores with other tests must not call each other dead.
+        self.run_with(node, "300..600");
+    }
+
+    /// With another election timeout.
+    pub fn run_with(&mut self, node: usize, election_ms: &str) {
         let peers = self.ports.iter().enumerate();
         let peers: Vec<String> =
             peers.map(|(index, port)| format!("{}=127.0.0.1:{port}", index + 1)).collect();
@@ -105,9 +111,8 @@ impl Cluster {
             .args(["--id", &node.to_string(), "--listen", &self.address(node)])
             .args(["--peers", &peers.join(",")])
             .arg("--data")
-            .arg(self.folder.path().join(format!("n{node}")))
-            // Nodes that share two cores with other tests must not call each other dead.
-            .args(["--heartbeat-ms", "50", "--election-ms", "300..600"])
+            .arg(self.data(node))
+            .args(["--heartbeat-ms", "50", "--election-ms", election_ms])
             .args(&self.flags)
             .args(&self.own_flags[node - 1])
             .stdin(Stdio::null())
@@ -136,6 +141,10 @@ impl Cluster {
         self.signal(node, Signal::TERM);
         let mut child = self.running[node - 1].take().expect("it runs");
         child.wait().expect("it ends").success()
+    }
+
+    pub fn data(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("n{node}"))
     }
 
     pub fn address(&self, node: usize) -> String {

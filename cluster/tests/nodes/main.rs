@@ -4,6 +4,7 @@
 
 mod admission;
 mod browsers;
+mod clock_files;
 mod cluster;
 mod cut_off;
 mod forgetting;

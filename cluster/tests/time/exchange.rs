@@ -1,12 +1,12 @@
 //! Bursts of probes, one event for each probe: `cluster/src/time/follow.rs` and `client/src/clock/link.rs` without tasks.
 
+use jam_cluster::time::burst::{BURST, Burst as Followed};
 use jam_proto::sync::Probe;
 use jam_proto::time::SharedTime;
 use jam_proto::wire::v1::TimeReply;
 
 use crate::site::{Event, MILLI, NODES, SECOND, Site};
 
-const BURST: usize = 8;
 /// Of followers.
 const QUICK_ROUNDS: u32 = 4;
 const QUICK_EVERY_NS: i64 = 150 * MILLI;
@@ -43,6 +43,8 @@ pub struct Asker {
     sent_ns: i64,
     target_life: u32,
     burst: Burst,
+    /// A follower's.
+    followed: Followed,
     epochs: Vec<u64>,
 }
 
@@ -62,19 +64,15 @@ impl Asker {
 
     /// Takes a probe; true: the burst is complete.
     fn takes(&mut self, probe: Probe, reply: TimeReply, back_ns: i64) -> bool {
-        let follows = self.is_follower();
-        let (last, epochs) = (&self.burst.last, &mut self.epochs);
-        if follows && (last.term, last.epoch) != (reply.term, reply.epoch) {
-            self.burst.probes.clear();
-            epochs.clear();
+        if self.is_follower() {
+            return !self.followed.take(probe, &reply);
         }
         self.burst.probes.push(probe);
-        epochs.push(reply.epoch);
+        self.epochs.push(reply.epoch);
         self.wanted -= 1;
-        let refused = follows && !reply.leads;
-        let late = !follows && back_ns - self.began_ns > BURST_NS_MAX;
+        let late = back_ns - self.began_ns > BURST_NS_MAX;
         self.burst.last = reply;
-        self.wanted == 0 || refused || late
+        self.wanted == 0 || late
     }
 
     /// Of a listener, what is of the epoch of the last reply.
@@ -112,6 +110,7 @@ impl Site {
         (this.target, this.target_life, this.wanted, this.pause_ns) =
             (target, target_life, wanted, pause_ns);
         (this.burst, this.began_ns, this.rests) = (Burst::default(), now_ns, false);
+        this.followed = Followed::default();
         this.epochs.clear();
         self.sends(asker, now_ns);
     }
@@ -190,10 +189,10 @@ impl Site {
     pub fn back(&mut self, asker: usize) {
         let this = &mut self.askers[asker];
         let (host, target) = (this.host, this.target);
-        let (rest_ns, burst) = (this.began_ns + this.pause_ns, this.finishes());
         if host < NODES {
-            return self.follower_back(asker, &burst);
+            return self.follower_back(asker);
         }
+        let (rest_ns, burst) = (this.began_ns + this.pause_ns, this.finishes());
         self.looks_at_listener(host);
         let listener = &mut self.listeners[host - NODES];
         let orders = listener.orders;
@@ -204,15 +203,16 @@ impl Site {
         self.obeys(host, orders);
     }
 
-    fn follower_back(&mut self, asker: usize, burst: &Burst) {
+    fn follower_back(&mut self, asker: usize) {
         let Asker { host, target, .. } = self.askers[asker];
-        if !burst.last.leads {
+        let burst = std::mem::take(&mut self.askers[asker].followed);
+        let Some((probes, (term, epoch))) = burst.measured() else {
             return self.turns_in(asker, ASK_EVERY_NS);
-        }
+        };
         // Just before it learns, what it knows is oldest.
         self.looks_at_node(host);
-        let reign = (burst.last.epoch, burst.last.term);
-        self.nodes[host].learns(target as u64, reign, &burst.probes);
+        let contradicted = self.nodes[host].learns(target as u64, (epoch, term), &probes);
+        self.judge.figures.contradicted += u64::from(contradicted);
         self.looks_at_node(host);
         let quick = self.nodes[host].known.rounds < QUICK_ROUNDS;
         self.turns_in(asker, if quick { QUICK_EVERY_NS } else { SECOND });

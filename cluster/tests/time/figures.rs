@@ -113,9 +113,17 @@ pub struct Figures {
     pub stamps: u64,
     pub restarts: u64,
     pub pauses: u64,
+    /// Machines all of whose clocks stood still for a while.
+    pub stood_still: u64,
+    /// Of those, the ones that led before they had measured anything, and did not go on with their own time; and
+    /// followers that were contradicted by a probe.
+    pub caught: u64,
+    pub contradicted: u64,
     /// Leaderships that went on with time, and those that began an epoch.
     pub continued: u64,
     pub bumped: u64,
+    /// Of those that went on, the ones that did with another node's time.
+    pub adopted: u64,
     /// Phase changes against what the new leader commits.
     pub phases: Coverage,
     /// Distances from all the earlier leaders of an epoch against what the log sums up.
@@ -139,8 +147,12 @@ impl Figures {
         self.stamps += other.stamps;
         self.restarts += other.restarts;
         self.pauses += other.pauses;
+        self.stood_still += other.stood_still;
+        self.caught += other.caught;
+        self.contradicted += other.contradicted;
         self.continued += other.continued;
         self.bumped += other.bumped;
+        self.adopted += other.adopted;
         self.coarse_steps += other.coarse_steps;
         self.phases.add(&other.phases);
         self.sums.add(&other.sums);
@@ -155,14 +167,18 @@ impl fmt::Display for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "  {} s, {} stamps, {} looks at leaders, {} restarts, {} pauses, {} leaders went on, {} began an epoch, \
-             {} coarse steps",
+            "  {} s, {} stamps, {} looks at leaders, {} restarts, {} pauses, {} stood still ({} led after it, {} were contradicted), {} leaders went on \
+             ({} with another node's time), {} began an epoch, {} coarse steps",
             self.simulated_ns / 1_000_000_000,
             self.stamps,
             self.told,
             self.restarts,
             self.pauses,
+            self.stood_still,
+            self.caught,
+            self.contradicted,
             self.continued,
+            self.adopted,
             self.bumped,
             self.coarse_steps,
         )?;

@@ -1,12 +1,14 @@
 //! Who leads, and what is in the log: Raft's outcomes without Raft, and what `cluster/src/time/leadership.rs` does at each.
 
 use jam_proto::shard::Shard;
+use jam_proto::sync::readings::Reading;
 use jam_proto::sync::{SharedMap, Succession};
 use jam_proto::time::SharedTime;
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::log::v1::{ClockEpoch, LogEntry};
 
 use crate::judge::Tenure;
+use crate::node::{File, Known};
 use crate::site::{Event, MILLI, NODES, Site};
 
 /// The group.
@@ -22,7 +24,12 @@ pub struct Group {
     election: u64,
     /// Proposed and not committed yet: by whom, what, and the map that it is about.
     opening: Option<Opening>,
+    /// What the voters say of time, to the last one that asked them.
+    readings: Vec<Reading>,
 }
+
+/// As in `cluster/src/time/voters.rs`.
+const ASK_NS_MAX: i64 = 300 * MILLI;
 
 struct Opening {
     node: usize,
@@ -37,9 +44,16 @@ impl Site {
         let now_ns = self.now_ns;
         let well = |node: &usize| {
             let host = &self.hosts[*node];
-            !host.down && host.paused_until_ns <= now_ns && host.cut_until_ns <= now_ns
+            let runs = host.paused_until_ns <= now_ns && host.cut_until_ns <= now_ns;
+            !host.down && runs && !self.is_off_unseen(*node)
         };
         (0..NODES).filter(well).collect()
+    }
+
+    /// Its clocks stood still, and no stamp shows it: it would go on with a time that is behind, and nobody could know.
+    fn is_off_unseen(&self, node: usize) -> bool {
+        let (this, shard) = (&self.nodes[node], &self.group.shard);
+        this.stood_still && this.clock.continues(shard.succession(), shard.last_stamp())
     }
 
     pub fn elects_in(&mut self, after_ns: i64, preferred: Option<usize>) {
@@ -111,18 +125,67 @@ impl Site {
         this.heard = this.heard.max(leaders);
     }
 
-    /// `leadership::open` up to the proposal.
+    /// `leadership::open` up to the voters' answers, if they have to be asked.
     pub fn opens(&mut self, node: usize, term: u64) {
+        if !self.leads(node, term) {
+            return;
+        }
+        self.group.readings.clear();
+        let (this, shard) = (&self.nodes[node], &self.group.shard);
+        let succession = shard.succession();
+        if succession.epoch == 0 || this.clock.continues(succession, shard.last_stamp()) {
+            return self.answered(node, term);
+        }
+        let others = (0..NODES).filter(|other| *other != node);
+        let asked: Vec<_> = others.map(|other| self.asks(node, other)).collect();
+        let waits_ns = asked.iter().map(|(_, took_ns)| *took_ns).max().unwrap_or(0);
+        self.group.readings = asked.into_iter().filter_map(|(reading, _)| reading).collect();
+        self.after(waits_ns, Event::Answered { node, term });
+    }
+
+    /// `voters::read_one`: what one node says, if it does in time, and how long that took.
+    fn asks(&mut self, node: usize, other: usize) -> (Option<Reading>, i64) {
+        let now_ns = self.now_ns;
+        if !self.electable().contains(&other) {
+            return (None, ASK_NS_MAX);
+        }
+        let path = &mut self.paths[node][other];
+        let there_ns = now_ns + path.there.delay_ns(now_ns);
+        let back_ns = there_ns + path.back.delay_ns(there_ns);
+        if back_ns - now_ns > ASK_NS_MAX {
+            return (None, ASK_NS_MAX);
+        }
+        let sent_raw_ns = self.nodes[node].clock.raw_ns();
+        self.set_now(there_ns);
+        let reply = self.nodes[other].clock.told();
+        self.set_now(back_ns);
+        let back_raw_ns = self.nodes[node].clock.raw_ns();
+        self.set_now(now_ns);
+        let reading = Reading::answered(sent_raw_ns, &reply, back_raw_ns);
+        (Some(reading.expect("an instant that can be")), back_ns - now_ns)
+    }
+
+    /// `leadership::open` up to the proposal.
+    pub fn answered(&mut self, node: usize, term: u64) {
         if !self.leads(node, term) {
             return;
         }
         let (this, shard) = (&self.nodes[node], &self.group.shard);
         this.clock.notices_sleep();
         let raw_ns = this.clock.raw_ns();
-        let opened = this.clock.open(shard.succession(), shard.last_stamp(), term, this.id, raw_ns);
+        let (last_stamp, reign) = (shard.last_stamp(), (term, this.id));
+        let opened =
+            this.clock.open(shard.succession(), last_stamp, reign, &self.group.readings, raw_ns);
+        let asked = !self.group.readings.is_empty();
+        let this = &mut self.nodes[node];
+        if std::mem::take(&mut this.stood_still) {
+            this.known = Known::default();
+            self.judge.figures.caught += 1;
+        }
+        let this = &self.nodes[node];
         let stamp = this.clock.now();
         let map = SharedMap { raw_ns, shared: stamp, drift: this.clock.drift() };
-        self.judge.opens(&opened, &map, &this.machine, self.now_ns);
+        self.judge.opens(&opened, &map, &this.machine, asked, self.now_ns);
         self.group.opening = Some(Opening { node, opened, stamp, map });
         match self.draws.below(16) {
             // Nobody took it, or it is not known that they did: once more.
@@ -159,7 +222,8 @@ impl Site {
         let succession = *self.group.shard.succession();
         self.group.leaders.push(succession);
         let machine = self.nodes[node].machine.clone();
-        let tenure = Tenure { machine, map, succession };
+        let stood_ns = machine.stood_ns(self.now_ns);
+        let tenure = Tenure { machine, map, succession, stood_ns };
         self.judge.committed(tenure, self.now_ns);
         let leaders = self.group.leaders.len();
         for other in (0..NODES).filter(|other| *other != node) {
@@ -226,7 +290,13 @@ impl Site {
         self.hosts[node].down = false;
         let (life, leaders) = (self.hosts[node].life, self.nodes[node].heard);
         self.nodes[node].heard = 0;
-        self.nodes[node].starts(rebooted);
+        let fate = match self.file_draws.below(12) {
+            0 => File::Lost,
+            1 => File::Old,
+            2 => File::Rotten(self.file_draws.draw()),
+            _ => File::Kept,
+        };
+        self.nodes[node].starts(rebooted, fate);
         let replayed_ns = self.draws.millis(5, 100);
         self.after(replayed_ns, Event::Hears { node, life, leaders });
         let saves_ns = self.draws.millis(0, 100);

@@ -13,6 +13,8 @@ use crate::machine::Machine;
 
 /// Maps are anchored again and again, each time to the nearest flick, ns.
 const ROUNDING_NS: i64 = 20;
+/// As far as leaders of one epoch may run apart in two minutes, and filters err, ns.
+const AHEAD_NS_MAX: i64 = 100_000_000;
 /// Faults that are written out; more of them say no more.
 const FAULTS_MAX: usize = 8;
 
@@ -22,11 +24,13 @@ pub struct Tenure {
     pub machine: Arc<Machine>,
     pub map: SharedMap,
     pub succession: Succession,
+    /// For how long the machine's clocks had stood still: what it was the reference for went on when they do so later.
+    pub stood_ns: i64,
 }
 
 impl Tenure {
     fn at(&self, true_ns: i64) -> SharedTime {
-        self.map.at(self.machine.raw_at(true_ns))
+        self.map.at(self.machine.raw_without(true_ns, self.stood_ns))
     }
 
     /// How far `shared` is ahead of this leader's time, ns.
@@ -61,14 +65,22 @@ impl Judge {
         }
     }
 
-    /// A leader opens: is it as near to the leader before as it says?
-    pub fn opens(&mut self, opened: &ClockEpoch, map: &SharedMap, machine: &Machine, true_ns: i64) {
+    /// A leader opens: is it as near to the leader before as it says? `asked`: the voters said what time they have.
+    pub fn opens(
+        &mut self,
+        opened: &ClockEpoch,
+        map: &SharedMap,
+        machine: &Machine,
+        asked: bool,
+        true_ns: i64,
+    ) {
         let before = self.tenures.last_key_value().filter(|(reign, _)| reign.0 == opened.epoch);
         let Some((_, before)) = before else {
             self.figures.bumped += 1;
-            return;
+            return self.begins_anew(opened, true_ns);
         };
         self.figures.continued += 1;
+        self.figures.adopted += u64::from(asked);
         let phase_ns = before.error_ns(map.at(machine.raw_at(true_ns)), true_ns);
         self.figures.phases.bound(phase_ns, opened.error_bound_ns + ROUNDING_NS);
         if phase_ns.abs() > opened.error_bound_ns + ROUNDING_NS {
@@ -77,6 +89,16 @@ impl Judge {
                 true_ns,
                 format!("term {term} begins {phase_ns} ns off, not {bound_ns} at most"),
             );
+        }
+    }
+
+    /// No new epoch begins after where the one before would be by now: time stands still between two, and never goes ahead.
+    fn begins_anew(&mut self, opened: &ClockEpoch, true_ns: i64) {
+        let Some((_, before)) = self.tenures.last_key_value() else { return };
+        let ahead_ns = before.error_ns(SharedTime(opened.floor), true_ns);
+        if ahead_ns > AHEAD_NS_MAX {
+            let epoch = opened.epoch;
+            self.fault(true_ns, format!("epoch {epoch} begins {ahead_ns} ns ahead of time"));
         }
     }
 

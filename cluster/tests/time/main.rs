@@ -61,6 +61,11 @@ fn covers(figures: &Figures) {
         figures.stamps > 100 * SEEDS && figures.restarts > SEEDS / 4 && figures.pauses > SEEDS / 4
     );
     assert!(figures.continued > SEEDS, "few leaders went on with time");
+    assert!(figures.adopted > SEEDS / 50, "few leaders went on with another node's time");
+    assert!(
+        figures.caught > SEEDS / 50 && figures.contradicted > SEEDS / 50,
+        "few machines stood still"
+    );
     for (name, coverage) in [
         ("followers' filters", &figures.follower_filters),
         ("listeners' filters", &figures.listener_filters),

@@ -28,6 +28,20 @@ pub struct Known {
     pub rounds: u32,
 }
 
+/// What became of a node's saved map while it was down.
+#[derive(Clone, Copy, Debug)]
+pub enum File {
+    Kept,
+    Lost,
+    /// An earlier copy is in its place.
+    Old,
+    /// This bit of it flipped, counted around.
+    Rotten(u64),
+}
+
+/// Saves between two copies that are kept.
+const COPY_EVERY: u32 = 10;
+
 /// A node.
 pub struct Node {
     pub id: u64,
@@ -43,6 +57,10 @@ pub struct Node {
     boot: u32,
     /// What is on its disk.
     saved: Vec<u8>,
+    /// An earlier one, and saves since then.
+    copy: (Vec<u8>, u32),
+    /// Its machine's clocks stood still, and it has not measured anything since: what it says of its bound is not true.
+    pub stood_still: bool,
     /// Read last, and in which epoch.
     read: Option<(u64, SharedTime)>,
 }
@@ -60,20 +78,35 @@ impl Node {
             heard: 0,
             boot: 0,
             saved: Vec::new(),
+            copy: (Vec::new(), 0),
+            stood_still: false,
             read: None,
         }
     }
 
     /// `Keeper::save`.
     pub fn saves(&mut self) {
+        self.copy.1 += 1;
+        if self.copy.1 >= COPY_EVERY {
+            self.copy = (self.saved.clone(), 0);
+        }
         let now = Awake::look(self.machine.as_ref());
         self.saved = self.clock.to_save(&boot_id(self.boot), now).to_text().expect("it is text");
     }
 
     /// A new process. After a reboot its file is of another boot.
-    pub fn starts(&mut self, rebooted: bool) {
+    pub fn starts(&mut self, rebooted: bool, fate: File) {
         self.boot += u32::from(rebooted);
-        let (saved, now) = (Saved::parse(&self.saved), Awake::look(self.machine.as_ref()));
+        match fate {
+            File::Lost => self.saved.clear(),
+            File::Old => self.saved.clone_from(&self.copy.0),
+            File::Rotten(bit) if !self.saved.is_empty() => {
+                let at = bit as usize % (self.saved.len() * 8);
+                self.saved[at / 8] ^= 1 << (at % 8);
+            }
+            File::Kept | File::Rotten(_) => {}
+        }
+        let (saved, now) = (Saved::parse(&self.saved).ok(), Awake::look(self.machine.as_ref()));
         let (machine, boot_id) = (self.machine.clone(), boot_id(self.boot));
         self.clock = NodeClock::resume(machine, saved.as_ref(), &boot_id, now);
         self.known = Known::default();
@@ -97,9 +130,14 @@ impl Node {
     }
 
     /// `Follower::learn`, after a burst of one leader in one reign.
-    pub fn learns(&mut self, leader: u64, reign: Reign, burst: &[Probe]) {
+    /// Answers whether it shows that clocks stood still.
+    pub fn learns(&mut self, leader: u64, reign: Reign, burst: &[Probe]) -> bool {
         self.clock.notices_sleep();
-        if (self.known.leader, self.known.reign) != (leader, reign) {
+        let against = self.clock.contradictions(burst, reign.0);
+        self.stood_still &= against.is_empty() && self.clock.epoch() == reign.0;
+        let burst = if against.is_empty() { burst } else { &against[..] };
+        let fresh = !against.is_empty();
+        if fresh || (self.known.leader, self.known.reign) != (leader, reign) {
             self.known = Known { leader, reign, ..Known::default() };
         }
         let known = &mut self.known;
@@ -109,6 +147,7 @@ impl Node {
         if let Some(estimate) = known.filter.estimate(now_ns) {
             self.clock.discipline(&estimate, known.rounds, (term, epoch), now_ns);
         }
+        fresh
     }
 
     /// Reads its clock; in the same epoch: after what was read before.

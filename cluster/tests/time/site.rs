@@ -43,8 +43,10 @@ pub enum Event {
     Starts { node: usize },
     /// An election is won, by the preferred one if it can.
     Elects { election: u64, preferred: Option<usize> },
-    /// A new leader opens its leadership.
+    /// A new leader opens its leadership, or asks the voters what time it is.
     Opens { node: usize, term: u64 },
+    /// They have answered, or the leader waits no longer.
+    Answered { node: usize, term: u64 },
     /// A majority has its `ClockEpoch`.
     Commits { node: usize, term: u64 },
     /// Something is stamped.
@@ -72,6 +74,8 @@ pub struct Site {
     pub now_ns: i64,
     now: TrueTime,
     pub draws: Draws,
+    /// What becomes of saved maps while their node is down. Of its own, so that a seed means what it meant before.
+    pub file_draws: Draws,
     queue: BinaryHeap<Reverse<(i64, u64, Event)>>,
     order: u64,
     pub hosts: [Host; HOSTS],
@@ -107,6 +111,7 @@ impl Site {
             now_ns: 0,
             now,
             draws,
+            file_draws: Draws::new(seed, 1000 + network as u64),
             queue: BinaryHeap::new(),
             order: 0,
             hosts: [Host::default(); HOSTS],
@@ -214,6 +219,7 @@ impl Site {
             | Event::Hears { node: host, .. }
             | Event::Stands { node: host, .. }
             | Event::Opens { node: host, .. }
+            | Event::Answered { node: host, .. }
             | Event::Commits { node: host, .. } => Some(host),
             _ => None,
         }
@@ -239,6 +245,7 @@ impl Site {
             Event::Starts { node } => self.starts(node),
             Event::Elects { election, preferred } => self.elects(election, preferred),
             Event::Opens { node, term } => self.opens(node, term),
+            Event::Answered { node, term } => self.answered(node, term),
             Event::Commits { node, term } => self.commits(node, term),
             Event::Stamps => self.stamps(),
             Event::Looks => self.looks(),
@@ -281,6 +288,9 @@ impl Site {
             judge.runs_on("a node's clock", before, now, now_ns);
         }
         let reign = (node.clock.epoch(), node.clock.bound_term());
+        if node.stood_still {
+            return;
+        }
         judge.node(reign, now, node.clock.error_bound_ns(), now_ns);
         if let Some(estimate) = node.known.filter.estimate(node.clock.raw_ns()) {
             let unseen_ns = self.paths[host][node.known.leader as usize].unseen_ns();

@@ -103,12 +103,22 @@ impl Site {
     fn prefers_who_was_away(&mut self, node: usize) {
         let away_ns = self.draws.millis(3000, 30_000);
         self.hosts[node].cut_until_ns = self.now_ns + away_ns;
+        // As a virtual machine that is paused: it will believe that no time has passed.
+        if self.file_draws.one_in(2) {
+            let until_ns = self.now_ns + away_ns;
+            self.hosts[node].paused_until_ns = until_ns;
+            self.nodes[node].machine.stands_still(self.now_ns, until_ns);
+            self.nodes[node].stood_still = true;
+            self.judge.figures.stood_still += 1;
+        }
         self.after(away_ns, Event::Returns { node });
     }
 
     /// It is back.
     pub fn returns(&mut self, node: usize) {
-        if self.group.leader != Some(node) {
+        // One whose clocks stood still is elected, or finds out as a follower.
+        let follows = self.nodes[node].stood_still && self.file_draws.one_in(2);
+        if self.group.leader != Some(node) && !follows {
             self.deposes();
             let after_ns = self.draws.millis(1, 50);
             self.elects_in(after_ns, Some(node));

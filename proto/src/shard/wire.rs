@@ -13,6 +13,7 @@ use crate::ids::{Origin, RoomCode, SessionId, TrackId, check_user_name};
 use crate::level::FeatureLevel;
 use crate::room::Room;
 use crate::sync::Succession;
+use crate::time::Flicks;
 use crate::wire::log::v1 as log;
 use crate::wire::v1::SubmitReply;
 
@@ -22,6 +23,7 @@ impl Shard {
         log::ShardSnapshot {
             level: self.level.0,
             last_stamp: self.last_stamp.0,
+            skipped: self.skipped.0,
             epoch: Some(self.epoch),
             succession: Some(self.succession.to_wire()),
             rooms: self.rooms.values().map(|room| room.to_wire()).collect(),
@@ -47,6 +49,7 @@ impl Shard {
         let mut shard = Self {
             level: FeatureLevel(snapshot.level),
             last_stamp: convert::instant("last_stamp", snapshot.last_stamp)?,
+            skipped: Flicks(snapshot.skipped.max(0)),
             epoch: snapshot.epoch.unwrap_or_default(),
             succession: snapshot.succession.as_ref().map(Succession::from_wire).unwrap_or_default(),
             next_node: snapshot.next_node,
@@ -87,7 +90,7 @@ impl Shard {
         }
         for id in self.tracks.keys() {
             if self.uses.since(id).is_none() {
-                self.uses.begin(*id, self.last_stamp);
+                self.uses.begin(*id, self.aged(self.last_stamp));
             }
         }
         Ok(())

@@ -72,11 +72,13 @@ impl Probe {
         (self.back_ns - self.sent_ns - self.replied.since(self.received).as_nanos()).max(0)
     }
 
-    fn raw_middle_ns(&self) -> i64 {
+    /// Our raw clock in the middle of the exchange, ns.
+    pub fn raw_middle_ns(&self) -> i64 {
         self.sent_ns + (self.back_ns - self.sent_ns) / 2
     }
 
-    fn shared_middle(&self) -> SharedTime {
+    /// The node's shared time in the middle of the exchange; off by half of the round trip at most.
+    pub fn shared_middle(&self) -> SharedTime {
         self.received + Flicks(self.replied.since(self.received).0 / 2)
     }
 }

@@ -5,10 +5,12 @@
 
 pub mod envelope;
 mod filter;
+pub mod floor;
 pub mod holdover;
 pub mod lead;
 pub mod map;
 pub mod playout;
+pub mod readings;
 pub mod succession;
 
 pub use filter::{ClockFilter, Estimate, Probe};

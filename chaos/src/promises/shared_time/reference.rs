@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jam_proto::shard::Outcome;
 use jam_proto::sync::Succession;
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -94,7 +95,7 @@ fn successions(replay: &Replay<'_>) -> Successions {
     let mut opened = Successions::new();
     let mut succession = Succession::default();
     for step in replay.steps() {
-        if let Some(Op::ClockEpoch(epoch)) = &step.op {
+        if let (Some(Op::ClockEpoch(epoch)), Outcome::Epoch) = (&step.op, &step.outcome) {
             succession = succession.followed_by(epoch);
             opened.insert((succession.epoch, succession.term), succession);
         }

@@ -1,5 +1,7 @@
 //! Stamps along the log.
 
+use jam_proto::shard::Outcome;
+use jam_proto::sync::floor::AHEAD_MAX;
 use jam_proto::wire::log::v1::log_entry::Op;
 
 use super::super::replay::{Replay, Step};
@@ -20,8 +22,10 @@ pub fn rise(replay: &Replay<'_>, found: &mut Findings) {
                 [before.record, step.record],
             );
         }
-        if let Some(Op::ClockEpoch(epoch)) = &step.op
+        // Of those that were taken; one that is too far ahead is cut.
+        if let (Some(Op::ClockEpoch(epoch)), Outcome::Epoch) = (&step.op, &step.outcome)
             && step.stamp <= epoch.floor
+            && before.is_none_or(|before| epoch.floor.saturating_sub(before.stamp) <= AHEAD_MAX.0)
         {
             found.broken(
                 format!("epoch {} at log index {} begins below its floor", epoch.epoch, step.index),

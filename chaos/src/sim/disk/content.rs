@@ -73,6 +73,13 @@ impl Content {
         self.modified = modified;
     }
 
+    /// Gives it other bytes, durably.
+    pub(super) fn replace(&mut self, bytes: &[u8]) {
+        self.now = bytes.to_vec();
+        self.durable = bytes.to_vec();
+        self.unsynced.clear();
+    }
+
     /// Makes the bytes durable, and the length with them: without it they could not be read, so `fdatasync` writes it too.
     pub(super) fn sync_data(&mut self) {
         for change in self.unsynced.drain(..) {

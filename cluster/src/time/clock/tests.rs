@@ -1,6 +1,11 @@
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
+use jam_proto::wire::log::v1::ClockEpoch;
+
+use super::state::CONTINUED_BOUND_NS_MAX;
 use super::*;
+
+mod opening;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -61,7 +66,7 @@ impl Log {
 
     /// The clock's node is elected in this term, and leads.
     fn elect(&mut self, clock: &NodeClock, term: u64, raw_ns: i64) -> ClockEpoch {
-        let opened = clock.open(&self.0, SharedTime(0), term, 1, raw_ns);
+        let opened = clock.open(&self.0, SharedTime(0), (term, 1), &[], raw_ns);
         self.commit(&opened);
         clock.lead(&self.0);
         opened
@@ -116,7 +121,7 @@ fn seconds(time: SharedTime) -> i64 {
 fn the_first_leader_opens_epoch_one() {
     let clock = resume(None, "boot", awake(SECOND));
     let mut log = Log::default();
-    let opened = clock.open(&log.0, SharedTime(0), 7, 2, SECOND);
+    let opened = clock.open(&log.0, SharedTime(0), (7, 2), &[], SECOND);
     assert_eq!((opened.epoch, opened.term, opened.node), (1, 7, 2));
     assert_eq!(clock.epoch(), 0, "not before it is committed");
     log.commit(&opened);
@@ -129,7 +134,7 @@ fn a_restart_in_the_same_boot_goes_on() {
     let (saved, log) = saved_at(SECOND);
     let clock = resume(Some(&saved), "boot", awake(11 * SECOND));
     assert_eq!(seconds(clock.at(11 * SECOND)), 3610, "time ran on while it was down");
-    let opened = clock.open(&log.0, SharedTime(5), 2, 1, 11 * SECOND);
+    let opened = clock.open(&log.0, SharedTime(5), (2, 1), &[], 11 * SECOND);
     assert_eq!((opened.epoch, opened.floor), (1, 5));
     assert_eq!((opened.error_bound_ns, opened.drift_bound_ppb), (50_000, 5_000), "10 s at 5 ppm");
     assert_eq!(SharedTime(opened.since), clock.at(11 * SECOND));
@@ -142,13 +147,13 @@ fn leaders_that_came_and_went_meanwhile_count() {
     // The next leader was 2 ms off and ran up to 100 ppm apart, the one after it 30 µs and 1 ppm.
     log.elect_another(2, clock.at(5 * SECOND), Doubt::new(2_000_000, 100_000));
     log.elect_another(3, clock.at(7 * SECOND), Doubt::new(30_000, 1_000));
-    let opened = clock.open(&log.0, SharedTime(0), 4, 1, 11 * SECOND);
+    let opened = clock.open(&log.0, SharedTime(0), (4, 1), &[], 11 * SECOND);
     // 10 s at 5 ppm, 6 s at 100 ppm, 4 s at 1 ppm.
     assert_eq!(opened.error_bound_ns, 2_000_000 + 30_000 + 50_000 + 600_000 + 4_000);
     assert_eq!((opened.epoch, opened.drift_bound_ppb), (1, 106_000));
     clock.step_down();
     log.elect_another(5, clock.at(8 * SECOND), Doubt::new(8_000_000, 0));
-    let opened = clock.open(&log.0, SharedTime(0), 6, 1, 11 * SECOND);
+    let opened = clock.open(&log.0, SharedTime(0), (6, 1), &[], 11 * SECOND);
     assert_eq!(opened.epoch, 2, "too much to go on with");
 }
 
@@ -176,7 +181,7 @@ fn a_follower_counts_from_the_leader_that_it_followed() {
     assert_eq!((saved.error_bound_ns, saved.drift_bound_ppb), (80_000, 8_000));
     clock.hear(&log.0);
     log.elect_another(2, clock.at(SECOND), Doubt::new(1_000_000, 0));
-    let opened = clock.open(&log.0, SharedTime(0), 3, 1, SECOND);
+    let opened = clock.open(&log.0, SharedTime(0), (3, 1), &[], SECOND);
     assert_eq!(opened.error_bound_ns, 1_080_000);
     clock.step_down();
     // It follows the second one before it has heard of it, and is 200 µs off.
@@ -184,7 +189,7 @@ fn a_follower_counts_from_the_leader_that_it_followed() {
     assert_eq!(clock.bound_term(), 2);
     clock.discipline(&estimate(200_000), 2, (4, 1), SECOND);
     assert_eq!(clock.bound_term(), 4);
-    let opened = clock.open(&log.0, SharedTime(0), 5, 1, SECOND);
+    let opened = clock.open(&log.0, SharedTime(0), (5, 1), &[], SECOND);
     assert_eq!(opened.error_bound_ns, 280_000);
     clock.step_down();
     // An answer of the first one that comes late is worth nothing.
@@ -212,6 +217,24 @@ fn a_drift_that_was_not_learned_yet_is_part_of_the_doubt() {
 }
 
 #[test]
+fn a_clock_that_stood_still_is_contradicted_by_the_first_probe() {
+    let clock = resume(None, "boot", awake(0));
+    clock.discipline(&estimate(0), 1, (1, 1), SECOND);
+    let probe = |late_ns: i64| {
+        let shared = SharedTime(Flicks::from_nanos(2 * SECOND + late_ns).0);
+        let (sent_ns, back_ns) = (2 * SECOND - 50_000, 2 * SECOND + 50_000);
+        Probe { sent_ns, received: shared, replied: shared, back_ns }
+    };
+    let burst = [probe(0), probe(5 * SECOND), probe(90_000_000), probe(-5 * SECOND)];
+    assert_eq!(clock.contradictions(&burst, 1), [burst[1], burst[3]]);
+    assert_eq!(
+        clock.contradictions(&burst, 2),
+        [],
+        "it is of another epoch, and steps into this one"
+    );
+}
+
+#[test]
 fn a_new_leader_runs_at_one_rate() {
     let clock = resume(None, "boot", awake(0));
     let mut log = Log::with_epochs(1);
@@ -234,7 +257,8 @@ fn a_long_rest_a_reboot_and_a_suspend_bump() {
         ("reboot", resume(Some(&saved), "other", awake(5 * SECOND)), 5 * SECOND, 3600),
         ("suspend", resume(Some(&saved), "boot", slept), 2 * SECOND, 3600),
     ] {
-        let opened = clock.open(&log.0, SharedTime(5), 2, 1, raw_ns);
+        let last_stamp = SharedTime(Flicks::from_secs(3000).0);
+        let opened = clock.open(&log.0, last_stamp, (2, 1), &[], raw_ns);
         assert_eq!(opened.epoch, 2, "{name}");
         assert_eq!(seconds(SharedTime(opened.floor)), floor_s, "{name}");
         assert_eq!(clock.at(raw_ns), SharedTime(opened.floor), "{name}");
@@ -245,7 +269,7 @@ fn a_long_rest_a_reboot_and_a_suspend_bump() {
 fn stamps_never_fall_below_the_last_one() {
     let clock = resume(None, "boot", awake(SECOND));
     let last = SharedTime(Flicks::from_secs(100_000).0);
-    let opened = clock.open(&Log::with_epochs(3).0, last, 9, 1, SECOND);
+    let opened = clock.open(&Log::with_epochs(3).0, last, (9, 1), &[], SECOND);
     assert_eq!((opened.epoch, SharedTime(opened.floor)), (4, last));
     assert!(clock.at(SECOND + 1) > last);
 }
@@ -253,7 +277,7 @@ fn stamps_never_fall_below_the_last_one() {
 #[test]
 fn another_epochs_map_is_not_continued() {
     let clock = resume(Some(&saved_at(SECOND).0), "boot", awake(2 * SECOND));
-    assert_eq!(clock.open(&Log::with_epochs(4).0, SharedTime(0), 5, 1, 2 * SECOND).epoch, 5);
+    assert_eq!(clock.open(&Log::with_epochs(4).0, SharedTime(0), (5, 1), &[], 2 * SECOND).epoch, 5);
 }
 
 #[test]
