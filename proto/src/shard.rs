@@ -5,6 +5,8 @@
 //! their order: `effective_at` never falls.
 
 mod derived;
+mod lost;
+mod nodes;
 mod sessions;
 mod tracks;
 mod uses;
@@ -334,24 +336,6 @@ impl Shard {
         Ok(Applied { events: vec![(code, vec![event])], ..Applied::only(Outcome::Command(reply)) })
     }
 
-    fn replace_node(&mut self, replace: &log::ReplaceNode) -> Result<Outcome, Malformed> {
-        let place = replace.node;
-        if place == 0 {
-            return Err(Malformed::Missing("the place"));
-        }
-        let holder = if replace.holder == 0 { place } else { replace.holder };
-        let holds = self.replacements.get(&place).copied().unwrap_or(place);
-        if holds != holder {
-            return Ok(Outcome::Node(holds));
-        }
-        let known = [limits::PLACE_MAX, place, holder];
-        let node =
-            known.into_iter().fold(self.next_node, |next, id| next.max(id.saturating_add(1)));
-        self.next_node = node.saturating_add(1);
-        self.replacements.insert(place, node);
-        Ok(Outcome::Node(node))
-    }
-
     /// A room, to look at or to share.
     pub fn room(&self, code: &RoomCode) -> Option<&Arc<Room>> {
         self.rooms.get(code)
@@ -380,11 +364,6 @@ impl Shard {
     /// The last stamp given.
     pub fn last_stamp(&self) -> SharedTime {
         self.last_stamp
-    }
-
-    /// Which node holds a place (the `--id` of its jamd), if it is not the node of that number.
-    pub fn replacement(&self, place: u64) -> Option<u64> {
-        self.replacements.get(&place).copied()
     }
 }
 
