@@ -15,7 +15,7 @@ mod wire;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 
 use crate::command::{Command, Rejection, Reply, RoomCommand};
 use crate::convert::{Malformed, within_range};
@@ -46,6 +46,8 @@ pub struct Shard {
     tracks: OrdMap<TrackId, Arc<Track>>,
     derived: derived::Blobs,
     uses: Uses,
+    /// Committed tracks whose bytes no member has any more.
+    lost: OrdSet<TrackId>,
     /// By place: the node that has it now.
     replacements: BTreeMap<u64, u64>,
     /// Above all ids given to replacements; 0: none was given.
@@ -57,7 +59,7 @@ pub struct Shard {
 pub struct Applied {
     /// For the one who proposed it.
     pub outcome: Outcome,
-    /// What watchers of each room hear. Only an epoch bump touches more than one room.
+    /// What watchers of each room hear. Only an epoch bump and a lost track touch more than one room.
     pub events: Vec<(RoomCode, Vec<Event>)>,
     /// Bytes that nobody needs any more: a track's own, and what was made of it.
     pub gone: Vec<TrackId>,
@@ -76,6 +78,8 @@ pub enum Outcome {
     TracksFull(usize),
     /// The track is forgotten.
     Forgotten,
+    /// The track is marked as lost.
+    Lost,
     /// The clock epoch is in force.
     Epoch,
     /// The node id that takes the place.
@@ -123,9 +127,8 @@ impl Shard {
             Some(Op::ClockEpoch(epoch)) => self.begin_epoch(epoch, term, times),
             Some(Op::PauseUnheard(pause)) => self.pause_unheard(pause, times),
             Some(Op::ReplaceNode(replace)) => self.replace_node(replace).map(Applied::only),
-            Some(Op::TimeMark(log::TimeMark {}) | Op::MarkLost(_)) => {
-                Ok(Applied::only(Outcome::Nothing))
-            }
+            Some(Op::MarkLost(mark)) => self.mark_lost(mark, times),
+            Some(Op::TimeMark(log::TimeMark {})) => Ok(Applied::only(Outcome::Nothing)),
             None => Err(Malformed::Missing("the operation")),
         };
         applied.unwrap_or_else(|_| Applied::only(Outcome::Nothing))
@@ -247,7 +250,9 @@ impl Shard {
             _ => times.effective_in(room),
         };
         let track = match command {
-            Command::Enqueue { track, .. } => self.tracks.get(track).map(Arc::as_ref),
+            Command::Enqueue { track, .. } if !self.lost.contains(track) => {
+                self.tracks.get(track).map(Arc::as_ref)
+            }
             _ => None,
         };
         let mut reply =
