@@ -8,6 +8,8 @@
 //! An empty folder where a cluster exists is a lost disk: such a node votes again only as a new
 //! one, once an operator has said so (`jam cluster replace`).
 
+mod join;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -15,9 +17,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use jam_proto::wire::peer::v1::peer_server::PeerServer;
-use jam_proto::wire::peer::v1::{
-    AdoptRequest, HelloReply, HelloRequest, JoinRequest, Stage as WireStage,
-};
+use jam_proto::wire::peer::v1::{AdoptRequest, HelloReply, HelloRequest, Stage as WireStage};
 use jam_world::World;
 use tonic::{Code, Status};
 
@@ -28,6 +28,7 @@ use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
 use crate::raft::store::{Store, StoreError};
 use crate::raft::types::PeerNode;
 use crate::shard::{AppliedSink, Group, Stamper};
+use join::Entry;
 
 /// Between two rounds of asking the peers.
 const ROUND_EVERY: Duration = Duration::from_millis(250);
@@ -58,8 +59,9 @@ pub struct GroupConfig {
     pub timing: Timing,
 }
 
-/// Answers whether this node holds every committed song: asked before it may vote.
-pub type HoldsSongs = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
+/// Answers the log index of a state of which this node holds every song that it must; `None`: it lacks one. Asked before it
+/// may vote.
+pub type HoldsSongs = Arc<dyn Fn() -> BoxFuture<'static, Option<u64>> + Send + Sync>;
 
 /// Why a node can't start.
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +175,7 @@ impl Local {
             }
         }
         if own.node != Some(own.place) {
-            tokio::spawn(join(
+            tokio::spawn(join::join(
                 self.config.clone(),
                 own,
                 self.links.clone(),
@@ -193,26 +195,33 @@ impl Local {
             if self.folder.identity().stage != Stage::Empty {
                 return Ok(());
             }
-            if let Some((cluster, node)) = answers.values().flatten().find_map(waiting_id) {
-                return Ok(self.step(Stage::Joining, cluster, node).await?);
+            // A peer that lags may name an id that was given before the latest one.
+            let waiting = answers.values().flatten().filter_map(waiting_id);
+            let waiting = waiting.max_by_key(|(_, node)| *node);
+            if let Some((cluster, node)) = waiting {
+                match self.enter(cluster, node).await {
+                    Entry::Open => return Ok(self.step(Stage::Joining, cluster, node).await?),
+                    Entry::Refused => refused += 1,
+                    Entry::Unknown => {}
+                }
             }
             let mut members = answers
                 .values()
                 .flatten()
                 .filter(|answer| answer.stage() == WireStage::Member)
                 .peekable();
-            if members.peek().is_some() {
+            if waiting.is_none() && members.peek().is_some() {
                 let taken = members.any(|answer| answer.place_is_taken);
                 *(if taken { &mut refused } else { &mut unknown }) += 1;
-                if refused >= REFUSED_ROUNDS {
-                    return Err(StartError::Replaced {
-                        place: self.config.place,
-                        servers: self.servers(),
-                    });
-                }
                 if unknown >= REFUSED_ROUNDS * 5 {
                     return Err(StartError::NotInCluster { place: self.config.place });
                 }
+            }
+            if refused >= REFUSED_ROUNDS {
+                return Err(StartError::Replaced {
+                    place: self.config.place,
+                    servers: self.servers(),
+                });
             }
             let lowest = self.config.peers.keys().next() == Some(&self.config.place);
             let empty = |answer: &Option<HelloReply>| {
@@ -339,58 +348,4 @@ fn waiting_id(answer: &HelloReply) -> Option<(Id, u64)> {
         .then(|| Id::from_wire(&answer.cluster))
         .flatten()
         .map(|cluster| (cluster, answer.replacement))
-}
-
-/// Asks the leader, again and again, until this node votes.
-async fn join(
-    config: GroupConfig,
-    own: Identity,
-    links: Links,
-    group: Group,
-    holds_songs: HoldsSongs,
-) {
-    let mut addresses: Vec<String> = Vec::new();
-    loop {
-        let standing = group.standing();
-        if standing.members.iter().any(|member| member.id == standing.id && member.voter) {
-            return;
-        }
-        if group.is_stopped() {
-            return;
-        }
-        let Some(address) = addresses.pop() else {
-            let others = config.peers.iter().filter(|(place, _)| **place != own.place);
-            addresses.extend(others.map(|(_, address)| address.clone()));
-            if addresses.is_empty() {
-                return;
-            }
-            continue;
-        };
-        let request = JoinRequest {
-            cluster: own.cluster.map(|id| id.0.to_vec().into()).unwrap_or_default(),
-            node: own.node.unwrap_or(0),
-            place: own.place,
-            incarnation: own.incarnation.0.to_vec().into(),
-            address: config.address.clone(),
-            holds_songs: holds_songs().await,
-        };
-        let asked = async {
-            let mut client = links.client(&address, Lane::Quick)?;
-            client.join(links.request(request, JOIN_TTL)).await
-        };
-        match tokio::time::timeout(JOIN_TTL, asked).await {
-            Ok(Ok(reply)) => {
-                let reply = reply.into_inner();
-                if !reply.waiting_for.is_empty() {
-                    tracing::info!(node = own.node, waiting_for = reply.waiting_for, "joining");
-                    addresses.push(address);
-                } else if !reply.leader_address.is_empty() {
-                    addresses.push(reply.leader_address);
-                }
-            }
-            Ok(Err(status)) => tracing::warn!(address, reason = status.message(), "can't join yet"),
-            Err(_) => tracing::warn!(address, "can't join yet: no answer"),
-        }
-        tokio::time::sleep(ROUND_EVERY).await;
-    }
 }

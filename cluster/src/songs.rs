@@ -109,13 +109,14 @@ impl Applied {
         group.read(|shard| shard.blobs().for_each(|(id, bytes)| blobs.want(id, bytes)));
     }
 
-    /// Whether every committed song is here: only then may this node vote.
-    pub fn holds_songs(self: &Arc<Self>) -> BoxFuture<'static, bool> {
+    /// The log index of the state here, if every song that it needs is here: only then may this node vote.
+    pub fn holds_songs(self: &Arc<Self>) -> BoxFuture<'static, Option<u64>> {
         let applied = Arc::clone(self);
         Box::pin(async move {
-            let Some((group, blobs)) = applied.songs.get() else { return false };
-            let all: Vec<TrackId> = group.read(|shard| shard.blobs().map(|(id, _)| *id).collect());
-            blobs.holds_every(&all)
+            let (group, blobs) = applied.songs.get()?;
+            let (index, needed) =
+                group.read_at(|index, shard| (index, shard.needed().collect::<Vec<_>>()));
+            blobs.holds_every(&needed).then_some(index)
         })
     }
 }

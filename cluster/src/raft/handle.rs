@@ -12,6 +12,7 @@ use openraft::{Config, SnapshotPolicy};
 use tokio::time::MissedTickBehavior;
 use tonic::Status;
 
+use super::admission::Admissions;
 use super::journal::FILE_BYTES;
 use super::link::Links;
 use super::machine::{Machine, SharedState};
@@ -109,6 +110,8 @@ pub struct Handle {
     pub own: Identity,
     /// Raft's numbers.
     pub timing: Timing,
+    /// What new nodes must show, as long as this node leads.
+    pub admissions: Admissions,
 }
 
 impl Handle {
@@ -127,7 +130,7 @@ impl Handle {
         let network = Network { links, own: own.clone() };
         let started = Raft::new(node, config, network, store.log(), machine).await;
         let raft = started.map_err(|error| format!("the log can't be continued: {error}"))?;
-        Ok(Self { raft, state, store, own, timing })
+        Ok(Self { raft, state, store, own, timing, admissions: Admissions::default() })
     }
 
     /// Says every `heartbeat_ms` that this node leads, while it does. Ends with Raft.
