@@ -16,6 +16,8 @@ use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
 
 use crate::forward::{Forwarder, Kind, Leader, Way};
+use super::replace;
+use crate::blobs::Blobs;
 use crate::links::{Failed, is_forwarded, judge};
 use crate::refusal::Refusal;
 use crate::shard::{Group, Member};
@@ -81,17 +83,17 @@ impl Cluster for ClusterService {
     ) -> Result<Response<ReplaceReply>, Status> {
         let place = request.into_inner().node;
         let members = self.group.standing().members;
-        let Some(holder) = members.iter().find(|member| member.place == place) else {
+        let latest = self.group.read(|shard| shard.replacement(place));
+        let Some(holder) = replace::holder(place, latest, &members) else {
             let places: Vec<String> =
+        // Or a node that lags would name a holder that was replaced since.
+        self.forwarder.catch_up(REPLACE_TIMEOUT).await?;
                 members.iter().map(|member| member.place.to_string()).collect();
             let message = format!("there is no node {place}; the nodes are {}", places.join(", "));
             return Err(Refusal::NodeUnknown(message).into());
         };
         if self.ask(holder).await.is_some() {
-            let message = format!(
-                "node {place} is up and well; only a node whose disk was lost is replaced (stop it first)"
-            );
-            return Err(Refusal::Invalid(message).into());
+            return Err(Refusal::Invalid(replace::is_well(place, holder)).into());
         }
         let op = Op::ReplaceNode(ReplaceNode { node: place, holder: holder.id });
         match self.forwarder.propose(op, REPLACE_TIMEOUT).await? {

@@ -4,6 +4,7 @@ pub mod auth;
 pub mod cluster;
 pub mod peer;
 pub mod rooms;
+mod replace;
 mod session;
 pub mod songs;
 pub mod time;
