@@ -1,11 +1,13 @@
 //! One Raft group and its rooms, as the rest of a node sees it. Openraft's own types stay behind it.
 
+mod holders;
 mod propose;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub use holders::TooFewCopies;
 use jam_proto::event::Event;
 use jam_proto::ids::{RoomCode, TrackId};
 use jam_proto::shard::{Outcome, Shard};
@@ -88,6 +90,9 @@ pub enum ProposeError {
     /// No majority answers. Never applied.
     #[error("no majority of the nodes answers; nothing was changed")]
     NoQuorum,
+    /// Too few nodes hold a song that is to be registered. Never applied.
+    #[error(transparent)]
+    TooFewCopies(#[from] TooFewCopies),
     /// The node is stopping or its disk failed. Never applied.
     #[error("this node is stopping: {0}")]
     Stopped(String),

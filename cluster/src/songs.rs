@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jam_proto::event::Event;
 use jam_proto::ids::{RoomCode, TrackId};
+use jam_proto::level::FeatureLevel;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::wire::log::v1::RegisterTrack;
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -62,8 +63,15 @@ impl Cluster for SongCluster {
         standing.leads_with_lease.then_some(standing.term)
     }
 
-    async fn register(&self, track: Track) -> Result<Track, Status> {
-        let op = Op::RegisterTrack(RegisterTrack { track: Some(track), ..Default::default() });
+    fn is_lost(&self, id: &TrackId) -> bool {
+        self.group.read(|shard| shard.is_lost(id))
+    }
+
+    async fn register(&self, track: Track, mut holders: Vec<u64>) -> Result<Track, Status> {
+        if self.group.read(Shard::level) < FeatureLevel::GUARDED {
+            holders.clear();
+        }
+        let op = Op::RegisterTrack(RegisterTrack { track: Some(track), holders });
         match self.forwarder.propose(op, REGISTER_TIMEOUT).await? {
             Outcome::Track(track) => Ok(track),
             Outcome::TracksFull(limit) => {

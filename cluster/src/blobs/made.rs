@@ -49,7 +49,7 @@ impl Blobs {
     pub(crate) async fn spread(self: &Arc<Self>, derived: &[Derived]) -> Result<(), SongError> {
         let copies = derived.iter().map(|one| async move {
             let id = TrackId::from_wire(&one.id)?;
-            self.copy_to_majority(id, one.bytes).await
+            self.copy_to_majority(id, one.bytes).await.map(drop)
         });
         try_join_all(copies).await.map(drop)
     }

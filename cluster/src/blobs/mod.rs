@@ -72,9 +72,13 @@ pub trait Cluster: Send + Sync + 'static {
     fn blob(&self, id: &TrackId) -> Option<u64> {
         self.track(id).map(|track| track.bytes)
     }
-    /// Commits a track whose bytes a majority holds; answers with the one that is committed (the first one
-    /// wins).
-    async fn register(&self, track: Track) -> Result<Track, Status>;
+    /// Whether a committed track is marked as lost: then its bytes are as good as new.
+    fn is_lost(&self, _id: &TrackId) -> bool {
+        false
+    }
+    /// Commits a track whose bytes these nodes hold durably, a majority of the voters; answers with the one that is committed
+    /// (the first one wins). The code `too_few_copies` of an error says that the leader counts fewer voters among them.
+    async fn register(&self, track: Track, holders: Vec<u64>) -> Result<Track, Status>;
     /// Returns when this node has applied all that was acknowledged anywhere before the call.
     async fn catch_up(&self) -> Result<(), Status>;
     /// All committed bytes, as far as this node has applied the log: their ids and lengths.

@@ -15,12 +15,15 @@ use tonic::Status;
 use super::pen::Pen;
 use super::serve::ChunkStream;
 use super::{Blobs, Found, SongError, Via};
+use crate::refusal::{TOO_FEW_COPIES, code_of};
 use crate::{media, segments};
 
 /// A client that sends nothing for this long is dropped; what it sent stays.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// Waiting for another upload of the same song.
 const TURN_WAIT: Duration = Duration::from_secs(60);
+/// How often a song is proposed before its client is told that too few nodes hold it.
+const COMMIT_TRIES: u32 = 4;
 /// Waiting for this node to apply a commit that the client has seen elsewhere.
 const APPLY_WAIT: Duration = Duration::from_secs(2);
 
@@ -78,11 +81,27 @@ impl Blobs {
             None => self.receive(&start, data).await?,
         };
         track.derived = self.keep_found(found).await?;
-        // The right to write is given back by now: two nodes that take the same song at once
-        // copy it to each other.
-        self.copy_to_majority(start.id, start.bytes).await?;
-        self.spread(&track.derived).await?;
-        self.cluster.register(track).await.map_err(SongError::Relayed)
+        self.commit(start.id, track).await
+    }
+
+    /// Copies a song to a majority and registers it. If the leader counts fewer copies, since the members have changed
+    /// meanwhile, this node catches up with the log and copies it further.
+    async fn commit(self: &Arc<Self>, id: TrackId, track: Track) -> Result<Track, SongError> {
+        let mut tries = COMMIT_TRIES;
+        loop {
+            // The right to write is given back by now: two nodes that take the same song at once
+            // copy it to each other.
+            let holders = self.copy_to_majority(id, track.bytes).await?;
+            self.spread(&track.derived).await?;
+            tries -= 1;
+            match self.cluster.register(track.clone(), holders).await {
+                Err(status) if tries > 0 && code_of(&status) == Some(TOO_FEW_COPIES) => {
+                    tracing::info!(song = %id, reason = status.message(), "copying a song further");
+                    self.cluster.catch_up().await.map_err(SongError::Relayed)?;
+                }
+                registered => return registered.map_err(SongError::Relayed),
+            }
+        }
     }
 
     async fn receive(
