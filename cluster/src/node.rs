@@ -42,6 +42,7 @@ use crate::formation::{GroupConfig, Local};
 use crate::forward::{ForwardService, Forwarder};
 use crate::http::{Pages, router};
 use crate::links::Links;
+use crate::lost::mark_lost_songs;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
@@ -288,8 +289,12 @@ impl Parts {
             stopping: self.stopping.clone(),
             next_stream: Arc::default(),
         };
-        let cluster =
-            ClusterService { group: group.clone(), forwarder: forwarder.clone(), cluster_id };
+        let cluster = ClusterService {
+            group: group.clone(),
+            forwarder: forwarder.clone(),
+            blobs: blobs.clone(),
+            cluster_id,
+        };
         let pages = Pages {
             group: group.clone(),
             clock: self.clock.clone(),

@@ -214,17 +214,17 @@ impl Group {
         look(&self.inner.handle.state.read().shard)
     }
 
-    /// Where the group stands now.
-    pub fn standing(&self) -> Standing {
-        let handle = &self.inner.handle;
-        standing(&handle.raft.metrics().borrow_watched(), handle.timing.lease())
-    }
     /// As [`Group::read`], with the log index up to which the state was applied.
     pub fn read_at<T>(&self, look: impl FnOnce(u64, &Shard) -> T) -> T {
         let state = self.inner.handle.state.read();
         look(state.applied.map_or(0, |applied| applied.index), &state.shard)
     }
 
+    /// Where the group stands now.
+    pub fn standing(&self) -> Standing {
+        let handle = &self.inner.handle;
+        standing(&handle.raft.metrics().borrow_watched(), handle.timing.lease())
+    }
 
     /// Wakes at each change of term, leader, lease or membership.
     pub fn standing_changes(&self) -> watch::Receiver<Standing> {

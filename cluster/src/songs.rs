@@ -42,8 +42,13 @@ impl Cluster for SongCluster {
 
     fn members(&self) -> Vec<Neighbour> {
         let members = self.group.standing().members.into_iter();
-        let neighbour = |Member { id, address, voter, .. }| Neighbour { id, address, voter };
-        members.map(neighbour).collect()
+        self.group.read(|shard| {
+            let neighbour = |Member { id, place, address, voter, .. }| {
+                let is_replaced = shard.replacement(place).is_some_and(|latest| latest != id);
+                Neighbour { id, address, voter, is_replaced }
+            };
+            members.map(neighbour).collect()
+        })
     }
 
     fn track(&self, id: &TrackId) -> Option<Track> {

@@ -1,5 +1,6 @@
 //! For operators: who is there, and what to do about who is not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,15 +10,15 @@ use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_proto::wire::v1::cluster_server::Cluster;
 use jam_proto::wire::v1::{
-    ClusterStatusReply, ClusterStatusRequest, NodeStatus, ReplaceReply, ReplaceRequest,
-    SnapshotReply, SnapshotRequest, TransferReply, TransferRequest,
+    ClusterStatusReply, ClusterStatusRequest, LostSongsReply, LostSongsRequest, NodeStatus,
+    ReplaceReply, ReplaceRequest, SnapshotReply, SnapshotRequest, TransferReply, TransferRequest,
 };
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
 
-use crate::forward::{Forwarder, Kind, Leader, Way};
 use super::replace;
 use crate::blobs::Blobs;
+use crate::forward::{Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
 use crate::refusal::Refusal;
 use crate::shard::{Group, Member};
@@ -34,6 +35,8 @@ pub struct ClusterService {
     pub group: Group,
     /// The way to the leader.
     pub forwarder: Forwarder,
+    /// The songs here.
+    pub blobs: Arc<Blobs>,
     /// Of this cluster.
     pub cluster_id: Vec<u8>,
 }
@@ -82,12 +85,12 @@ impl Cluster for ClusterService {
         request: Request<ReplaceRequest>,
     ) -> Result<Response<ReplaceReply>, Status> {
         let place = request.into_inner().node;
+        // Or a node that lags would name a holder that was replaced since.
+        self.forwarder.catch_up(REPLACE_TIMEOUT).await?;
         let members = self.group.standing().members;
         let latest = self.group.read(|shard| shard.replacement(place));
         let Some(holder) = replace::holder(place, latest, &members) else {
             let places: Vec<String> =
-        // Or a node that lags would name a holder that was replaced since.
-        self.forwarder.catch_up(REPLACE_TIMEOUT).await?;
                 members.iter().map(|member| member.place.to_string()).collect();
             let message = format!("there is no node {place}; the nodes are {}", places.join(", "));
             return Err(Refusal::NodeUnknown(message).into());
@@ -106,6 +109,18 @@ impl Cluster for ClusterService {
             }
             other => Err(Refusal::strange(&other).into()),
         }
+    }
+
+    async fn lost_songs(
+        &self,
+        request: Request<LostSongsRequest>,
+    ) -> Result<Response<LostSongsReply>, Status> {
+        let forwarded = is_forwarded(&request);
+        let request = request.into_inner();
+        Ok(Response::new(match forwarded {
+            true => self.lost_songs_here(request).await?,
+            false => self.lost_songs_at_leader(request).await?,
+        }))
     }
 
     async fn snapshot(

@@ -2,9 +2,10 @@
 
 pub mod auth;
 pub mod cluster;
+mod lost;
 pub mod peer;
-pub mod rooms;
 mod replace;
+pub mod rooms;
 mod session;
 pub mod songs;
 pub mod time;

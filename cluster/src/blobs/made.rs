@@ -66,14 +66,6 @@ impl Blobs {
         self.keep_found(found).await
     }
 
-    /// What this node lacks, and every other one said that it does not have it either.
-    pub(crate) fn lost(&self) -> Vec<TrackId> {
-        let wanted = self.wanted();
-        let lost = wanted.iter().filter(|(_, want)| want.lost).map(|(id, _)| *id);
-        // What was made again is wanted until the next look.
-        lost.filter(|id| self.store.held(id).is_none()).collect()
-    }
-
     /// Whether the disk has room for so many more bytes.
     pub(crate) fn check_room(&self, bytes: u64) -> Result<(), SongError> {
         self.store.check_room(bytes)

@@ -10,6 +10,7 @@ mod copy;
 mod depot;
 mod error;
 mod fetch;
+mod gone;
 mod made;
 mod peers;
 mod pen;
@@ -44,6 +45,7 @@ pub use store::{Store, UNFINISHED_KEPT};
 pub use upload::Received;
 
 use crate::segments::Shelf;
+use gone::{Gone, Want};
 use peers::Peers;
 use pen::Via;
 use tally::Tally;
@@ -57,6 +59,8 @@ pub struct Neighbour {
     pub address: String,
     /// Whether a copy there counts for the majority.
     pub voter: bool,
+    /// Its place was given to another node: nobody waits for this one any more.
+    pub is_replaced: bool,
 }
 
 /// What songs need from the rest of the node.
@@ -121,17 +125,6 @@ pub struct Blobs {
     receiving: Semaphore,
 }
 
-/// A song that is to be fetched.
-#[derive(Clone, Copy, Debug)]
-struct Want {
-    /// Its length.
-    bytes: u64,
-    /// A copy was here, and was no good.
-    damaged: bool,
-    /// Every other node said that it has none.
-    lost: bool,
-}
-
 /// Inspecting takes a core, and a node has other things to do.
 const INSPECTED_AT_ONCE: usize = 2;
 /// Each takes a thread that writes, and at most 1.5 MiB of memory. More wait their turn.
@@ -191,7 +184,8 @@ impl Blobs {
             if damaged {
                 self.tally.damaged();
             }
-            self.wanted().entry(*id).or_insert(Want { bytes, damaged, lost: false });
+            // Somebody may have it from now on, whatever was said before.
+            self.wanted().entry(*id).or_insert(Want::new(bytes, damaged)).gone = Gone::No;
             self.wake.notify_one();
         }
     }

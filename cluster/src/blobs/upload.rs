@@ -62,7 +62,12 @@ impl Blobs {
     /// The committed track, or else how many of its bytes are here.
     pub fn have(&self, id: &TrackId) -> Result<Track, u64> {
         let held = || self.store.held(id).unwrap_or_else(|| self.store.unfinished(id, Via::Upload));
-        self.cluster.track(id).ok_or_else(held)
+        self.kept(id).ok_or_else(held)
+    }
+
+    /// The committed track, unless its bytes are lost: then it is taken like a new one.
+    fn kept(&self, id: &TrackId) -> Option<Track> {
+        self.cluster.track(id).filter(|_| !self.cluster.is_lost(id))
     }
 
     /// Takes a song and returns once it is committed. Whatever goes wrong, nobody sees any of it, and what came
@@ -73,7 +78,7 @@ impl Blobs {
         data: impl Stream<Item = Result<Bytes, Status>> + Send,
     ) -> Result<Track, SongError> {
         start.check()?;
-        if let Some(track) = self.cluster.track(&start.id) {
+        if let Some(track) = self.kept(&start.id) {
             return Ok(track);
         }
         let (mut track, found) = match self.inspect_held(&start).await? {
