@@ -252,11 +252,10 @@ impl Parts {
         let segments = Segments::new(&self.world, blobs.clone(), shelf, self.hot_bytes);
         self.applied.connect(group, &blobs);
         tasks.spawn(blobs.clone().run());
-        if !self.ladder.is_empty() {
-            let (world, ladder) = (self.world.clone(), self.ladder.clone());
-            let rendering = Rendering { group: group.clone(), blobs: blobs.clone(), world, ladder };
-            tasks.spawn(rendering.run());
-        }
+        tasks.spawn(mark_lost_songs(group.clone(), blobs.clone()));
+        let (world, ladder) = (self.world.clone(), self.ladder.clone());
+        let rendering = Rendering { group: group.clone(), blobs: blobs.clone(), world, ladder };
+        tasks.spawn(rendering.run());
         // Set once: `run` calls this once.
         let _ = main.set(self.routes(group, &forwarder, blobs, segments, cluster_id));
         self.witness.started(group, &self.clock);
