@@ -9,7 +9,7 @@ use super::sometimes::Counters;
 use super::verdict::Verdict;
 use super::{
     acknowledged, agreement, hearing, linearizable, order, progress, shared_time, songs, standing,
-    streams,
+    streams, voting,
 };
 use crate::history::History;
 
@@ -66,6 +66,10 @@ pub fn judge(history: &History, bounds: &Bounds) -> Judged {
         Judgement {
             promise: "progress",
             verdict: progress::judge(history, &replay, &bounds.progress),
+        },
+        Judgement {
+            promise: "voting",
+            verdict: voting::judge(history, bounds.progress.together_ns),
         },
     ];
     if songs::is_told(history) {

@@ -22,6 +22,7 @@
 //! | listeners hear what their room plays, whole and in place | [`mod@hearing`] |
 //! | a healthy majority gets on, and in the end all are equal | [`mod@progress`] |
 //! | nodes come back | [`mod@standing`] |
+//! | every place votes again | [`mod@voting`] |
 //! | songs that are kept can be fetched | [`mod@songs`] |
 //! | a batch of runs reached what it is for | [`mod@sometimes`] |
 //!
@@ -50,6 +51,7 @@ pub(crate) mod story;
 pub mod streams;
 pub mod trace;
 pub mod verdict;
+pub mod voting;
 
 /// The value below which a share of `sorted` lies; nearest rank.
 fn quantile(sorted: &[i64], share: f64) -> i64 {

@@ -17,6 +17,7 @@ use super::Pace;
 use super::machine::Machine;
 use super::plan::{NODES, Plan, node_name};
 use crate::book::Book;
+use crate::crowd::Orders;
 use crate::history::{Digest, Entry, Hex, Stop, TimeSample, What};
 
 /// What an operator has made on the disk of each node.
@@ -40,6 +41,7 @@ pub struct Seat {
     place: u64,
     machine: Machine,
     book: Book,
+    orders: Orders,
     timing: Timing,
     life: Arc<AtomicU32>,
     /// The id of the node that has the place.
@@ -50,7 +52,7 @@ pub struct Seat {
 
 impl Seat {
     /// An empty one.
-    pub fn new(place: u64, machine: Machine, book: Book, plan: &Plan) -> Self {
+    pub fn new(place: u64, machine: Machine, book: Book, orders: Orders, plan: &Plan) -> Self {
         let timing = Timing {
             heartbeat_ms: plan.heartbeat_ms,
             election_ms_min: plan.election_ms.0,
@@ -65,6 +67,7 @@ impl Seat {
             place,
             machine,
             book,
+            orders,
             timing,
             life: Arc::default(),
             node: Arc::new(AtomicU64::new(place)),
@@ -94,6 +97,7 @@ impl Seat {
             let why = ended.err().map_or_else(String::new, |error| format!("{error:#}"));
             tracing::info!(place = self.place, why, "the node ended");
             self.book.sometimes(&format!("a node stopped by itself: {}", kind(&why)));
+            self.orders.read(self.place, &why);
             self.stopped(Stop::Failed { why });
             tokio::time::sleep(RESTART_AFTER).await;
         }

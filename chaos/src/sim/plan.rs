@@ -1,6 +1,8 @@
 //! What is going to happen in a run, drawn from its seed before it begins, so that it can be printed, kept, and made
 //! smaller.
 
+mod wipes;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -250,6 +252,7 @@ impl Plan {
             plan.faults.push(Fault { at_ms, until_ms, kind });
         }
         plan.rot_songs();
+        plan.wipe_again();
         // One node stays broken while the rest must go on.
         let drawn = draws.below(NODES) + 1;
         let left = BTreeSet::from([plan.wiped().unwrap_or(drawn)]);
@@ -275,14 +278,6 @@ impl Plan {
             self.faults.push(Fault { at_ms, until_ms: at_ms + 1, kind });
         }
         self.faults.sort_by_key(|fault| fault.at_ms);
-    }
-
-    /// The node that loses its disk.
-    fn wiped(&self) -> Option<u64> {
-        self.faults.iter().find_map(|fault| match fault.kind {
-            Kind::Wipe { node } => Some(node),
-            _ => None,
-        })
     }
 }
 
