@@ -19,7 +19,6 @@ use futures_util::future::{BoxFuture, join_all};
 use jam_proto::wire::peer::v1::peer_server::PeerServer;
 use jam_proto::wire::peer::v1::{AdoptRequest, HelloReply, HelloRequest, Stage as WireStage};
 use jam_world::World;
-use join::join;
 use tonic::{Code, Status};
 
 use crate::api::peer::PeerService;
@@ -32,6 +31,7 @@ use crate::raft::types::PeerNode;
 use crate::shard::{AppliedSink, Group, Stamper, raise_when_allowed};
 use crate::unique::evidence::Unfit;
 use crate::unique::{Asker, Unique};
+use join::Entry;
 
 /// Between two rounds of asking the peers.
 const ROUND_EVERY: Duration = Duration::from_millis(250);
@@ -62,8 +62,9 @@ pub struct GroupConfig {
     pub levels: Levels,
 }
 
-/// Answers whether this node holds every committed song: asked before it may vote.
-pub type HoldsSongs = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
+/// Answers the log index of a state of which this node holds every song that it must; `None`: it lacks one. Asked before it
+/// may vote.
+pub type HoldsSongs = Arc<dyn Fn() -> BoxFuture<'static, Option<u64>> + Send + Sync>;
 
 /// Why a node can't start.
 #[derive(Debug, thiserror::Error)]
@@ -185,7 +186,7 @@ impl Local {
         tokio::spawn(raise_when_allowed(group.clone()));
         tokio::spawn(asker.keep_asking(Arc::downgrade(&handle)));
         if own.node != Some(own.place) {
-            tokio::spawn(join(
+            tokio::spawn(join::join(
                 self.config.clone(),
                 own,
                 self.links.clone(),
@@ -211,26 +212,33 @@ impl Local {
             if self.folder.identity().stage != Stage::Empty {
                 return Ok(());
             }
-            if let Some((cluster, node)) = answers.values().flatten().find_map(waiting_id) {
-                return Ok(self.step(Stage::Joining, cluster, node).await?);
+            // A peer that lags may name an id that was given before the latest one.
+            let waiting = answers.values().flatten().filter_map(waiting_id);
+            let waiting = waiting.max_by_key(|(_, node)| *node);
+            if let Some((cluster, node)) = waiting {
+                match self.enter(cluster, node).await {
+                    Entry::Open => return Ok(self.step(Stage::Joining, cluster, node).await?),
+                    Entry::Refused => refused += 1,
+                    Entry::Unknown => {}
+                }
             }
             let mut members = answers
                 .values()
                 .flatten()
                 .filter(|answer| answer.stage() == WireStage::Member)
                 .peekable();
-            if members.peek().is_some() {
+            if waiting.is_none() && members.peek().is_some() {
                 let taken = members.any(|answer| answer.place_is_taken);
                 *(if taken { &mut refused } else { &mut unknown }) += 1;
-                if refused >= REFUSED_ROUNDS {
-                    return Err(StartError::Replaced {
-                        place: self.config.place,
-                        servers: self.servers(),
-                    });
-                }
                 if unknown >= REFUSED_ROUNDS * 5 {
                     return Err(StartError::NotInCluster { place: self.config.place });
                 }
+            }
+            if refused >= REFUSED_ROUNDS {
+                return Err(StartError::Replaced {
+                    place: self.config.place,
+                    servers: self.servers(),
+                });
             }
             let lowest = self.config.peers.keys().next() == Some(&self.config.place);
             let empty = |answer: &Option<HelloReply>| {

@@ -126,6 +126,8 @@ impl Forwarder {
         }
         proposed.map_err(|error| match error {
             ProposeError::Unknown => Failed::Lost,
+            // To ask again says the same: its bytes must be copied further first.
+            ProposeError::TooFewCopies(few) => Failed::Refused(few.into()),
             error => Failed::NotTaken(error.into()),
         })
     }

@@ -14,6 +14,7 @@ pub mod forward;
 pub mod http;
 pub mod identity;
 pub mod links;
+pub mod lost;
 pub mod media;
 pub mod metrics;
 pub mod node;

@@ -38,6 +38,7 @@ use crate::formation::{GroupConfig, Local};
 use crate::forward::{ForwardService, Forwarder};
 use crate::http::{Pages, router};
 use crate::links::Links;
+use crate::lost::mark_lost_songs;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::raft::handle::Levels;
@@ -261,11 +262,10 @@ impl Parts {
         let segments = Segments::new(&self.world, blobs.clone(), shelf, self.hot_bytes);
         self.applied.connect(group, &blobs);
         tasks.spawn(blobs.clone().run());
-        if !self.ladder.is_empty() {
-            let (world, ladder) = (self.world.clone(), self.ladder.clone());
-            let rendering = Rendering { group: group.clone(), blobs: blobs.clone(), world, ladder };
-            tasks.spawn(rendering.run());
-        }
+        tasks.spawn(mark_lost_songs(group.clone(), blobs.clone()));
+        let (world, ladder) = (self.world.clone(), self.ladder.clone());
+        let rendering = Rendering { group: group.clone(), blobs: blobs.clone(), world, ladder };
+        tasks.spawn(rendering.run());
         // Set once: `run` calls this once.
         let _ = main.set(self.routes(group, &forwarder, blobs, segments, cluster_id));
         self.witness.started(group, &self.clock);
@@ -299,8 +299,12 @@ impl Parts {
             next_stream: Arc::default(),
         };
         let clocks = ClocksService { group: group.clone(), clock: self.clock.clone() };
-        let cluster =
-            ClusterService { group: group.clone(), forwarder: forwarder.clone(), cluster_id };
+        let cluster = ClusterService {
+            group: group.clone(),
+            forwarder: forwarder.clone(),
+            blobs: blobs.clone(),
+            cluster_id,
+        };
         let pages = Pages {
             group: group.clone(),
             clock: self.clock.clone(),

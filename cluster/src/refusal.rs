@@ -6,10 +6,12 @@ use jam_proto::shard::Outcome;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
-use crate::shard::ProposeError;
+use crate::shard::{ProposeError, TooFewCopies};
 
 /// The metadata that holds a refusal's stable code.
 pub const ERROR_KEY: &str = "jam-error";
+/// The code of [`Refusal::TooFewCopies`].
+pub const TOO_FEW_COPIES: &str = "too_few_copies";
 
 /// Why a request was not served. But for [`Refusal::Unknown`], nothing was or will be changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +35,9 @@ pub enum Refusal {
     /// A request that can't be meant.
     #[error("{0}")]
     Invalid(String),
+    /// The leader counts fewer copies of a song than are needed.
+    #[error(transparent)]
+    TooFewCopies(#[from] TooFewCopies),
     /// A stated limit; the message names it.
     #[error("{0}")]
     Limit(String),
@@ -97,6 +102,7 @@ impl Refusal {
             Self::Unknown => "unknown",
             Self::Unavailable(_) => "unavailable",
             Self::Invalid(_) => "invalid",
+            Self::TooFewCopies(_) => TOO_FEW_COPIES,
             Self::Limit(_) => "limit",
             Self::SessionsFull(_) => "sessions_full",
             Self::Unauthenticated => "unauthenticated",
@@ -115,9 +121,11 @@ impl Refusal {
 
     fn grpc_code(&self) -> Code {
         match self {
-            Self::NoQuorum | Self::NotLeader | Self::Unavailable(_) | Self::Behind(_) => {
-                Code::Unavailable
-            }
+            Self::NoQuorum
+            | Self::NotLeader
+            | Self::TooFewCopies(_)
+            | Self::Unavailable(_)
+            | Self::Behind(_) => Code::Unavailable,
             Self::Unknown => Code::DeadlineExceeded,
             Self::Invalid(_) => Code::InvalidArgument,
             Self::Limit(_) | Self::SessionsFull(_) | Self::SlowWatcher => Code::ResourceExhausted,
@@ -147,6 +155,7 @@ impl From<ProposeError> for Refusal {
         match error {
             ProposeError::NotLeader { .. } => Self::NotLeader,
             ProposeError::NoQuorum => Self::NoQuorum,
+            ProposeError::TooFewCopies(few) => Self::TooFewCopies(few),
             ProposeError::Stopped(_) => Self::Unavailable(error.to_string()),
             ProposeError::Unknown => Self::Unknown,
             ProposeError::TooLarge { .. } => Self::Limit(error.to_string()),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jam_media::Refusal;
 use jam_proto::ids::TrackId;
+use jam_proto::limits::DERIVED_MAX;
 use jam_proto::shard::Outcome;
 use jam_proto::wire::log::v1::SetDerived;
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -25,6 +26,8 @@ use crate::shard::Group;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After a song could not be rendered: it is not here yet, the disk is full, no majority takes it.
 const RETRY_AFTER: Duration = Duration::from_secs(20);
+/// After the log refused what was made of a song. Another build may lead by then.
+const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A rung that is not clearly smaller than the original is of no use: parts of a hundred.
 const WORTH_PERCENT: u64 = 85;
@@ -55,6 +58,9 @@ enum Failure {
     Songs(#[from] SongError),
     #[error("the log did not take them: {0}")]
     Log(String),
+    /// It would say so again.
+    #[error("the log refuses what was made of it, which is a bug; the song stays as it is")]
+    NotTaken,
 }
 
 impl Rendering {
@@ -68,14 +74,7 @@ impl Rendering {
                 continue;
             }
             passed_over.retain(|(_, until)| *until > Instant::now());
-            let lost = self.blobs.lost();
-            let next = self.group.read(|shard| {
-                let is_due = |id: &TrackId| passed_over.iter().all(|(passed, _)| passed != id);
-                let unrendered = shard.unrendered().find(|id| is_due(id));
-                let again = || lost.iter().find_map(|blob| shard.made_of(blob).filter(is_due));
-                unrendered.or_else(again).and_then(|id| shard.track(&id).cloned())
-            });
-            let Some(track) = next else { continue };
+            let Some(track) = self.next(&passed_over) else { continue };
             let Ok(id) = TrackId::from_wire(&track.id) else { continue };
             let began = Instant::now();
             match self.render(id, track).await {
@@ -84,22 +83,46 @@ impl Rendering {
                     tracing::info!(song = %id, renditions = count, took_ms, "rendered a song");
                 }
                 Err(error) => {
-                    tracing::warn!(song = %id, %error, "could not render a song; trying again");
-                    passed_over.push((id, Instant::now() + RETRY_AFTER));
+                    let again_in = match error {
+                        Failure::NotTaken => REFUSED_RETRY_AFTER,
+                        _ => RETRY_AFTER,
+                    };
+                    tracing::warn!(song = %id, %error, ?again_in, "could not render a song");
+                    passed_over.push((id, Instant::now() + again_in));
                 }
             }
         }
     }
 
+    /// A song that is still to be rendered, or of which every node has lost what was made. A song that is lost itself can't
+    /// be rendered.
+    fn next(&self, passed_over: &[(TrackId, Instant)]) -> Option<Track> {
+        let lost = self.blobs.lost();
+        self.group.read(|shard| {
+            let is_due = |id: &TrackId| {
+                !shard.is_lost(id) && passed_over.iter().all(|(passed, _)| passed != id)
+            };
+            let renders = !self.ladder.is_empty();
+            let unrendered = shard.unrendered().filter(|_| renders).find(is_due);
+            let again = || lost.iter().find_map(|blob| shard.made_of(blob).filter(is_due));
+            unrendered.or_else(again).and_then(|id| shard.track(&id).cloned())
+        })
+    }
+
     /// How many renditions there are now.
     async fn render(&self, id: TrackId, track: Track) -> Result<usize, Failure> {
-        let kbps = self.worth_it(&track);
-        // What was found in the song stays as it is.
+        // What was found in the song stays as it is, and what was rendered too where this node renders nothing.
+        let lost = self.blobs.lost();
+        let stays = |one: &Derived| {
+            let is_here = TrackId::from_wire(&one.id).is_ok_and(|id| !lost.contains(&id));
+            !is_rendition(one) || (self.ladder.is_empty() && is_here)
+        };
         let mut derived = track.derived.clone();
-        derived.retain(|one| !is_rendition(one));
+        derived.retain(stays);
         let found = self.found_again(id, &track).await?;
         derived.retain(|one| found.iter().all(|again| again.name != one.name));
         derived.extend(found);
+        let kbps = fitting(self.worth_it(&track), derived.len());
         let made = match kbps.is_empty() {
             true => Vec::new(),
             false => match self.make(id, track, kbps).await {
@@ -115,8 +138,12 @@ impl Rendering {
         derived.extend(made);
         let op = Op::SetDerived(SetDerived { track: id.to_wire(), derived });
         match self.group.propose(op, PROPOSE_TIMEOUT).await {
-            // Nothing: the song was forgotten meanwhile.
-            Ok(Outcome::Track(_) | Outcome::Nothing) => Ok(count),
+            Ok(Outcome::Track(_)) => Ok(count),
+            Ok(Outcome::Nothing) if self.group.read(|shard| shard.track(&id).is_some()) => {
+                Err(Failure::NotTaken)
+            }
+            // The song was forgotten meanwhile.
+            Ok(Outcome::Nothing) => Ok(count),
             Ok(other) => Err(Failure::Log(format!("{other:?}"))),
             Err(error) => Err(Failure::Log(error.to_string())),
         }
@@ -173,6 +200,12 @@ impl Rendering {
     }
 }
 
+/// As many rungs as a track has room for besides what it keeps, the lower ones first.
+fn fitting(mut kbps: Vec<u32>, kept: usize) -> Vec<u32> {
+    kbps.truncate(DERIVED_MAX.saturating_sub(kept));
+    kbps
+}
+
 fn encode(
     blobs: &Blobs,
     file: Arc<dyn File>,
@@ -187,4 +220,17 @@ fn encode(
         draft.write(&pack_tail(manifest))?;
     }
     Ok(drafts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_made_than_a_track_has_room_for() {
+        let ladder: Vec<u32> = (6..30).collect();
+        assert_eq!(fitting(ladder.clone(), 2).len(), DERIVED_MAX - 2);
+        assert_eq!(fitting(vec![24, 96], 2), [24, 96]);
+        assert!(fitting(ladder, DERIVED_MAX + 1).is_empty());
+    }
 }

@@ -1,5 +1,6 @@
 //! One Raft group and its rooms, as the rest of a node sees it. Openraft's own types stay behind it.
 
+mod holders;
 mod propose;
 mod raise;
 
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub use holders::TooFewCopies;
 use jam_proto::event::Event;
 use jam_proto::ids::{RoomCode, TrackId};
 use jam_proto::limits::OPERATION_BYTES_MAX;
@@ -96,6 +98,9 @@ pub enum ProposeError {
     /// No majority answers. Never applied.
     #[error("no majority of the nodes answers; nothing was changed")]
     NoQuorum,
+    /// Too few nodes hold a song that is to be registered. Never applied.
+    #[error(transparent)]
+    TooFewCopies(#[from] TooFewCopies),
     /// The node is stopping or its disk failed. Never applied.
     #[error("this node is stopping: {0}")]
     Stopped(String),
@@ -223,6 +228,12 @@ impl Group {
     /// Looks at the state. Keep it short: applying waits.
     pub fn read<T>(&self, look: impl FnOnce(&Shard) -> T) -> T {
         look(&self.inner.handle.state.read().shard)
+    }
+
+    /// As [`Group::read`], with the log index up to which the state was applied.
+    pub fn read_at<T>(&self, look: impl FnOnce(u64, &Shard) -> T) -> T {
+        let state = self.inner.handle.state.read();
+        look(state.applied.map_or(0, |applied| applied.index), &state.shard)
     }
 
     /// Where the group stands now.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jam_proto::event::Event;
 use jam_proto::ids::{RoomCode, TrackId};
+use jam_proto::level::FeatureLevel;
 use jam_proto::shard::{Evicted, Outcome, Shard};
 use jam_proto::wire::log::v1::RegisterTrack;
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -42,8 +43,13 @@ impl Cluster for SongCluster {
 
     fn members(&self) -> Vec<Neighbour> {
         let members = self.group.standing().members.into_iter();
-        let neighbour = |Member { id, address, voter, .. }| Neighbour { id, address, voter };
-        members.map(neighbour).collect()
+        self.group.read(|shard| {
+            let neighbour = |Member { id, place, address, voter, .. }| {
+                let is_replaced = shard.replacement(place).is_some_and(|latest| latest != id);
+                Neighbour { id, address, voter, is_replaced }
+            };
+            members.map(neighbour).collect()
+        })
     }
 
     fn track(&self, id: &TrackId) -> Option<Track> {
@@ -63,8 +69,15 @@ impl Cluster for SongCluster {
         standing.leads_with_lease.then_some(standing.term)
     }
 
-    async fn register(&self, track: Track) -> Result<Track, Status> {
-        let op = Op::RegisterTrack(RegisterTrack { track: Some(track), ..Default::default() });
+    fn is_lost(&self, id: &TrackId) -> bool {
+        self.group.read(|shard| shard.is_lost(id))
+    }
+
+    async fn register(&self, track: Track, mut holders: Vec<u64>) -> Result<Track, Status> {
+        if self.group.read(Shard::level) < FeatureLevel::GUARDED {
+            holders.clear();
+        }
+        let op = Op::RegisterTrack(RegisterTrack { track: Some(track), holders });
         match self.forwarder.propose(op, REGISTER_TIMEOUT).await? {
             Outcome::Track(track) => Ok(track),
             Outcome::TracksFull(limit) => {
@@ -116,13 +129,14 @@ impl Applied {
         group.read(|shard| shard.blobs().for_each(|(id, bytes)| blobs.want(id, bytes)));
     }
 
-    /// Whether every committed song is here: only then may this node vote.
-    pub fn holds_songs(self: &Arc<Self>) -> BoxFuture<'static, bool> {
+    /// The log index of the state here, if every song that it needs is here: only then may this node vote.
+    pub fn holds_songs(self: &Arc<Self>) -> BoxFuture<'static, Option<u64>> {
         let applied = Arc::clone(self);
         Box::pin(async move {
-            let Some((group, blobs)) = applied.songs.get() else { return false };
-            let all: Vec<TrackId> = group.read(|shard| shard.blobs().map(|(id, _)| *id).collect());
-            blobs.holds_every(&all)
+            let (group, blobs) = applied.songs.get()?;
+            let (index, needed) =
+                group.read_at(|index, shard| (index, shard.needed().collect::<Vec<_>>()));
+            blobs.holds_every(&needed).then_some(index)
         })
     }
 }

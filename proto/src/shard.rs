@@ -5,6 +5,8 @@
 //! their order: `effective_at` never falls.
 
 mod derived;
+mod lost;
+mod nodes;
 mod opening;
 mod sessions;
 mod stamps;
@@ -15,7 +17,7 @@ mod wire;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 
 use crate::command::{Command, Rejection, Reply, RoomCommand};
 use crate::convert::{Malformed, within_range};
@@ -50,6 +52,8 @@ pub struct Shard {
     tracks: OrdMap<TrackId, Arc<Track>>,
     derived: derived::Blobs,
     uses: Uses,
+    /// Committed tracks whose bytes no member has any more.
+    lost: OrdSet<TrackId>,
     /// By place: the node that has it now.
     replacements: BTreeMap<u64, u64>,
     /// Above all ids given to replacements; 0: none was given.
@@ -61,7 +65,7 @@ pub struct Shard {
 pub struct Applied {
     /// For the one who proposed it.
     pub outcome: Outcome,
-    /// What watchers of each room hear. Only an epoch bump touches more than one room.
+    /// What watchers of each room hear. Only an epoch bump and a lost track touch more than one room.
     pub events: Vec<(RoomCode, Vec<Event>)>,
     /// Bytes that nobody needs any more: a track's own, and what was made of it.
     pub gone: Vec<TrackId>,
@@ -88,6 +92,8 @@ pub enum Outcome {
     TracksFull(usize),
     /// The track is forgotten.
     Forgotten,
+    /// The track is marked as lost.
+    Lost,
     /// The clock epoch is in force.
     Epoch,
     /// The node id that takes the place.
@@ -121,9 +127,8 @@ impl Shard {
             Some(Op::ClockEpoch(epoch)) => self.begin_epoch(epoch, term, times),
             Some(Op::PauseUnheard(pause)) => self.pause_unheard(pause, times),
             Some(Op::ReplaceNode(replace)) => self.replace_node(replace).map(Applied::only),
-            Some(Op::TimeMark(log::TimeMark {}) | Op::MarkLost(_)) => {
-                Ok(Applied::only(Outcome::Nothing))
-            }
+            Some(Op::MarkLost(mark)) => self.mark_lost(mark, times),
+            Some(Op::TimeMark(log::TimeMark {})) => Ok(Applied::only(Outcome::Nothing)),
             None => Err(Malformed::Missing("the operation")),
         };
         applied.unwrap_or_else(|_| Applied::only(Outcome::Nothing))
@@ -218,7 +223,9 @@ impl Shard {
             _ => times.effective_in(room),
         };
         let track = match command {
-            Command::Enqueue { track, .. } => self.tracks.get(track).map(Arc::as_ref),
+            Command::Enqueue { track, .. } if !self.lost.contains(track) => {
+                self.tracks.get(track).map(Arc::as_ref)
+            }
             _ => None,
         };
         let mut reply =
@@ -303,24 +310,6 @@ impl Shard {
         Ok(Applied { events: vec![(code, vec![event])], ..Applied::only(Outcome::Command(reply)) })
     }
 
-    fn replace_node(&mut self, replace: &log::ReplaceNode) -> Result<Outcome, Malformed> {
-        let place = replace.node;
-        if place == 0 {
-            return Err(Malformed::Missing("the place"));
-        }
-        let holder = if replace.holder == 0 { place } else { replace.holder };
-        let holds = self.replacements.get(&place).copied().unwrap_or(place);
-        if holds != holder {
-            return Ok(Outcome::Node(holds));
-        }
-        let known = [limits::PLACE_MAX, place, holder];
-        let node =
-            known.into_iter().fold(self.next_node, |next, id| next.max(id.saturating_add(1)));
-        self.next_node = node.saturating_add(1);
-        self.replacements.insert(place, node);
-        Ok(Outcome::Node(node))
-    }
-
     /// A room, to look at or to share.
     pub fn room(&self, code: &RoomCode) -> Option<&Arc<Room>> {
         self.rooms.get(code)
@@ -349,11 +338,6 @@ impl Shard {
     /// The last stamp given.
     pub fn last_stamp(&self) -> SharedTime {
         self.last_stamp
-    }
-
-    /// Which node holds a place (the `--id` of its jamd), if it is not the node of that number.
-    pub fn replacement(&self, place: u64) -> Option<u64> {
-        self.replacements.get(&place).copied()
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jam_cluster::refusal::code_of;
 use jam_proto::wire::v1::ReplaceRequest;
 use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_world::World;
@@ -19,9 +20,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct Orders(Arc<Mutex<VecDeque<u64>>>);
 
 impl Orders {
-    /// The node at this place lost its disk.
+    /// The node at this place lost its disk, or says itself that it is to be replaced.
     pub fn replace(&self, place: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(place);
+        let mut orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !orders.contains(&place) {
+            orders.push_back(place);
+        }
+    }
+
+    /// A node ended, and this is the last that it said: an operator reads it, and does what it says. It may be said of a
+    /// node that was replaced a moment ago: the disk of its successor is lost too.
+    pub fn read(&self, place: u64, said: &str) {
+        if said.contains(&format!("cluster replace {place}`")) {
+            self.replace(place);
+        }
     }
 
     fn next(&self) -> Option<u64> {
@@ -42,8 +54,11 @@ pub async fn run(world: &World, addresses: &[String], orders: Orders) {
             if nodes.place() != node {
                 let mut cluster = ClusterClient::new(nodes.current());
                 let asked = timeout(PATIENCE, cluster.replace(ReplaceRequest { node })).await;
-                if matches!(asked, Ok(Ok(_))) {
-                    break;
+                match asked {
+                    Ok(Ok(_)) => break,
+                    // It is up: its disk is not lost, or not any more.
+                    Ok(Err(status)) if code_of(&status) == Some("invalid") => break,
+                    Ok(Err(_)) | Err(_) => {}
                 }
             }
             sleep(LOOK_EVERY).await;

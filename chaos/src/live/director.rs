@@ -82,12 +82,11 @@ impl Director {
         let kind = &fault.what;
         let mut places = self.places(kind, fault.pick);
         if matches!(kind, Kind::Rot { .. } | Kind::Wipe { .. } | Kind::Zombie { .. }) {
-            let all_there = self.seats.values().all(|seat| seat.down.is_empty() && !seat.is_dark);
-            let all_there = all_there && self.standing.borrow().there.len() == self.seats.len();
-            if !all_there {
+            let place = self.spoilt.unwrap_or(places[0]);
+            if !self.all_there(kind, place) {
                 return Ok(());
             }
-            let place = *self.spoilt.get_or_insert(places[0]);
+            self.spoilt = Some(place);
             places = vec![place];
         }
         let affects = self.affected(kind, &places);
@@ -278,6 +277,17 @@ impl Director {
         Ok(())
     }
 
+    /// Whether a disk may be damaged or lost. The one whose disk was lost may lose the next one while it still comes back:
+    /// the others have all.
+    fn all_there(&self, kind: &Kind, place: u64) -> bool {
+        let again = matches!(kind, Kind::Wipe { .. }) && self.spoilt == Some(place);
+        let standing = self.standing.borrow();
+        self.seats.iter().all(|(at, seat)| {
+            let is_there = standing.there.contains(at) || (again && *at == place);
+            is_there && seat.down.is_empty() && !seat.is_dark
+        })
+    }
+
     /// Looks after processes that ended by themselves, as a supervisor and an operator do; says what happened.
     pub fn look(&mut self) -> anyhow::Result<Vec<String>> {
         let mut said = Vec::new();
@@ -287,6 +297,7 @@ impl Director {
                     seat.wipe()?;
                     self.orders.replace(place);
                 }
+                self.orders.read(place, &why);
                 said.push(format!("node {place} ended by itself: {why}"));
                 self.restarts.insert(place, Instant::now() + RESTART_AFTER);
             }

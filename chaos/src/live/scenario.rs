@@ -19,6 +19,7 @@ const OWN: &[(&str, &str)] = &[
     ("disks", include_str!("../../scenarios/disks.toml")),
     ("everything", include_str!("../../scenarios/everything.toml")),
     ("leader-loss", include_str!("../../scenarios/leader-loss.toml")),
+    ("lost-replacement", include_str!("../../scenarios/lost-replacement.toml")),
     ("majorities", include_str!("../../scenarios/majorities.toml")),
     ("network", include_str!("../../scenarios/network.toml")),
     ("operations", include_str!("../../scenarios/operations.toml")),

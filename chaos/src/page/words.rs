@@ -52,6 +52,10 @@ pub(super) fn promise(name: &str) -> (String, &'static str) {
             "Things go on",
             "With a healthy majority commands are acknowledged, and once all is healed everyone comes to the same.",
         ),
+        "voting" => (
+            "Every place votes again",
+            "Once all is healed, each place has a voter again, whatever its node and the node's successors lost.",
+        ),
         _ => return (name.replace('_', " "), ""),
     };
     (title.to_owned(), means)

@@ -9,7 +9,7 @@ use super::sometimes::Counters;
 use super::verdict::Verdict;
 use super::{
     acknowledged, agreement, freshness, hearing, impostors, linearizable, order, progress,
-    shared_time, songs, standing, streams,
+    shared_time, songs, standing, streams, voting,
 };
 use crate::history::History;
 
@@ -68,6 +68,10 @@ pub fn judge(history: &History, bounds: &Bounds) -> Judged {
         Judgement {
             promise: "progress",
             verdict: progress::judge(history, &replay, &bounds.progress),
+        },
+        Judgement {
+            promise: "voting",
+            verdict: voting::judge(history, bounds.progress.together_ns),
         },
     ];
     if freshness::is_told(history) {

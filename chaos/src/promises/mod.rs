@@ -23,6 +23,7 @@
 //! | a listener with live time is never far behind | [`mod@freshness`] |
 //! | a healthy majority gets on, and in the end all are equal | [`mod@progress`] |
 //! | nodes come back | [`mod@standing`] |
+//! | every place votes again | [`mod@voting`] |
 //! | songs that are kept can be fetched | [`mod@songs`] |
 //! | who runs as a node without a right to ends by itself | [`mod@impostors`] |
 //! | a batch of runs reached what it is for | [`mod@sometimes`] |
@@ -54,6 +55,7 @@ pub(crate) mod story;
 pub mod streams;
 pub mod trace;
 pub mod verdict;
+pub mod voting;
 
 /// The value below which a share of `sorted` lies; nearest rank.
 fn quantile(sorted: &[i64], share: f64) -> i64 {

@@ -47,7 +47,7 @@ impl Story {
             story.lives.insert(node, 1);
             story.note(What::Started { node, life: 1 });
         }
-        story.put(0, Entry::Membership("1 2 3".to_owned()));
+        story.put(0, Entry::Membership(members(&[&[(1, 1), (2, 2), (3, 3)]], &[])));
         story.elect(1);
         for user in ["ann", "bob"] {
             let session = session(user).to_wire();
@@ -158,7 +158,8 @@ impl Story {
         applied
     }
 
-    fn append(&mut self, entry: Entry) {
+    /// The log's next entry.
+    pub fn append(&mut self, entry: Entry) {
         self.index += 1;
         self.put(self.index, entry);
     }
@@ -317,6 +318,18 @@ impl Story {
             }
         }
     }
+}
+
+/// A membership in openraft's words: sets of voters, each a node and its place, and learners.
+pub fn members(voters: &[&[(u64, u64)]], learners: &[(u64, u64)]) -> String {
+    let node = |(id, place): &(u64, u64)| {
+        format!(
+            "{id}:PeerNode {{ address: \"n{place}:7400\", place: {place}, incarnation: [7, 7] }}"
+        )
+    };
+    let nodes = |set: &[(u64, u64)]| set.iter().map(node).collect::<Vec<_>>().join(",");
+    let sets: Vec<String> = voters.iter().map(|set| format!("{{{}}}", nodes(set))).collect();
+    format!("{{voters:[{}], learners:[{}]}}", sets.join(","), nodes(learners))
 }
 
 pub fn session(user: &str) -> SessionId {

@@ -18,6 +18,7 @@ use super::Pace;
 use super::machine::Machine;
 use super::plan::{NODES, Plan, node_name};
 use crate::book::Book;
+use crate::crowd::Orders;
 use crate::history::{Digest, Entry, Hex, Stop, TimeSample, What};
 use crate::seed::Stream;
 
@@ -42,6 +43,7 @@ pub struct Seat {
     place: u64,
     machine: Machine,
     book: Book,
+    orders: Orders,
     timing: Timing,
     seed: u64,
     life: Arc<AtomicU32>,
@@ -53,7 +55,7 @@ pub struct Seat {
 
 impl Seat {
     /// An empty one.
-    pub fn new(place: u64, machine: Machine, book: Book, plan: &Plan) -> Self {
+    pub fn new(place: u64, machine: Machine, book: Book, orders: Orders, plan: &Plan) -> Self {
         let timing = Timing {
             heartbeat_ms: plan.heartbeat_ms,
             election_ms_min: plan.election_ms.0,
@@ -68,6 +70,7 @@ impl Seat {
             place,
             machine,
             book,
+            orders,
             timing,
             seed: plan.seed,
             life: Arc::default(),
@@ -103,6 +106,7 @@ impl Seat {
             let why = ended.err().map_or_else(String::new, |error| format!("{error:#}"));
             tracing::info!(place = self.place, why, "the node ended");
             self.book.sometimes(&format!("a node stopped by itself: {}", kind(&why)));
+            self.orders.read(self.place, &why);
             self.stopped(Stop::Failed { why });
             tokio::time::sleep(RESTART_AFTER).await;
         }

@@ -3,6 +3,7 @@
 
 mod added;
 mod clock_files;
+mod wipes;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -270,6 +271,7 @@ impl Plan {
         plan.rot_songs();
         plan.cut_from_peers();
         plan.harm_clock_files();
+        plan.wipe_again();
         // One node stays broken while the rest must go on.
         let drawn = draws.below(NODES) + 1;
         let left = BTreeSet::from([plan.wiped().unwrap_or(drawn)]);
@@ -279,14 +281,6 @@ impl Plan {
         };
         plan.faults.push(Fault { at_ms: plan.liveness_ms, until_ms: plan.healed_ms, kind });
         plan
-    }
-
-    /// The node that loses its disk.
-    fn wiped(&self) -> Option<u64> {
-        self.faults.iter().find_map(|fault| match fault.kind {
-            Kind::Wipe { node } => Some(node),
-            _ => None,
-        })
     }
 }
 

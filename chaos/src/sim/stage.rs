@@ -76,14 +76,17 @@ fn populate(
         site.add(&machine);
         machine
     };
-    let seat = |place| (place, Seat::new(place, wire(&node_name(place)), book.clone(), plan));
+    let orders = Orders::default();
+    let seat = |place| {
+        let machine = wire(&node_name(place));
+        (place, Seat::new(place, machine, book.clone(), orders.clone(), plan))
+    };
     let seats = (1..=NODES).map(seat).collect();
     let desks: Vec<_> = (1..=DESKS).map(|number| wire(&desk_name(number))).collect();
     let watch = wire(WATCH);
     let guests: Vec<_> = (1..=LISTENERS).map(|number| wire(&listener_name(number))).collect();
     let office = wire(OFFICE);
 
-    let orders = Orders::default();
     let mut director = Director::new(book, seats, orders.clone());
     director.start_nodes(site)?;
     let scene = scene(plan, book);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Subcommand};
-use jam_proto::ids::RoomCode;
+use jam_proto::ids::{RoomCode, TrackId};
 use jam_proto::time::Flicks;
 
 use super::{position, seconds};
@@ -262,6 +262,14 @@ pub enum ClusterVerb {
         #[arg(long, env = "JAM_FORCE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
         force: bool,
     },
+    /// List the songs whose bytes the nodes have lost, or say that one is lost
+    #[command(after_help = "Examples:\n  jam cluster songs\n  jam cluster songs --lost 9f2c…")]
+    Songs {
+        /// Mark this song as lost, though not every node has said so: rooms skip it, and new nodes vote without it, until
+        /// somebody adds the file again
+        #[arg(long, env = "JAM_LOST", value_name = "SONG", value_parser = song)]
+        lost: Option<TrackId>,
+    },
     /// Make a node build a snapshot of its state now
     #[command(after_help = "Example:\n  jam cluster snapshot")]
     Snapshot,
@@ -271,6 +279,13 @@ pub enum ClusterVerb {
 fn trim(text: &str) -> Result<f64, String> {
     let ms: Option<f64> = text.parse().ok().filter(|ms: &f64| ms.abs() <= TRIM_MS_MAX);
     ms.ok_or_else(|| format!("must be milliseconds, from -{TRIM_MS_MAX} to {TRIM_MS_MAX}"))
+}
+
+/// A song's id, as `jam cluster songs` shows it.
+fn song(text: &str) -> Result<TrackId, String> {
+    let wrong = || "must be a song's id: 64 hex digits".to_owned();
+    let hash = blake3::Hash::from_hex(text).map_err(|_| wrong())?;
+    Ok(TrackId(*hash.as_bytes()))
 }
 
 fn room(text: &str) -> Result<RoomCode, String> {

@@ -1,5 +1,6 @@
 //! For operators.
 
+use jam_proto::ids::TrackId;
 use jam_proto::wire::v1 as wire;
 use serde_json::{Value, json};
 
@@ -23,6 +24,7 @@ pub(super) async fn run(
         }
         ClusterVerb::Replace { node } => return replace(&mut cluster, node, output).await,
         ClusterVerb::Raise { force } => return raise(&mut cluster, force, output).await,
+        ClusterVerb::Songs { lost } => return songs(&mut cluster, lost, output).await,
         ClusterVerb::Snapshot => return snapshot(&mut cluster, output).await,
     }
     Ok(())
@@ -111,6 +113,29 @@ async fn raise(cluster: &mut Cluster, force: bool, output: Output) -> Result<(),
     Ok(())
 }
 
+async fn songs(
+    cluster: &mut Cluster,
+    lost: Option<TrackId>,
+    output: Output,
+) -> Result<(), Failure> {
+    let mark = lost.map(|id| id.to_wire()).unwrap_or_default();
+    let mut maybe_applied = false;
+    // A song that is marked already stays as it is.
+    let reply = cluster
+        .edit("the list of lost songs", &mut maybe_applied, async |door, _| {
+            door.cluster().lost_songs(wire::LostSongsRequest { mark: mark.clone() }).await
+        })
+        .await?;
+    if output.is_json() {
+        for song in &reply.songs {
+            output.show(|| song_json(song), String::new);
+        }
+    } else {
+        output.show(|| Value::Null, || song_table(&reply.songs));
+    }
+    Ok(())
+}
+
 async fn snapshot(cluster: &mut Cluster, output: Output) -> Result<(), Failure> {
     let node = cluster.standing().answered_by;
     let reply = cluster
@@ -138,6 +163,35 @@ fn node_json(node: &wire::NodeStatus) -> Value {
         "alive": node.alive,
         "place": node.place,
     })
+}
+
+fn song_json(song: &wire::LostSong) -> Value {
+    json!({
+        "id": song_id(song),
+        "title": song.title,
+        "artist": song.artist,
+        "lost": song.marked,
+        "state": song.state,
+    })
+}
+
+fn song_table(songs: &[wire::LostSong]) -> String {
+    if songs.is_empty() {
+        return "no song is lost".to_owned();
+    }
+    let row = |song: &wire::LostSong| {
+        vec![
+            song_id(song),
+            text::clean(&song.title),
+            text::clean(&song.artist),
+            text::clean(&song.state),
+        ]
+    };
+    text::table(&songs.iter().map(row).collect::<Vec<_>>())
+}
+
+fn song_id(song: &wire::LostSong) -> String {
+    TrackId::from_wire(&song.id).map_or_else(|_| "?".to_owned(), |id| id.to_string())
 }
 
 fn node_table(standing: &wire::ClusterStatusReply) -> String {

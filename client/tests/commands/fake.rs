@@ -357,6 +357,20 @@ impl Cluster for FakeNode {
         Ok(Response::new(wire::ReplaceReply { replacement: 4, state: "catching up".into() }))
     }
 
+    async fn lost_songs(
+        &self,
+        request: Request<wire::LostSongsRequest>,
+    ) -> Result<Response<wire::LostSongsReply>, Status> {
+        let mark = request.into_inner().mark;
+        let song = wire::LostSong {
+            id: vec![9; 32],
+            title: "gone".into(),
+            marked: mark == [9; 32],
+            ..Default::default()
+        };
+        Ok(Response::new(wire::LostSongsReply { songs: vec![song] }))
+    }
+
     async fn snapshot(
         &self,
         _: Request<wire::SnapshotRequest>,

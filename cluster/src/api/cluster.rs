@@ -1,5 +1,6 @@
 //! For operators: who is there, and what to do about who is not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,12 +10,15 @@ use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::v1::cluster_client::ClusterClient;
 use jam_proto::wire::v1::cluster_server::Cluster;
 use jam_proto::wire::v1::{
-    ClusterStatusReply, ClusterStatusRequest, NodeStatus, RaiseLevelReply, RaiseLevelRequest,
-    ReplaceReply, ReplaceRequest, SnapshotReply, SnapshotRequest, TransferReply, TransferRequest,
+    ClusterStatusReply, ClusterStatusRequest, LostSongsReply, LostSongsRequest, NodeStatus,
+    RaiseLevelReply, RaiseLevelRequest, ReplaceReply, ReplaceRequest, SnapshotReply,
+    SnapshotRequest, TransferReply, TransferRequest,
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+use super::replace;
+use crate::blobs::Blobs;
 use crate::forward::{Asked, Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
 use crate::refusal::Refusal;
@@ -30,6 +34,8 @@ pub struct ClusterService {
     pub group: Group,
     /// The way to the leader.
     pub forwarder: Forwarder,
+    /// The songs here.
+    pub blobs: Arc<Blobs>,
     /// Of this cluster.
     pub cluster_id: Vec<u8>,
 }
@@ -78,8 +84,11 @@ impl Cluster for ClusterService {
         request: Request<ReplaceRequest>,
     ) -> Result<Response<ReplaceReply>, Status> {
         let place = request.into_inner().node;
+        // Or a node that lags would name a holder that was replaced since.
+        self.forwarder.catch_up(REPLACE_TIMEOUT).await?;
         let members = self.group.standing().members;
-        let Some(holder) = members.iter().find(|member| member.place == place) else {
+        let latest = self.group.read(|shard| shard.replacement(place));
+        let Some(holder) = replace::holder(place, latest, &members) else {
             let places: Vec<String> =
                 members.iter().map(|member| member.place.to_string()).collect();
             let message = format!("there is no node {place}; the nodes are {}", places.join(", "));
@@ -104,6 +113,18 @@ impl Cluster for ClusterService {
         request: Request<RaiseLevelRequest>,
     ) -> Result<Response<RaiseLevelReply>, Status> {
         super::level::raise(self, request).await
+    }
+
+    async fn lost_songs(
+        &self,
+        request: Request<LostSongsRequest>,
+    ) -> Result<Response<LostSongsReply>, Status> {
+        let forwarded = is_forwarded(&request);
+        let request = request.into_inner();
+        Ok(Response::new(match forwarded {
+            true => self.lost_songs_here(request).await?,
+            false => self.lost_songs_at_leader(request).await?,
+        }))
     }
 
     async fn snapshot(

@@ -16,18 +16,19 @@ use super::{Blobs, Neighbour, SongError};
 const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 impl Blobs {
-    /// Returns once a majority of the voters, this node counted if it votes, holds the song durably. The
-    /// rest go on copying.
+    /// Returns once a majority of the voters, this node counted if it votes, holds the song durably, with the nodes that do.
+    /// A voter whose place was given away does not count: it will lose its vote. The rest go on copying.
     pub(super) async fn copy_to_majority(
         self: &Arc<Self>,
         id: TrackId,
         bytes: u64,
-    ) -> Result<(), SongError> {
+    ) -> Result<Vec<u64>, SongError> {
         let members = self.cluster.members();
         let own = self.cluster.own_id();
         let voters = members.iter().filter(|node| node.voter).count();
         let needed = voters / 2 + 1;
         let mut copies = members.iter().filter(|node| node.voter && node.id == own).count();
+        let mut holders = vec![own];
         let mut under_way = JoinSet::new();
         for node in members.into_iter().filter(|node| node.id != own) {
             let blobs = self.clone();
@@ -38,7 +39,10 @@ impl Blobs {
         }
         while copies < needed {
             match under_way.join_next().await {
-                Some(Ok((node, Ok(())))) => copies += usize::from(node.voter),
+                Some(Ok((node, Ok(())))) => {
+                    copies += usize::from(node.voter && !node.is_replaced);
+                    holders.push(node.id);
+                }
                 Some(Ok((node, Err(status)))) => {
                     tracing::warn!(node = node.id, song = %id, %status, "a node did not take a copy");
                 }
@@ -47,7 +51,7 @@ impl Blobs {
             }
         }
         under_way.detach_all();
-        Ok(())
+        Ok(holders)
     }
 
     async fn hold_at(&self, node: &Neighbour, id: TrackId, bytes: u64) -> Result<(), Status> {

@@ -13,6 +13,7 @@ use jam_proto::wire::v1::{DoubtRequest, FetchChunk, FetchRequest};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::Streaming;
 
+use super::depot::TakenOutside;
 use super::peers::signed;
 use super::{Blobs, Neighbour, SongError, Via, Want};
 
@@ -80,43 +81,94 @@ impl Blobs {
 
     async fn fetch(&self, id: TrackId) -> bool {
         let Some(want) = self.still_wanted(&id) else { return true };
-        let own = self.cluster.own_id();
         let mut full = None;
-        let mut lost = true;
-        for node in self.cluster.members().into_iter().filter(|node| node.id != own) {
+        let mut gone = true;
+        for node in self.others() {
             match self.pull(&node, id, want.bytes, |_| ()).await {
                 Ok(()) => {
                     tracing::info!(song = %id, node = node.id, "fetched a song that this node lacked");
                     self.settle(id, want).await;
                     return true;
                 }
-                Err(error @ SongError::DiskFull { .. }) => (full, lost) = (Some(error), false),
+                Err(error @ SongError::DiskFull { .. }) => (full, gone) = (Some(error), false),
                 Err(error) => {
-                    lost &= says_gone(&error);
+                    gone &= says_gone(&error) || node.is_replaced;
                     tracing::debug!(song = %id, node = node.id, %error, "could not fetch a song")
                 }
             }
-        }
-        if let Some(error) = full {
-            tracing::warn!(song = %id, %error, "a song that this node lacks was not fetched");
-            // What is damaged may take the very room that the repair needs.
-            self.tidied(id, self.store.drop_aside(id).await);
-            return false;
         }
         if want.damaged && self.tidied(id, self.store.put_back(id).await) {
             tracing::warn!(song = %id, "a copy that was read wrong before is right; it is used again");
             self.settle(id, want).await;
             return true;
         }
-        if self.take_outside(id, want.bytes).await {
-            self.settle(id, want).await;
-            return true;
+        if let Some(error) = full {
+            tracing::warn!(song = %id, %error, "a song that this node lacks was not fetched");
+            if want.damaged {
+                self.make_room(id, want.bytes).await;
+            }
+            self.note_gone(&id, false);
+            return false;
         }
-        if let Some(want) = self.wanted().get_mut(&id) {
-            want.lost = lost;
+        match self.take_outside(id, want.bytes).await {
+            TakenOutside::Here => {
+                self.settle(id, want).await;
+                return true;
+            }
+            TakenOutside::Missing => {}
+            TakenOutside::Unknown => gone = false,
         }
+        self.note_gone(&id, gone);
         tracing::warn!(song = %id, damaged = want.damaged, "no other node gave a good copy of this song yet; trying on");
         false
+    }
+
+    fn others(&self) -> impl Iterator<Item = Neighbour> + use<> {
+        let own = self.cluster.own_id();
+        self.cluster.members().into_iter().filter(move |node| node.id != own)
+    }
+
+    /// Whether all said at this try that they have none.
+    fn note_gone(&self, id: &TrackId, all_said_so: bool) {
+        if let Some(want) = self.wanted().get_mut(id) {
+            want.gone = want.gone.after(all_said_so, Instant::now());
+        }
+    }
+
+    /// A damaged copy that was set aside may take the very room that the repair needs. It may be the only one, so it goes
+    /// only once another node has given all the right bytes: they are checked as they come, and kept nowhere.
+    async fn make_room(&self, id: TrackId, bytes: u64) {
+        if !self.store.has_aside(&id) {
+            return;
+        }
+        for node in self.others() {
+            match self.gives(&node, id, bytes).await {
+                Ok(true) => {
+                    self.tidied(id, self.store.drop_aside(id).await);
+                    tracing::warn!(song = %id, node = node.id, "removed a damaged copy to make room: another node has a good one");
+                    return;
+                }
+                Ok(false) => self.tell_doubt(&node, id).await,
+                Err(error) => {
+                    tracing::debug!(song = %id, node = node.id, %error, "could not check another node's copy")
+                }
+            }
+        }
+    }
+
+    /// Whether another node gives all the right bytes of a song.
+    async fn gives(&self, node: &Neighbour, id: TrackId, bytes: u64) -> Result<bool, SongError> {
+        let request = FetchRequest { id: id.to_wire(), offset: 0, length: 0 };
+        let mut chunks = self.read_from(node, request).await?;
+        let (mut hasher, mut came) = (blake3::Hasher::new(), 0);
+        loop {
+            let next = timeout(STALLED_AFTER, chunks.message()).await;
+            let next = next.map_err(|_| SongError::Incomplete { held: came, bytes })?;
+            let Some(chunk) = next.map_err(SongError::Relayed)? else { break };
+            came += chunk.data.len() as u64;
+            hasher.update(&chunk.data);
+        }
+        Ok(hasher.finalize().as_bytes() == &id.0)
     }
 
     /// What is wanted of a song, if anything: it may have been forgotten since, or be here.

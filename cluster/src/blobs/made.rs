@@ -49,7 +49,7 @@ impl Blobs {
     pub(crate) async fn spread(self: &Arc<Self>, derived: &[Derived]) -> Result<(), SongError> {
         let copies = derived.iter().map(|one| async move {
             let id = TrackId::from_wire(&one.id)?;
-            self.copy_to_majority(id, one.bytes).await
+            self.copy_to_majority(id, one.bytes).await.map(drop)
         });
         try_join_all(copies).await.map(drop)
     }
@@ -64,14 +64,6 @@ impl Blobs {
         let bytes = track.bytes;
         let found = self.heavy(move || Ok(media::ingest(file, id, bytes, "")?.1)).await?;
         self.keep_found(found).await
-    }
-
-    /// What this node lacks, and every other one said that it does not have it either.
-    pub(crate) fn lost(&self) -> Vec<TrackId> {
-        let wanted = self.wanted();
-        let lost = wanted.iter().filter(|(_, want)| want.lost).map(|(id, _)| *id);
-        // What was made again is wanted until the next look.
-        lost.filter(|id| self.store.held(id).is_none()).collect()
     }
 
     /// Whether the disk has room for so many more bytes.

@@ -10,6 +10,7 @@ mod copy;
 mod depot;
 mod error;
 mod fetch;
+mod gone;
 mod made;
 mod peers;
 mod pen;
@@ -44,6 +45,7 @@ pub use store::{Store, UNFINISHED_KEPT};
 pub use upload::Received;
 
 use crate::segments::Shelf;
+use gone::{Gone, Want};
 use peers::Peers;
 use pen::Via;
 use tally::Tally;
@@ -57,6 +59,8 @@ pub struct Neighbour {
     pub address: String,
     /// Whether a copy there counts for the majority.
     pub voter: bool,
+    /// Its place was given to another node: nobody waits for this one any more.
+    pub is_replaced: bool,
 }
 
 /// What songs need from the rest of the node.
@@ -72,9 +76,13 @@ pub trait Cluster: Send + Sync + 'static {
     fn blob(&self, id: &TrackId) -> Option<u64> {
         self.track(id).map(|track| track.bytes)
     }
-    /// Commits a track whose bytes a majority holds; answers with the one that is committed (the first one
-    /// wins).
-    async fn register(&self, track: Track) -> Result<Track, Status>;
+    /// Whether a committed track is marked as lost: then its bytes are as good as new.
+    fn is_lost(&self, _id: &TrackId) -> bool {
+        false
+    }
+    /// Commits a track whose bytes these nodes hold durably, a majority of the voters; answers with the one that is committed
+    /// (the first one wins). The code `too_few_copies` of an error says that the leader counts fewer voters among them.
+    async fn register(&self, track: Track, holders: Vec<u64>) -> Result<Track, Status>;
     /// Returns when this node has applied all that was acknowledged anywhere before the call.
     async fn catch_up(&self) -> Result<(), Status>;
     /// All committed bytes, as far as this node has applied the log: their ids and lengths.
@@ -115,17 +123,6 @@ pub struct Blobs {
     inspecting: Semaphore,
     /// Uploads that are received at once.
     receiving: Semaphore,
-}
-
-/// A song that is to be fetched.
-#[derive(Clone, Copy, Debug)]
-struct Want {
-    /// Its length.
-    bytes: u64,
-    /// A copy was here, and was no good.
-    damaged: bool,
-    /// Every other node said that it has none.
-    lost: bool,
 }
 
 /// Inspecting takes a core, and a node has other things to do.
@@ -187,7 +184,8 @@ impl Blobs {
             if damaged {
                 self.tally.damaged();
             }
-            self.wanted().entry(*id).or_insert(Want { bytes, damaged, lost: false });
+            // Somebody may have it from now on, whatever was said before.
+            self.wanted().entry(*id).or_insert(Want::new(bytes, damaged)).gone = Gone::No;
             self.wake.notify_one();
         }
     }

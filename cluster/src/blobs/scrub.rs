@@ -155,7 +155,7 @@ impl Blobs {
             tracing::error!(song = %id, %error, "could not set a damaged song aside");
         }
         if let Some(bytes) = self.cluster.blob(&id) {
-            self.wanted().insert(id, Want { bytes, damaged: true, lost: false });
+            self.wanted().insert(id, Want::new(bytes, true));
             self.wake.notify_one();
         }
     }

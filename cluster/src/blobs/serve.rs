@@ -73,7 +73,9 @@ impl blobs_server::Blobs for ForPeers {
         let request = request.into_inner();
         let id = TrackId::from_wire(&request.id).map_err(SongError::from)?;
         let Some(song) = self.blobs.song(&id).await else {
-            return Err(SongError::Gone(id).into());
+            // Gone is said only where there is no copy: one that can't be opened just now may be the only one.
+            let is_held = self.blobs.store.held(&id).is_some();
+            return Err(if is_held { SongError::NotHere(id) } else { SongError::Gone(id) }.into());
         };
         Ok(Response::new(song.chunks(request.offset, request.length)?))
     }

@@ -65,6 +65,12 @@ impl Blobs {
             "Of these, songs whose copy here was damaged.",
             damaged,
         );
+        page.one(
+            "jam_songs_lost",
+            "gauge",
+            "Of the missing ones, those that every other node says it does not have either.",
+            self.lost().len(),
+        );
         let mut counter = |name: &str, help: &str, count: &AtomicU64| {
             page.one(name, "counter", help, count.load(Relaxed));
         };

@@ -15,12 +15,15 @@ use tonic::Status;
 use super::pen::Pen;
 use super::serve::ChunkStream;
 use super::{Blobs, Found, SongError, Via};
+use crate::refusal::{TOO_FEW_COPIES, code_of};
 use crate::{media, segments};
 
 /// A client that sends nothing for this long is dropped; what it sent stays.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// Waiting for another upload of the same song.
 const TURN_WAIT: Duration = Duration::from_secs(60);
+/// How often a song is proposed before its client is told that too few nodes hold it.
+const COMMIT_TRIES: u32 = 4;
 /// Waiting for this node to apply a commit that the client has seen elsewhere.
 const APPLY_WAIT: Duration = Duration::from_secs(2);
 
@@ -59,7 +62,12 @@ impl Blobs {
     /// The committed track, or else how many of its bytes are here.
     pub fn have(&self, id: &TrackId) -> Result<Track, u64> {
         let held = || self.store.held(id).unwrap_or_else(|| self.store.unfinished(id, Via::Upload));
-        self.cluster.track(id).ok_or_else(held)
+        self.kept(id).ok_or_else(held)
+    }
+
+    /// The committed track, unless its bytes are lost: then it is taken like a new one.
+    fn kept(&self, id: &TrackId) -> Option<Track> {
+        self.cluster.track(id).filter(|_| !self.cluster.is_lost(id))
     }
 
     /// Takes a song and returns once it is committed. Whatever goes wrong, nobody sees any of it, and what came
@@ -70,7 +78,7 @@ impl Blobs {
         data: impl Stream<Item = Result<Bytes, Status>> + Send,
     ) -> Result<Track, SongError> {
         start.check()?;
-        if let Some(track) = self.cluster.track(&start.id) {
+        if let Some(track) = self.kept(&start.id) {
             return Ok(track);
         }
         let (mut track, found) = match self.inspect_held(&start).await? {
@@ -78,11 +86,27 @@ impl Blobs {
             None => self.receive(&start, data).await?,
         };
         track.derived = self.keep_found(found).await?;
-        // The right to write is given back by now: two nodes that take the same song at once
-        // copy it to each other.
-        self.copy_to_majority(start.id, start.bytes).await?;
-        self.spread(&track.derived).await?;
-        self.cluster.register(track).await.map_err(SongError::Relayed)
+        self.commit(start.id, track).await
+    }
+
+    /// Copies a song to a majority and registers it. If the leader counts fewer copies, since the members have changed
+    /// meanwhile, this node catches up with the log and copies it further.
+    async fn commit(self: &Arc<Self>, id: TrackId, track: Track) -> Result<Track, SongError> {
+        let mut tries = COMMIT_TRIES;
+        loop {
+            // The right to write is given back by now: two nodes that take the same song at once
+            // copy it to each other.
+            let holders = self.copy_to_majority(id, track.bytes).await?;
+            self.spread(&track.derived).await?;
+            tries -= 1;
+            match self.cluster.register(track.clone(), holders).await {
+                Err(status) if tries > 0 && code_of(&status) == Some(TOO_FEW_COPIES) => {
+                    tracing::info!(song = %id, reason = status.message(), "copying a song further");
+                    self.cluster.catch_up().await.map_err(SongError::Relayed)?;
+                }
+                registered => return registered.map_err(SongError::Relayed),
+            }
+        }
     }
 
     async fn receive(

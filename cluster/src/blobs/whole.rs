@@ -136,6 +136,11 @@ impl Store {
         self.disk().touch(&self.unfinished_path(id, Via::Aside), self.world.clock.wall())
     }
 
+    /// Whether a copy is set aside.
+    pub(super) fn has_aside(&self, id: &TrackId) -> bool {
+        self.disk().look(&self.unfinished_path(id, Via::Aside)).is_ok()
+    }
+
     /// Removes a copy that was set aside. Whether there was one.
     pub async fn drop_aside(self: &Arc<Self>, id: TrackId) -> io::Result<bool> {
         let right = self.pen(id, Via::Whole).await;

@@ -24,6 +24,7 @@ pub fn to_wire(proposed: Result<Outcome, Failed>) -> Answer {
         Ok(Outcome::Track(track)) => Wire::Track(track),
         Ok(Outcome::TracksFull(limit)) => Wire::TracksFull(limit as u64),
         Ok(Outcome::Forgotten) => Wire::Forgotten(true),
+        Ok(Outcome::Lost) => Wire::Lost(true),
         Ok(Outcome::Epoch) => Wire::Epoch(true),
         Ok(Outcome::Node(node)) => Wire::Node(node),
         Ok(Outcome::Level(level)) => Wire::Level(level.0),
@@ -58,6 +59,7 @@ pub fn from_wire(answer: Answer) -> Result<Outcome, Failed> {
             Outcome::TracksFull(usize::try_from(limit).map_err(|_| Failed::Lost)?)
         }
         Wire::Forgotten(_) => Outcome::Forgotten,
+        Wire::Lost(_) => Outcome::Lost,
         Wire::Epoch(_) => Outcome::Epoch,
         Wire::Node(node) => Outcome::Node(node),
         Wire::Level(level) => Outcome::Level(FeatureLevel(level)),
@@ -94,6 +96,7 @@ mod tests {
             Ok(Outcome::Track(Default::default())),
             Ok(Outcome::TracksFull(3)),
             Ok(Outcome::Forgotten),
+            Ok(Outcome::Lost),
             Ok(Outcome::Epoch),
             Ok(Outcome::Node(4)),
             Ok(Outcome::Level(FeatureLevel(1))),

@@ -57,12 +57,12 @@ impl Forwarder {
         for member in standing.members.iter().filter(|member| member.place == place) {
             found = true;
             if member.id == standing.id {
-                return Err(is_up(place));
+                return Err(is_up(member));
             }
             match self.ask(member).await {
                 Asked::Silent => {}
                 Asked::Refuses => return Err(refuses(place)),
-                Asked::Answers(_) => return Err(is_up(place)),
+                Asked::Answers(_) => return Err(is_up(member)),
             }
         }
         if found {
@@ -73,9 +73,14 @@ impl Forwarder {
     }
 }
 
-fn is_up(place: u64) -> Failed {
+fn is_up(member: &Member) -> Failed {
+    let Member { id, place, voter, .. } = member;
+    let who = match voter {
+        true => format!("node {place} is up and well"),
+        false => format!("node {id}, which takes the place of node {place}, is up and catches up"),
+    };
     Failed::Refused(Refusal::Invalid(format!(
-        "node {place} is up and well; only a node whose disk was lost is replaced (stop it first)"
+        "{who}; only a node whose disk was lost is replaced (stop it first)"
     )))
 }
 

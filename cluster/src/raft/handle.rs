@@ -13,6 +13,7 @@ use openraft::{Config, SnapshotPolicy};
 use tokio::time::{Instant, MissedTickBehavior};
 use tonic::Status;
 
+use super::admission::Admissions;
 use super::contact::LastHeard;
 use super::journal::FILE_BYTES;
 use super::link::Links;
@@ -124,6 +125,8 @@ pub struct Handle {
     pub heard: Arc<LastHeard>,
     /// Why this node must not go on, once that is known.
     pub given_up: OnceLock<String>,
+    /// What new nodes must show, as long as this node leads.
+    pub admissions: Admissions,
 }
 
 /// The feature levels of a node.
@@ -162,8 +165,8 @@ impl Handle {
             None => format!("the log can't be continued: {error}"),
         })?;
         let heard = Arc::new(LastHeard::new(Instant::now()));
-        let given_up = OnceLock::new();
-        Ok(Self { raft, state, store, own, timing, levels, links, heard, given_up })
+        let (given_up, admissions) = (OnceLock::new(), Admissions::default());
+        Ok(Self { raft, state, store, own, timing, levels, links, heard, given_up, admissions })
     }
 
     /// Says every `heartbeat_ms` that this node leads, while it does. Ends with Raft.

@@ -165,37 +165,21 @@ impl Handle {
             let (leader, node) = leader.unwrap_or_default();
             return Ok(JoinReply { leader, leader_address: node.address, ..JoinReply::default() });
         }
-        let incarnation = Id::from_wire(&request.incarnation)
-            .ok_or(Status::invalid_argument("no incarnation"))?;
-        if Id::from_wire(&request.cluster) != self.own.cluster {
-            return Err(Status::failed_precondition("this is another cluster"));
-        }
+        let incarnation = self.check_joiner(request)?;
         check_level(request, self.state.read().shard.level())?;
-        if self.state.read().shard.replacement(request.place) != Some(request.node) {
-            return Err(Status::failed_precondition(format!(
-                "node {} does not wait for place {}; run `jam --servers … cluster replace {}`",
-                request.node, request.place, request.place
-            )));
-        }
         let answer = |waiting_for: &str| JoinReply {
             leader: metrics.id,
             waiting_for: waiting_for.to_owned(),
             ..JoinReply::default()
         };
-        if membership.membership().get_joint_config().len() > 1 {
-            return Ok(answer("a change of members that is under way"));
-        }
-        let node = PeerNode {
-            address: request.address.clone(),
-            place: request.place,
-            incarnation: incarnation.0,
-        };
+        let is_changing = membership.membership().get_joint_config().len() > 1;
+        let (term, last_index) = (metrics.current_term, metrics.last_log_index.unwrap_or(0));
+        let required = self.admissions.required(request.node, incarnation, term, last_index);
         let Some(known) = membership.get_node(&request.node) else {
-            let stale = learners_of(&membership, request.place);
-            if !stale.is_empty() {
-                self.change(ChangeMembers::RemoveNodes(stale)).await?;
+            if is_changing {
+                return Err(Status::unavailable("a change of members is under way"));
             }
-            self.change(ChangeMembers::AddNodes(BTreeMap::from([(request.node, node)]))).await?;
+            self.add_learner(request, incarnation, &membership).await?;
             return Ok(answer("the log"));
         };
         if known.incarnation != incarnation.0 {
@@ -205,25 +189,63 @@ impl Handle {
                 request.node, request.place
             )));
         }
+        if is_changing {
+            return Ok(answer("a change of members that is under way"));
+        }
         if membership.voter_ids().any(|id| id == request.node) {
             return Ok(JoinReply { voter: true, ..answer("") });
         }
-        let matched = metrics
-            .replication
-            .as_ref()
-            .and_then(|nodes| nodes.get(&request.node))
-            .copied()
-            .flatten();
-        let behind = metrics
-            .last_log_index
-            .unwrap_or(0)
-            .saturating_sub(matched.map_or(0, |matched| matched.index));
-        if matched.is_none() || behind > LAG_ENTRIES_MAX {
-            return Ok(answer(&format!("{behind} log entries")));
+        if let Some(missing) = missing(&metrics, request, required) {
+            return Ok(answer(&missing));
         }
-        if !request.holds_songs {
-            return Ok(answer("songs"));
+        self.swap_vote(request, &membership).await?;
+        Ok(JoinReply { voter: true, ..answer("") })
+    }
+
+    /// Whether the place is waiting for this very node. Answers its incarnation.
+    fn check_joiner(&self, request: &JoinRequest) -> Result<Id, Status> {
+        let incarnation = Id::from_wire(&request.incarnation)
+            .ok_or(Status::invalid_argument("no incarnation"))?;
+        if Id::from_wire(&request.cluster) != self.own.cluster {
+            return Err(Status::failed_precondition("this is another cluster"));
         }
+        let JoinRequest { node, place, .. } = request;
+        match self.state.read().shard.replacement(*place) {
+            Some(latest) if latest == *node => Ok(incarnation),
+            Some(latest) if latest > *node => Err(Status::failed_precondition(format!(
+                "node {node} was replaced by node {latest}; move its data folder away and start jamd \
+                 --id {place} with an empty one"
+            ))),
+            _ => Err(Status::failed_precondition(format!(
+                "node {node} does not wait for place {place}; run `jam --servers … cluster replace {place}`"
+            ))),
+        }
+    }
+
+    async fn add_learner(
+        self: &Arc<Self>,
+        request: &JoinRequest,
+        incarnation: Id,
+        membership: &StoredMembership,
+    ) -> Result<(), Status> {
+        let stale = learners_of(membership, request.place);
+        if !stale.is_empty() {
+            self.change(ChangeMembers::RemoveNodes(stale)).await?;
+        }
+        let node = PeerNode {
+            address: request.address.clone(),
+            place: request.place,
+            incarnation: incarnation.0,
+        };
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(request.node, node)]))).await
+    }
+
+    /// The new node votes from here on, and the one that it replaces does not.
+    async fn swap_vote(
+        self: &Arc<Self>,
+        request: &JoinRequest,
+        membership: &StoredMembership,
+    ) -> Result<(), Status> {
         let others =
             membership.nodes().filter(|(_, node)| node.place != request.place).map(|(&id, _)| id);
         let others: BTreeSet<u64> = others.collect();
@@ -236,7 +258,7 @@ impl Handle {
             place = request.place,
             "a new node votes in the place of a lost one"
         );
-        Ok(JoinReply { voter: true, ..answer("") })
+        Ok(())
     }
 
     async fn change(self: &Arc<Self>, change: ChangeMembers<u64, PeerNode>) -> Result<(), Status> {
@@ -268,6 +290,20 @@ fn check_level(request: &JoinRequest, in_force: FeatureLevel) -> Result<(), Stat
          build that the other nodes run",
         request.place
     )))
+}
+
+/// What a new node still lacks before it may vote, if anything. `required`: see [`super::admission::Admissions`].
+fn missing(metrics: &RaftMetrics<Types>, request: &JoinRequest, required: u64) -> Option<String> {
+    let matched =
+        metrics.replication.as_ref().and_then(|nodes| nodes.get(&request.node)).copied().flatten();
+    let last = metrics.last_log_index.unwrap_or(0);
+    let behind = last.saturating_sub(matched.map_or(0, |matched| matched.index));
+    if matched.is_none() || behind > LAG_ENTRIES_MAX {
+        return Some(format!("{behind} log entries"));
+    }
+    // What it holds of an older state says nothing of the songs that came since.
+    let holds_songs = request.holds_songs && request.holds_at >= required;
+    (!holds_songs).then(|| "songs".to_owned())
 }
 
 /// Nodes that began to take `place` and were lost before they voted.

@@ -1,6 +1,7 @@
 //! Openraft's adapters: log store, state machine, network. Its types stay in here and behind
 //! [`crate::shard::Group`]; the modules are public for the tests' sake.
 
+pub mod admission;
 pub mod checkpoint;
 pub mod contact;
 pub mod handle;

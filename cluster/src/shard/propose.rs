@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jam_proto::ids::RoomCode;
-use jam_proto::level;
+use jam_proto::level::{self, FeatureLevel};
 use jam_proto::limits::OPERATION_BYTES_MAX;
 use jam_proto::shard::Outcome;
 use jam_proto::wire::log::v1::LogEntry;
@@ -24,7 +24,7 @@ use openraft::impls::ProgressResponder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{ProposeError, Stamper, Standing, not_leader};
+use super::{ProposeError, Stamper, Standing, holders, not_leader};
 use crate::batches::{Carrier, Limits, carry};
 use crate::raft::handle::Handle;
 use crate::raft::members::heard_within;
@@ -65,6 +65,24 @@ impl Leading {
             return Err(ProposeError::NoQuorum);
         }
         Ok(metrics.current_term)
+    }
+
+    /// Whether a majority of the voters holds a song that is to be registered. A voter whose place was given away will lose
+    /// its vote, so its copy does not count. A cluster below the feature level does not say who holds it.
+    fn check_holders(&self, op: &Op) -> Result<(), ProposeError> {
+        let Op::RegisterTrack(register) = op else { return Ok(()) };
+        let metrics = self.handle.raft.metrics();
+        let membership = metrics.borrow_watched().membership_config.clone();
+        let state = self.handle.state.read();
+        if state.shard.level() < FeatureLevel::GUARDED {
+            return Ok(());
+        }
+        let is_replaced = |id: &u64| {
+            let latest = |place| state.shard.replacement(place).unwrap_or(*id);
+            membership.get_node(id).is_some_and(|node| latest(node.place) != *id)
+        };
+        let holders = register.holders.iter().copied().filter(|id| !is_replaced(id)).collect();
+        Ok(holders::check(&holders, membership.membership().get_joint_config())?)
     }
 
     pub fn check_running(&self, metrics: &RaftMetrics<Types>) -> Result<(), ProposeError> {
@@ -178,15 +196,17 @@ impl Carrier for Proposer {
             if claimed.swap(true, Ordering::AcqRel) {
                 continue;
             }
-            match if opening { &opening_term } else { &term } {
+            let leads = if opening { &opening_term } else { &term };
+            let may = leads.clone().and_then(|term| self.leading.check_holders(&op).map(|()| term));
+            match may {
                 // All in one entry, so all in the term of the first one.
-                Ok(term) if *leads_in.get_or_insert(*term) == *term => {
+                Ok(term) if *leads_in.get_or_insert(term) == term => {
                     entries.push(self.stamp(op));
                     answers.push(answer);
                 }
                 // Whoever asked may have gone.
                 Ok(_) => drop(answer.send(Err(ProposeError::NotLeader { leader: None }))),
-                Err(refusal) => drop(answer.send(Err(refusal.clone()))),
+                Err(refusal) => drop(answer.send(Err(refusal))),
             }
         }
         let (responder, written) = ProgressResponder::complete_only();

@@ -1,6 +1,6 @@
 //! Nodes of one group, each with a runtime of its own.
 
-use jam_cluster::formation::{GroupConfig, Local, StartError};
+use jam_cluster::formation::{GroupConfig, HoldsSongs, Local, StartError};
 use jam_cluster::raft::handle::{Levels, Timing};
 use jam_cluster::raft::store::StoreError;
 use jam_cluster::shard::{AppliedSink, Group, Stamper};
@@ -221,6 +221,18 @@ pub fn start_at(
     peers: BTreeMap<u64, String>,
     data: &Path,
 ) -> Result<Node, StartError> {
+    start_node(listen, levels, place, peers, data, Arc::new(|| Box::pin(async { Some(u64::MAX) })))
+}
+
+/// `holds_songs`: what it says of its songs when it joins.
+pub fn start_node(
+    listen: &str,
+    levels: Levels,
+    place: u64,
+    peers: BTreeMap<u64, String>,
+    data: &Path,
+    holds_songs: HoldsSongs,
+) -> Result<Node, StartError> {
     let runtime =
         Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let address = peers[&place].clone();
@@ -265,7 +277,6 @@ pub fn start_at(
                 .add_service(local.peer_service())
                 .serve_with_incoming(incoming),
         );
-        let holds_songs: jam_cluster::formation::HoldsSongs = Arc::new(|| Box::pin(async { true }));
         let clock = Arc::new(Clock(AtomicU64::new(1)));
         let group = loop {
             match local.start(clock.clone(), sink.clone(), holds_songs.clone()).await {

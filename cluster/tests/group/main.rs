@@ -6,6 +6,7 @@
 
 mod cluster;
 mod levels;
+mod replacing;
 mod unique;
 
 use std::path::{Path, PathBuf};

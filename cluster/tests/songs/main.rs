@@ -6,6 +6,7 @@ mod cramped;
 mod depots;
 mod forgotten;
 mod full;
+mod lost;
 mod moody;
 mod outside;
 mod repair;

@@ -205,3 +205,29 @@ async fn a_full_disk_puts_a_repair_off() {
     disk.fill(false);
     is_mended(&three[1], &song, 1).await;
 }
+
+#[tokio::test]
+async fn a_full_disk_keeps_a_damaged_copy_that_may_be_the_only_one() {
+    let mut nodes = Nodes::three().await;
+    let (disk, world) = Cramped::new();
+    let (one, two) = (nodes.start(1).await, nodes.start_in(2, world).await);
+    nodes.close(3);
+    let song = song(29);
+    let id = id_of(&song);
+    one.send(&song, 0, usize::MAX).await.expect("taken");
+    two.until_complete(id).await;
+
+    // Both copies are damaged, and the first node does not know it yet.
+    disk.fill(true);
+    flip(&one.file(id));
+    flip(&two.file(id));
+    two.doubt(id).await;
+    two.until("jam_songs_waiting_for_repair", 1).await;
+    one.until("jam_songs_damaged_total", 1).await;
+    let aside = two.data.path().join("uploads").join(format!("{id}.aside"));
+    assert!(aside.exists(), "nobody has given the right bytes");
+    // It was read wrong: read once more, it is right.
+    fs::write(aside, &song).expect("writes");
+    two.until_complete(id).await;
+    is_mended(&one, &song, 1).await;
+}

@@ -1,6 +1,6 @@
 //! Three nodes: real services on loopback, around a registry that stands for the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +12,9 @@ use futures_util::stream;
 use jam_cluster::api::songs;
 use jam_cluster::blobs::{Blobs, Cluster, Depot, Neighbour, Outside, Pace, Rhythm, peer_service};
 use jam_cluster::metrics::Page;
+use jam_cluster::refusal::Refusal;
 use jam_cluster::segments::{self, Segments, Shelf};
+use jam_cluster::shard::TooFewCopies;
 use jam_media::{Manifest, SegmentDecoder};
 use jam_proto::ids::TrackId;
 use jam_proto::wire::v1::segments_client::SegmentsClient;
@@ -42,6 +44,26 @@ pub struct Registry {
     pub leader: AtomicU64,
     /// Tracks are committed without what was made of them: then a test counts songs alone.
     pub is_bare: AtomicBool,
+    /// Tracks that are marked as lost.
+    pub lost: Mutex<BTreeSet<TrackId>>,
+    /// The voters that the leader knows; empty: all nodes.
+    pub voters: Mutex<BTreeSet<u64>>,
+    /// Times that the leader counted too few of them.
+    pub refused: AtomicU64,
+}
+
+impl Registry {
+    /// As the leader counts who holds a song.
+    fn count(&self, holders: &[u64]) -> Result<(), Status> {
+        let voters = self.voters.lock().expect("no panic");
+        let copies = voters.iter().filter(|voter| holders.contains(*voter)).count();
+        let needed = voters.len() / 2 + 1;
+        if voters.is_empty() || copies >= needed {
+            return Ok(());
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Err(Refusal::TooFewCopies(TooFewCopies { copies, needed }).into())
+    }
 }
 
 struct Fake {
@@ -70,11 +92,16 @@ impl Cluster for Fake {
     fn leads_in(&self) -> Option<u64> {
         Some(self.id).filter(|id| *id == self.registry.leader.load(Ordering::Relaxed))
     }
-    async fn register(&self, mut track: Track) -> Result<Track, Status> {
+    fn is_lost(&self, id: &TrackId) -> bool {
+        self.registry.lost.lock().expect("no panic").contains(id)
+    }
+    async fn register(&self, mut track: Track, holders: Vec<u64>) -> Result<Track, Status> {
+        self.registry.count(&holders)?;
         if self.registry.is_bare.load(Ordering::Relaxed) {
             track.derived.clear();
         }
         let id = TrackId::from_wire(&track.id).expect("a hash");
+        self.registry.lost.lock().expect("no panic").remove(&id);
         let won = self.registry.tracks.lock().expect("no panic").entry(id).or_insert(track).clone();
         for blobs in self.registry.nodes.lock().expect("no panic").iter() {
             blobs.want_all(&won);
@@ -128,7 +155,12 @@ impl Nodes {
         for id in 1..=3 {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let address: SocketAddr = listener.local_addr().expect("its address");
-            members.push(Neighbour { id, address: address.to_string(), voter: true });
+            members.push(Neighbour {
+                id,
+                address: address.to_string(),
+                voter: true,
+                is_replaced: false,
+            });
             listeners.push(Some(listener));
         }
         // As good as never again: most tests are about the first pass, or none.
@@ -141,6 +173,11 @@ impl Nodes {
             ..Rhythm::default()
         };
         Self { registry: Arc::default(), pace, depot: None, rhythm, listeners, members }
+    }
+
+    /// The log gives a node's place to another one, as far as those know that are started from here on.
+    pub fn replace(&mut self, id: usize) {
+        self.members[id - 1].is_replaced = true;
     }
 
     pub fn close(&mut self, id: usize) {

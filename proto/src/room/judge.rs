@@ -90,6 +90,13 @@ impl Room {
         event
     }
 
+    /// Entries of a track that are still to become current at `effective_at`, in order.
+    pub(crate) fn upcoming_of(&self, track: &TrackId, effective_at: SharedTime) -> Vec<EntryId> {
+        let begun = self.standing(effective_at).begun;
+        let upcoming = self.upcoming.iter().skip(begun);
+        upcoming.filter(|entry| entry.track == *track).map(|entry| entry.id).collect()
+    }
+
     fn standing(&self, time: SharedTime) -> Standing<'_> {
         let spans = self.spans(time.max(self.timeline.last().from));
         let begun = spans.begun();

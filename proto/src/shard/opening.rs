@@ -12,17 +12,17 @@ impl Shard {
     pub(super) fn open_session(
         &mut self,
         open: &log::OpenSession,
-        stamp: SharedTime,
+        aged: SharedTime,
     ) -> Result<Applied, Malformed> {
         let id = SessionId::from_wire(&open.session)?;
         check_user_name(&open.user)?;
         let origin = origin_from_wire(&open.origin)?;
-        self.sessions.expire(stamp, Some(id));
+        self.sessions.expire(aged, Some(id));
         if self.level < FeatureLevel::GUARDED {
-            self.sessions.open_first(id, &open.user, stamp);
+            self.sessions.open_first(id, &open.user, aged);
             return Ok(Applied::only(Outcome::SessionOpened { existed: None }));
         }
-        Ok(match self.sessions.open(id, &open.user, origin, stamp) {
+        Ok(match self.sessions.open(id, &open.user, origin, aged) {
             Opening::Existed => Applied::only(Outcome::SessionOpened { existed: Some(true) }),
             Opening::New { evicted } => Applied {
                 evicted,
@@ -52,6 +52,7 @@ impl Outcome {
             | Self::Forgotten
             | Self::Epoch
             | Self::Node(_)
+            | Self::Lost
             | Self::Level(_) => true,
         }
     }

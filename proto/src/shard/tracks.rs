@@ -26,6 +26,8 @@ impl Shard {
             self.derived.add(id, track);
             self.uses.begin(id, stamp);
         }
+        // Who registers it has its bytes.
+        self.lost.remove(&id);
         let committed = self.tracks.get(&id).expect("it is there by now");
         Ok(Outcome::Track(Track::clone(committed)))
     }
@@ -36,6 +38,7 @@ impl Shard {
         if !self.uses.end(&id, SharedTime(forget.unused_before)) {
             return Ok(Applied::only(Outcome::Nothing));
         }
+        self.lost.remove(&id);
         let track = self.tracks.remove(&id);
         let mut gone = track.map_or(Vec::new(), |track| self.derived.end(&id, &track));
         gone.push(id);

@@ -40,6 +40,7 @@ impl Shard {
                 .unused()
                 .map(|(id, since)| log::UnusedTrack { track: id.to_wire(), since: since.0 })
                 .collect(),
+            lost: self.lost().map(|id| id.to_wire()).collect(),
         }
     }
 
@@ -70,6 +71,9 @@ impl Shard {
             shard.derived.add(id, track);
         }
         shard.count_uses(&snapshot.unused)?;
+        for lost in &snapshot.lost {
+            shard.lost.insert(TrackId::from_wire(lost)?);
+        }
         shard.replacements =
             snapshot.replacements.iter().map(|wire| (wire.place, wire.node)).collect();
         Ok(shard)

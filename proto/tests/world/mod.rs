@@ -131,6 +131,9 @@ impl World {
                 floor: instant(floor).0,
                 ..Default::default()
             })),
+            ["lost", title] => {
+                self.propose(Op::MarkLost(log::MarkLost { track: track(title).to_wire() }))
+            }
             ["unheard", revision] => {
                 let room = code(&self.room).as_str().to_owned();
                 self.propose(Op::PauseUnheard(log::PauseUnheard {
@@ -190,9 +193,9 @@ impl World {
         };
         let Applied { outcome, events, .. } = self.shard.apply(self.term, &entry);
         let mut printed = match &outcome {
-            Outcome::SessionOpened { existed: None | Some(false) } | Outcome::Forgotten => {
-                Vec::new()
-            }
+            Outcome::SessionOpened { existed: None | Some(false) }
+            | Outcome::Forgotten
+            | Outcome::Lost => Vec::new(),
             outcome => vec![show::outcome(outcome)],
         };
         let rooms_told = events.len();

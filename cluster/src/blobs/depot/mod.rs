@@ -25,6 +25,7 @@ use jam_proto::ids::TrackId;
 
 pub use object::ObjectDepot;
 pub use outside::{Outside, Rhythm};
+pub(super) use take::TakenOutside;
 pub use url::StoreUrl;
 
 /// A song's bytes, in order. An error ends them.
