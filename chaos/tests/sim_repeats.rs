@@ -150,8 +150,9 @@ async fn process(name: &str, world: World, log: Log) -> io::Result<()> {
     loop {
         // Its order is drawn.
         tokio::select! {
-            stream = listener.accept() => {
-                let heard = stream?.read_u8().await;
+            accepted = listener.accept() => {
+                let (mut stream, _) = accepted?;
+                let heard = stream.read_u8().await;
                 writeln!(log.borrow_mut(), "{name} at {}: heard {heard:?}", world.clock.raw_ns())?;
             }
             _ = tick.tick() => {
