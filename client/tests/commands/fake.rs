@@ -337,6 +337,7 @@ impl Cluster for FakeNode {
             leader,
             term: 1,
             epoch: 1,
+            level: 1,
             answered_by: 1,
             nodes: vec![node],
         };
@@ -355,6 +356,13 @@ impl Cluster for FakeNode {
         _: Request<wire::ReplaceRequest>,
     ) -> Result<Response<wire::ReplaceReply>, Status> {
         Ok(Response::new(wire::ReplaceReply { replacement: 4, state: "catching up".into() }))
+    }
+
+    async fn raise_level(
+        &self,
+        _: Request<wire::RaiseLevelRequest>,
+    ) -> Result<Response<wire::RaiseLevelReply>, Status> {
+        Ok(Response::new(wire::RaiseLevelReply { level: 1 }))
     }
 
     async fn lost_songs(
