@@ -5,6 +5,7 @@
 //! their order: `effective_at` never falls.
 
 mod derived;
+mod places;
 mod sessions;
 mod tracks;
 mod uses;

@@ -126,11 +126,10 @@ impl World {
 
     fn timed(&mut self, what: &[&str]) -> Vec<String> {
         match *what {
-            ["epoch", epoch, "floor", floor] => self.propose(Op::ClockEpoch(log::ClockEpoch {
-                epoch: epoch.parse().unwrap(),
-                floor: instant(floor).0,
-                ..Default::default()
-            })),
+            ["epoch", epoch, "floor", floor] => self.epoch(epoch, floor, self.term),
+            ["epoch", epoch, "floor", floor, "term", term] => {
+                self.epoch(epoch, floor, term.parse().unwrap())
+            }
             ["unheard", revision] => {
                 let room = code(&self.room).as_str().to_owned();
                 self.propose(Op::PauseUnheard(log::PauseUnheard {
@@ -161,6 +160,11 @@ impl World {
             }
             [] => panic!("a time, and nothing to do"),
         }
+    }
+
+    fn epoch(&mut self, epoch: &str, floor: &str, term: u64) -> Vec<String> {
+        let (epoch, floor) = (epoch.parse().unwrap(), instant(floor).0);
+        self.propose(Op::ClockEpoch(log::ClockEpoch { epoch, floor, term, ..Default::default() }))
     }
 
     fn replace(&mut self, place: &str, holder: &str) -> Vec<String> {
