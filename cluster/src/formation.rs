@@ -24,6 +24,7 @@ use tonic::{Code, Status};
 use crate::api::peer::PeerService;
 use crate::identity::{Folder, FolderError, Id, Identity, Stage, Step};
 use crate::raft::handle::{Handle, Timing};
+use crate::raft::incoming_snapshot::IncomingSnapshots;
 use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
 use crate::raft::store::{Store, StoreError};
 use crate::raft::types::PeerNode;
@@ -40,6 +41,9 @@ const JOIN_TTL: Duration = Duration::from_secs(6);
 const REFUSED_ROUNDS: u32 = 8;
 /// Rounds between two lines in the log about what is waited for.
 const TELL_EVERY_ROUNDS: u32 = 20;
+
+/// Where in the data folder snapshots are that have not come whole.
+const INCOMING_SNAPSHOTS: &str = "incoming-snapshots";
 
 /// What a group is started with.
 #[derive(Clone, Debug)]
@@ -150,9 +154,10 @@ impl Local {
         }
         let pristine = store.is_pristine();
         sink.belongs(own.node.unwrap_or(own.place));
-        let links = self.links.clone();
+        let (links, timing) = (self.links.clone(), self.config.timing);
+        let incoming = self.incoming_snapshots().await?;
         let started =
-            Handle::start(own.clone(), store.clone(), links, self.config.timing, sink).await;
+            Handle::start(own.clone(), store.clone(), links, timing, sink, incoming).await;
         let handle = match started {
             Ok(handle) => Arc::new(handle),
             Err(error) => {
@@ -182,6 +187,14 @@ impl Local {
             ));
         }
         Ok(group)
+    }
+
+    async fn incoming_snapshots(&self) -> Result<IncomingSnapshots, StoreError> {
+        let (world, folder) = (self.world.clone(), self.config.data.join(INCOMING_SNAPSHOTS));
+        let path = folder.clone();
+        let opening = move || IncomingSnapshots::open(&world, &path);
+        let opened = self.world.try_blocking(opening).await;
+        opened.map_err(|source| StoreError::Io { folder, source })
     }
 
     /// Asks the peers until this folder belongs to a cluster.

@@ -317,3 +317,17 @@ async fn a_damaged_slot_of_the_vote_file_is_survived_and_two_are_not() -> TestRe
     assert!(matches!(open(folder.path(), 1).await, Err(StoreError::Untrusted { .. })));
     Ok(())
 }
+
+/// A forged message brought it here under an older build. Counting on from it would end the node in the first election.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vote_of_a_term_at_the_end_is_refused_by_name() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = open(folder.path(), 3).await?;
+    store.log().save_vote(&Vote::new_committed(u64::MAX - 1, 7)).await?;
+    store.close().await?;
+    drop(store);
+    let error = open(folder.path(), 3).await.err().ok_or("the term is too high")?;
+    assert!(matches!(error, StoreError::TermTooHigh { place: 3, term } if term == u64::MAX - 1));
+    assert!(error.to_string().contains("cluster replace 3"), "{error}");
+    Ok(())
+}

@@ -1,28 +1,26 @@
-//! A running Raft: started from a store, and answering the other nodes.
+//! A running Raft, started from a store. What other nodes ask of it is in [`super::incoming`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
-use jam_proto::wire::peer::v1::RaftMessage;
 use openraft::async_runtime::WatchReceiver;
-use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use openraft::{Config, SnapshotPolicy};
 use tokio::time::MissedTickBehavior;
-use tonic::Status;
 
+use super::incoming::Refusals;
+use super::incoming_snapshot::IncomingSnapshots;
 use super::journal::FILE_BYTES;
 use super::link::Links;
 use super::machine::{Machine, SharedState};
-use super::network::{Network, SnapshotHead, decode, encode};
+use super::network::Network;
 use super::store::Store;
-use super::types::{PeerNode, Raft, Snapshot, Types};
+use super::transfers::Transfers;
+use super::types::{PeerNode, Raft};
 use crate::identity::Identity;
 use crate::shard::AppliedSink;
 
 /// For a whole snapshot to be sent, stored and installed.
-const SNAPSHOT_TTL: Duration = Duration::from_secs(120);
+pub const SNAPSHOT_TTL: Duration = Duration::from_secs(120);
 /// Replication to a node that is not there is tried again after these pauses.
 const BACKOFF: &str = "25ms 50ms 100ms ...400ms";
 
@@ -109,6 +107,12 @@ pub struct Handle {
     pub own: Identity,
     /// Raft's numbers.
     pub timing: Timing,
+    /// Snapshots that leaders send.
+    pub snapshots: IncomingSnapshots,
+    /// Whom the leader hands over to.
+    pub transfers: Transfers,
+    /// What was not passed to Raft.
+    pub refusals: Refusals,
 }
 
 impl Handle {
@@ -119,15 +123,19 @@ impl Handle {
         links: Links,
         timing: Timing,
         sink: Arc<dyn AppliedSink>,
+        snapshots: IncomingSnapshots,
     ) -> Result<Self, String> {
         let config = Arc::new(timing.config(&own)?);
         let node = own.node.ok_or("this folder belongs to no cluster yet")?;
         let machine = Machine::new(store.snapshots(), sink);
         let state = machine.state();
-        let network = Network { links, own: own.clone() };
+        let stored = store.clone();
+        let own_term = Arc::new(move || stored.term());
+        let network = Network { links, own: own.clone(), own_term };
         let started = Raft::new(node, config, network, store.log(), machine).await;
         let raft = started.map_err(|error| format!("the log can't be continued: {error}"))?;
-        Ok(Self { raft, state, store, own, timing })
+        let (transfers, refusals) = Default::default();
+        Ok(Self { raft, state, store, own, timing, snapshots, transfers, refusals })
     }
 
     /// Says every `heartbeat_ms` that this node leads, while it does. Ends with Raft.
@@ -159,59 +167,4 @@ impl Handle {
         let metrics = metrics.borrow_watched();
         metrics.membership_config.nodes().any(|(_, node)| node.place == place)
     }
-
-    /// A candidate asks for a vote.
-    pub async fn vote(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
-        let request: VoteRequest<Types> = decode(request)?;
-        encode(&self.raft.vote(request).await.map_err(stopped)?)
-    }
-
-    /// A follower asks whether it would get a vote.
-    pub async fn pre_vote(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
-        let request: VoteRequest<Types> = decode(request)?;
-        encode(&self.raft.pre_vote(request).await.map_err(stopped)?)
-    }
-
-    /// A leader's heartbeat.
-    pub async fn append(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
-        let request: AppendEntriesRequest<Types> = decode(request)?;
-        encode(&self.raft.append_entries(request).await.map_err(stopped)?)
-    }
-
-    /// A leader's log entries, pipelined. A message that can't be read ends the stream.
-    pub fn stream_append(
-        &self,
-        requests: impl Stream<Item = RaftMessage> + Send + 'static,
-    ) -> impl Stream<Item = Result<RaftMessage, Status>> + Send + 'static {
-        let decoded = requests.map(|request| decode::<AppendEntriesRequest<Types>>(&request));
-        let readable = decoded.scan((), |(), request| {
-            std::future::ready(
-                request
-                    .map_err(|error| tracing::error!(%error, "a leader sent a bad message"))
-                    .ok(),
-            )
-        });
-        let answers = self.raft.stream_append(readable);
-        answers.map(|answer| encode(&answer.map_err(stopped)?))
-    }
-
-    /// A leader's snapshot.
-    pub async fn install_snapshot(
-        &self,
-        head: SnapshotHead,
-        body: Bytes,
-    ) -> Result<RaftMessage, Status> {
-        let snapshot = Snapshot { meta: head.meta, snapshot: body };
-        encode(&self.raft.install_full_snapshot(head.vote, snapshot).await.map_err(stopped)?)
-    }
-
-    /// The leader hands over.
-    pub async fn transfer_leader(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
-        let request: TransferLeaderRequest<Types> = decode(request)?;
-        encode(&self.raft.handle_transfer_leader(request).await.map_err(stopped)?)
-    }
-}
-
-fn stopped(error: impl std::fmt::Display) -> Status {
-    Status::unavailable(format!("Raft has stopped here: {error}"))
 }

@@ -1,8 +1,11 @@
 //! Openraft's adapters: log store, state machine, network. Its types stay in here and behind
 //! [`crate::shard::Group`]; the modules are public for the tests' sake.
 
+pub mod bounds;
 pub mod checkpoint;
 pub mod handle;
+pub mod incoming;
+pub mod incoming_snapshot;
 pub mod journal;
 pub mod layout;
 pub mod link;
@@ -15,6 +18,7 @@ pub mod pending;
 pub mod recover;
 pub mod snapshots;
 pub mod store;
+pub mod transfers;
 pub mod types;
 pub mod vote_file;
 pub mod writer;
