@@ -35,6 +35,9 @@ const STEP_NS_MIN: i64 = 100_000_000;
 const DRIFT_ROUNDS_MIN: u32 = 30;
 /// What a sleep is measured against is renewed this often, ns: NTP steers one of the two clocks all the time.
 const LOOK_EVERY_NS: i64 = 1_000_000_000;
+/// How far the time of a leader that begins anew may be from that of those before, where no epoch is left to say it: 52 days.
+/// The log sums bounds up, and sums of many of these are still none of the unknown ones.
+const LOST_BOUND_NS: i64 = 1 << 52;
 /// Where a cluster's time begins. Not 0, so that instants shortly before are no odd numbers.
 const ORIGIN: SharedTime = SharedTime(Flicks::from_secs(3600).0);
 
@@ -237,13 +240,18 @@ impl NodeClock {
             // Of no epoch until it is committed: should another node win, this map is worth nothing.
             state.epoch = 0;
             state.doubt = Doubt::UNKNOWN;
+            let epoch = committed.saturating_add(1);
+            // After the last epoch there is none. A log of an older build may hold that one: its leaders go on in it, and say
+            // how little they know of the time of those before.
+            let error_bound_ns = if epoch == committed { LOST_BOUND_NS } else { 0 };
             ClockEpoch {
-                epoch: committed + 1,
+                epoch,
                 term,
                 node,
                 floor: floor.0,
+                error_bound_ns,
+                drift_bound_ppb: 0,
                 since: floor.0,
-                ..ClockEpoch::default()
             }
         })
     }
