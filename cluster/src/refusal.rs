@@ -45,6 +45,9 @@ pub enum Refusal {
     /// No such node.
     #[error("{0}")]
     NodeUnknown(String),
+    /// The node that is to do it does not answer. Nothing was changed.
+    #[error("{0}")]
+    NodeSilent(String),
     /// The caller belongs to another cluster.
     #[error("this node belongs to another cluster")]
     OtherCluster,
@@ -87,6 +90,7 @@ impl Refusal {
             Self::Unauthenticated => "unauthenticated",
             Self::RoomUnknown(_) => "room_unknown",
             Self::NodeUnknown(_) => "node_unknown",
+            Self::NodeSilent(_) => "node_silent",
             Self::OtherCluster => "other_cluster",
             Self::SlowWatcher => "slow_watcher",
             Self::Behind(_) => "behind",
@@ -105,7 +109,7 @@ impl Refusal {
             Self::Limit(_) | Self::SlowWatcher => Code::ResourceExhausted,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::RoomUnknown(_) | Self::NodeUnknown(_) => Code::NotFound,
-            Self::OtherCluster => Code::FailedPrecondition,
+            Self::NodeSilent(_) | Self::OtherCluster => Code::FailedPrecondition,
             Self::Internal(_) => Code::Internal,
             Self::Relayed { grpc, .. } => *grpc,
         }

@@ -87,6 +87,8 @@ pub struct Cluster {
     pub folder: tempfile::TempDir,
     pub peers: BTreeMap<u64, String>,
     pub nodes: BTreeMap<u64, Node>,
+    /// Of the nodes that are started from here on.
+    pub timing: Timing,
 }
 
 impl Cluster {
@@ -104,6 +106,7 @@ impl Cluster {
             folder: tempfile::tempdir().expect("a folder"),
             peers: peers.collect(),
             nodes: BTreeMap::new(),
+            timing: timing(),
         }
     }
 
@@ -116,8 +119,8 @@ impl Cluster {
         let starting: Vec<_> = places
             .into_iter()
             .map(|place| {
-                let (peers, data) = (self.peers.clone(), self.data(place));
-                (place, std::thread::spawn(move || start(place, peers, &data)))
+                let (peers, data, timing) = (self.peers.clone(), self.data(place), self.timing);
+                (place, std::thread::spawn(move || start_with(place, peers, &data, timing)))
             })
             .collect();
         for (place, thread) in starting {
@@ -190,18 +193,30 @@ pub fn register(number: u32) -> Op {
     })
 }
 
-pub fn start(place: u64, peers: BTreeMap<u64, String>, data: &Path) -> Result<Node, StartError> {
-    let runtime =
-        Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let address = peers[&place].clone();
-    let timing = Timing {
+fn timing() -> Timing {
+    Timing {
         heartbeat_ms: 50,
         election_ms_min: 200,
         election_ms_max: 400,
         snapshot_every: 100,
         keep_entries: 20,
         ..Timing::default()
-    };
+    }
+}
+
+pub fn start(place: u64, peers: BTreeMap<u64, String>, data: &Path) -> Result<Node, StartError> {
+    start_with(place, peers, data, timing())
+}
+
+fn start_with(
+    place: u64,
+    peers: BTreeMap<u64, String>,
+    data: &Path,
+    timing: Timing,
+) -> Result<Node, StartError> {
+    let runtime =
+        Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let address = peers[&place].clone();
     let config = GroupConfig {
         place,
         data: data.to_owned(),

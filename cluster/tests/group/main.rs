@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod cluster;
+mod forged;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
