@@ -25,6 +25,7 @@ use crate::api::peer::PeerService;
 use crate::credential::Credential;
 use crate::identity::{Folder, FolderError, Id, Identity, Stage, Step};
 use crate::raft::handle::{Handle, Levels, Timing};
+use crate::raft::incoming_snapshot::IncomingSnapshots;
 use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
 use crate::raft::store::{Store, StoreError};
 use crate::raft::types::PeerNode;
@@ -42,6 +43,9 @@ const ASK_TTL: Duration = Duration::from_secs(1);
 const REFUSED_ROUNDS: u32 = 8;
 /// Rounds between two lines in the log about what is waited for.
 const TELL_EVERY_ROUNDS: u32 = 20;
+
+/// Where in the data folder snapshots are that have not come whole.
+const INCOMING_SNAPSHOTS: &str = "incoming-snapshots";
 
 /// What a group is started with.
 #[derive(Clone, Debug)]
@@ -163,7 +167,9 @@ impl Local {
         sink.belongs(own.node.unwrap_or(own.place));
         let links = self.links.clone();
         let GroupConfig { timing, levels, .. } = self.config;
-        let started = Handle::start(own.clone(), store.clone(), links, timing, levels, sink).await;
+        let incoming = self.incoming_snapshots().await?;
+        let started =
+            Handle::start(own.clone(), store.clone(), links, timing, levels, sink, incoming).await;
         let handle = match started {
             Ok(handle) => Arc::new(handle),
             Err(error) => {
@@ -201,6 +207,14 @@ impl Local {
         let (unique, config, links) =
             (self.unique.clone(), self.config.clone(), self.links.clone());
         Asker { unique, config, links, own: own.clone() }
+    }
+
+    async fn incoming_snapshots(&self) -> Result<IncomingSnapshots, StoreError> {
+        let (world, folder) = (self.world.clone(), self.config.data.join(INCOMING_SNAPSHOTS));
+        let path = folder.clone();
+        let opening = move || IncomingSnapshots::open(&world, &path);
+        let opened = self.world.try_blocking(opening).await;
+        opened.map_err(|source| StoreError::Io { folder, source })
     }
 
     /// Asks the peers until this folder belongs to a cluster.

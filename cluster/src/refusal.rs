@@ -64,6 +64,9 @@ pub enum Refusal {
     /// The feature level can't rise; the message names who holds it.
     #[error("{0}")]
     LevelHeld(String),
+    /// The node that is to do it does not answer. Nothing was changed.
+    #[error("{0}")]
+    NodeSilent(String),
     /// The caller belongs to another cluster.
     #[error("this node belongs to another cluster")]
     OtherCluster,
@@ -111,6 +114,7 @@ impl Refusal {
             Self::RoomUnknown(_) => "room_unknown",
             Self::NodeUnknown(_) => "node_unknown",
             Self::LevelHeld(_) => "level_held",
+            Self::NodeSilent(_) => "node_silent",
             Self::OtherCluster => "other_cluster",
             Self::SlowWatcher => "slow_watcher",
             Self::Behind(_) => "behind",
@@ -132,7 +136,9 @@ impl Refusal {
             Self::Unauthenticated | Self::PeerToken(_) => Code::Unauthenticated,
             Self::Forbidden(_) => Code::PermissionDenied,
             Self::RoomUnknown(_) | Self::NodeUnknown(_) => Code::NotFound,
-            Self::OtherCluster | Self::LevelHeld(_) => Code::FailedPrecondition,
+            Self::NodeSilent(_) | Self::OtherCluster | Self::LevelHeld(_) => {
+                Code::FailedPrecondition
+            }
             Self::Internal(_) => Code::Internal,
             Self::Relayed { grpc, .. } => *grpc,
         }

@@ -3,6 +3,7 @@
 mod holders;
 mod propose;
 mod raise;
+mod transfer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
+pub use transfer::TransferError;
+
 use crate::identity::{Folder, Id, Stage};
 use crate::raft::contact::{self, Contact};
 use crate::raft::handle::Handle;
@@ -41,8 +44,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const SNAPSHOT_TTL: Duration = Duration::from_secs(120);
 /// Between two requests for one: Raft ignores them while it builds one, which may end below what is asked for.
 const SNAPSHOT_ASK_EVERY: Duration = Duration::from_millis(250);
-/// On shutdown another node gets this long to take over.
-const HAND_OVER_TTL: Duration = Duration::from_secs(1);
 
 /// The leader's clock, as proposals are stamped with it.
 pub trait Stamper: Send + Sync {
@@ -253,38 +254,6 @@ impl Group {
         self.inner.standings.clone()
     }
 
-    /// Hands leadership to the voter `to`. Returns once another node leads.
-    pub async fn transfer(&self, to: u64, timeout: Duration) -> Result<(), ProposeError> {
-        let deadline = Instant::now() + timeout;
-        let handle = &self.inner.handle;
-        let mut metrics = handle.raft.metrics();
-        let own = metrics.borrow_watched().id;
-        if metrics.borrow_watched().current_leader != Some(own) {
-            return Err(ProposeError::NotLeader { leader: None });
-        }
-        // One attempt fails if the target is a moment behind; the leader then leads on.
-        let attempt = handle.timing.lease() * 4;
-        while Instant::now() < deadline {
-            handle
-                .raft
-                .trigger()
-                .transfer_leader(to)
-                .await
-                .map_err(|fatal| self.inner.leading.stopped(&fatal))?;
-            let taken_over = async {
-                while metrics.borrow_watched().current_leader.is_none_or(|leader| leader == own) {
-                    if metrics.changed().await.is_err() {
-                        return;
-                    }
-                }
-            };
-            if timeout_at(deadline.min(Instant::now() + attempt), taken_over).await.is_ok() {
-                return Ok(());
-            }
-        }
-        Err(ProposeError::Unknown)
-    }
-
     /// Builds a snapshot of what is applied now, or more. Answers the last log index that is in it for certain.
     pub async fn snapshot(&self) -> Result<u64, ProposeError> {
         let raft = &self.inner.handle.raft;
@@ -348,23 +317,6 @@ impl Group {
         self.inner.leading.stopping.load(Ordering::Acquire)
     }
 
-    /// Hands leadership over, if this node has it and there is somebody.
-    pub async fn hand_over(&self) {
-        let standing = self.standing();
-        let able = standing.members.iter().filter(|member| {
-            standing.leads_with_lease
-                && member.voter
-                && member.id != standing.id
-                && member.alive == Some(true)
-        });
-        let heir = able.max_by_key(|member| (member.matched, std::cmp::Reverse(member.id)));
-        if let Some(heir) = heir
-            && let Err(error) = self.transfer(heir.id, HAND_OVER_TTL).await
-        {
-            tracing::warn!(to = heir.id, %error, "leadership was not handed over; the others will elect");
-        }
-    }
-
     /// Hands leadership over if it still must be, stops Raft and closes the store.
     pub async fn shutdown(&self) {
         if self.inner.leading.stopping.swap(true, Ordering::AcqRel) {
@@ -391,8 +343,7 @@ impl Group {
 
     /// Checks that a call is meant for this node and its data folder, and comes from a member's.
     pub fn admit(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        let handle = &self.inner.handle;
-        link::check(metadata, &handle.own, |id| handle.node(id)).map(|_| ())
+        self.inner.handle.caller(metadata).map(drop)
     }
 
     /// The data folder's own place and stage, for status.

@@ -14,6 +14,7 @@ use jam_cluster::raft::types::{Entry, LogId, Proposal, SnapshotMeta, Types, Vote
 use jam_cluster::shard::AppliedSink;
 use jam_proto::event::Event;
 use jam_proto::ids::RoomCode;
+use jam_proto::level::FeatureLevel;
 use jam_proto::shard::Shard;
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::log::v1::{LogEntry, OpenSession};
@@ -38,7 +39,11 @@ impl StoreBuilder<Types, Log, Machine, tempfile::TempDir> for Builder {
     async fn build(&self) -> Result<(tempfile::TempDir, Log, Machine), StorageError<Types>> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = open(folder.path(), 1).await.expect("an empty folder opens");
-        Ok((folder, store.log(), Machine::new(store.snapshots(), Arc::new(NoSink))))
+        Ok((
+            folder,
+            store.log(),
+            Machine::new(store.snapshots(), Arc::new(NoSink), FeatureLevel::CURRENT),
+        ))
     }
 }
 
@@ -315,5 +320,19 @@ async fn a_damaged_slot_of_the_vote_file_is_survived_and_two_are_not() -> TestRe
     bytes[4096 + 14] ^= 1;
     std::fs::write(&path, &bytes)?;
     assert!(matches!(open(folder.path(), 1).await, Err(StoreError::Untrusted { .. })));
+    Ok(())
+}
+
+/// A forged message brought it here under an older build. Counting on from it would end the node in the first election.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vote_of_a_term_at_the_end_is_refused_by_name() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = open(folder.path(), 3).await?;
+    store.log().save_vote(&Vote::new_committed(u64::MAX - 1, 7)).await?;
+    store.close().await?;
+    drop(store);
+    let error = open(folder.path(), 3).await.err().ok_or("the term is too high")?;
+    assert!(matches!(error, StoreError::TermTooHigh { place: 3, term } if term == u64::MAX - 1));
+    assert!(error.to_string().contains("cluster replace 3"), "{error}");
     Ok(())
 }

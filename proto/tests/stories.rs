@@ -17,7 +17,7 @@
 //! | `TIME USER COMMAND…` | a command with the session's next number: `create NAME`, `enqueue TITLE [next]`, `remove N`, `move N before N`, `move N last`, `clear`, `play N`, `pause N`, `seek N M:SS`, `skip N`, `back N`, `rename NAME`; N `-`: none |
 //! | `TIME USER again` · `TIME USER numbered K COMMAND…` | the last command once more · a command with a number of its own |
 //! | `TIME raise LEVEL` | the leader raises the feature level |
-//! | `TIME epoch N floor SECONDS` · `TIME unheard REVISION` · `TIME replace PLACE [HOLDER]` · `TIME lost TITLE` | what the leader proposes |
+//! | `TIME epoch N floor SECONDS [term N]` · `TIME unheard REVISION` · `TIME replace PLACE [HOLDER]` · `TIME lost TITLE` | what the leader proposes |
 //! | `sounds TIME` · `queue TIME` · `gains TIME` · `next TIME` · `history` · `who` · `name` | what anybody can ask of a room |
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // it reads files; a wrong script may panic
 
@@ -89,4 +89,6 @@ stories! {
     sessions_and_origins
     lost_songs
     lost_replacements
+    forged_epochs
+    the_last_epoch
 }

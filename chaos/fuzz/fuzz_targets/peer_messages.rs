@@ -2,6 +2,8 @@
 #![no_main]
 
 use jam_cluster::forward::answer;
+use jam_cluster::raft::bounds::Bounds;
+use jam_cluster::raft::incoming_snapshot::check_content;
 use jam_cluster::raft::layout;
 use jam_cluster::raft::link::{self, HEADER_KEY};
 use jam_cluster::raft::network::{SnapshotHead, decode, encode};
@@ -17,14 +19,23 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 
 fuzz_target!(|bytes: &[u8]| {
     let message = RaftMessage { body: bytes.to_vec().into() };
-    let _ = decode::<VoteRequest<Types>>(&message);
+    let bounds = Bounds { from: 2, own_term: 7, committed: None };
+    if let Ok(request) = decode::<VoteRequest<Types>>(&message) {
+        let _ = bounds.candidate(&request);
+    }
     let _ = decode::<VoteResponse<Types>>(&message);
     let _ = decode::<AppendEntriesResponse<Types>>(&message);
     let _ = decode::<StreamAppendResult<Types>>(&message);
     let _ = decode::<SnapshotResponse<Types>>(&message);
-    let _ = decode::<TransferLeaderRequest<Types>>(&message);
-    let _ = decode::<SnapshotHead>(&message);
+    if let Ok(request) = decode::<TransferLeaderRequest<Types>>(&message) {
+        let _ = bounds.transfer(&request);
+    }
+    if let Ok(head) = decode::<SnapshotHead>(&message) {
+        let _ = bounds.snapshot(&head.vote, &head.meta);
+    }
+    let _ = check_content(bytes.to_vec().into());
     if let Ok(append) = decode::<AppendEntriesRequest<Types>>(&message) {
+        let _ = bounds.append(&append);
         let again = encode(&append).expect("it was decoded");
         assert!(decode::<AppendEntriesRequest<Types>>(&again).is_ok());
         for entry in &append.entries {

@@ -1,5 +1,6 @@
 //! For operators: who is there, and what to do about who is not.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::blobs::Blobs;
 use crate::forward::{Asked, Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
 use crate::refusal::Refusal;
-use crate::shard::{Group, Member};
+use crate::shard::{Group, Member, TransferError};
 
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 const REPLACE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -182,22 +183,31 @@ impl ClusterService {
         }
         let voters =
             standing.members.iter().filter(|member| member.voter && member.id != standing.id);
-        // The most up-to-date one; of equals the lowest id.
-        let best = voters
-            .filter(|member| to == 0 || member.id == to)
-            .max_by_key(|member| (member.alive, member.matched, std::cmp::Reverse(member.id)));
-        let Some(target) = best else {
-            let message = match to {
-                0 => "there is no other voter to lead".to_owned(),
-                to => {
-                    format!("node {to} is no voter of this cluster; `jam cluster nodes` lists them")
-                }
-            };
-            return Err(Failed::Refused(Refusal::NodeUnknown(message)));
-        };
-        let handed_over = self.group.transfer(target.id, TRANSFER_TIMEOUT).await;
-        handed_over.map_err(|error| Failed::Refused(error.into()))?;
-        Ok(target.id)
+        let mut targets: Vec<&Member> =
+            voters.filter(|member| to == 0 || member.id == to).collect();
+        // The most up-to-date one first; of equals the lowest id.
+        targets.sort_by_key(|member| (Reverse((member.alive, member.matched)), member.id));
+        for target in &targets {
+            match self.group.transfer(target.id, TRANSFER_TIMEOUT).await {
+                Ok(leader) => return Ok(leader),
+                Err(TransferError::Silent(_)) => {}
+                Err(TransferError::Failed(error)) => return Err(Failed::Refused(error.into())),
+            }
+        }
+        Err(Failed::Refused(match (to, targets.is_empty()) {
+            (0, true) => Refusal::NodeUnknown("there is no other voter to lead".to_owned()),
+            (to, true) => Refusal::NodeUnknown(format!(
+                "node {to} is no voter of this cluster; `jam cluster nodes` lists them"
+            )),
+            (0, false) => Refusal::NodeSilent(format!(
+                "no other voter answers, so node {} leads on; start one of them first",
+                standing.id
+            )),
+            (to, false) => Refusal::NodeSilent(format!(
+                "node {to} does not answer, so node {} leads on; start node {to} first, or name another node",
+                standing.id
+            )),
+        }))
     }
 }
 

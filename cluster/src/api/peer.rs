@@ -3,25 +3,20 @@
 
 use std::sync::{Arc, OnceLock};
 
-use bytes::BytesMut;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryFutureExt};
+use futures_util::{StreamExt, TryFutureExt, TryStreamExt};
 use jam_proto::wire::peer::v1::peer_server::Peer;
 use jam_proto::wire::peer::v1::{
-    AdoptReply, AdoptRequest, HelloReply, HelloRequest, JoinReply, JoinRequest, RaftMessage,
-    SnapshotChunk, Stage as WireStage,
+    AdoptReply, AdoptRequest, HelloReply, HelloRequest, JoinReply, JoinRequest, PeerHeader,
+    RaftMessage, SnapshotChunk, Stage as WireStage,
 };
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::identity::{Folder, Id, Stage, Step};
 use crate::raft::handle::Handle;
-use crate::raft::link;
-use crate::raft::network::SnapshotHead;
+use crate::raft::incoming::Part;
 use crate::unique::Unique;
-
-/// Bytes of a snapshot that a node takes. Rooms at all their limits stay below it.
-const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 
 /// The `Peer` service.
 #[derive(Clone)]
@@ -49,11 +44,10 @@ impl PeerService {
         self.running.get().ok_or_else(|| Status::unavailable("this node is starting"))
     }
 
-    /// Raft, for a call that is meant for this node.
-    fn called(&self, metadata: &MetadataMap) -> Result<&Arc<Handle>, Status> {
+    /// Raft, for a call that is meant for this node, and who calls.
+    fn called(&self, metadata: &MetadataMap) -> Result<(&Arc<Handle>, PeerHeader), Status> {
         let handle = self.running()?;
-        link::check(metadata, &handle.own, |id| handle.node(id))?;
-        Ok(handle)
+        Ok((handle, handle.caller(metadata)?))
     }
 }
 
@@ -123,21 +117,21 @@ impl Peer for PeerService {
     }
 
     async fn vote(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
-        let handle = self.called(request.metadata())?;
-        handle.vote(request.get_ref()).map_ok(Response::new).await
+        let (handle, from) = self.called(request.metadata())?;
+        handle.vote(&from, request.get_ref()).map_ok(Response::new).await
     }
 
     async fn pre_vote(
         &self,
         request: Request<RaftMessage>,
     ) -> Result<Response<RaftMessage>, Status> {
-        let handle = self.called(request.metadata())?;
-        handle.pre_vote(request.get_ref()).map_ok(Response::new).await
+        let (handle, from) = self.called(request.metadata())?;
+        handle.pre_vote(&from, request.get_ref()).map_ok(Response::new).await
     }
 
     async fn append(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
-        let handle = self.called(request.metadata())?;
-        handle.append(request.get_ref()).map_ok(Response::new).await
+        let (handle, from) = self.called(request.metadata())?;
+        handle.append(&from, request.get_ref()).map_ok(Response::new).await
     }
 
     type StreamAppendStream = BoxStream<'static, Result<RaftMessage, Status>>;
@@ -146,48 +140,33 @@ impl Peer for PeerService {
         &self,
         request: Request<Streaming<RaftMessage>>,
     ) -> Result<Response<Self::StreamAppendStream>, Status> {
-        let handle = self.called(request.metadata())?;
+        let (handle, from) = self.called(request.metadata())?;
         // The leader hangs up, or its connection breaks: either way the stream ends, and it begins anew.
         let requests =
             request.into_inner().scan((), |(), message| std::future::ready(message.ok()));
-        Ok(Response::new(handle.stream_append(requests).boxed()))
+        Ok(Response::new(handle.stream_append(from, requests).boxed()))
     }
 
     async fn install_snapshot(
         &self,
         request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<RaftMessage>, Status> {
-        let handle = self.called(request.metadata())?.clone();
-        let mut chunks = request.into_inner();
-        let cut_off = || Status::invalid_argument("the snapshot was cut off");
-        let first = chunks.message().await?.ok_or_else(cut_off)?;
-        let head: SnapshotHead = postcard::from_bytes(&first.head).map_err(|error| {
-            Status::invalid_argument(format!("a snapshot's head that can't be read: {error}"))
-        })?;
-        if head.bytes > SNAPSHOT_BYTES_MAX {
-            return Err(Status::resource_exhausted(format!(
-                "a snapshot of {} bytes is above the limit of {SNAPSHOT_BYTES_MAX}",
-                head.bytes
-            )));
-        }
-        let mut body = BytesMut::new();
-        while let Some(chunk) = chunks.message().await? {
-            body.extend_from_slice(&chunk.data);
-            if body.len() as u64 > head.bytes {
-                return Err(Status::invalid_argument("the snapshot is longer than it said"));
+        let (handle, from) = self.called(request.metadata())?;
+        let mut is_first = true;
+        let parts = request.into_inner().map_ok(move |SnapshotChunk { head, data }| {
+            match std::mem::take(&mut is_first) {
+                true => Part::Head(head),
+                false => Part::Bytes(data),
             }
-        }
-        if (body.len() as u64) < head.bytes {
-            return Err(cut_off());
-        }
-        handle.install_snapshot(head, body.freeze()).await.map(Response::new)
+        });
+        handle.install_snapshot(&from, parts).map_ok(Response::new).await
     }
 
     async fn transfer_leader(
         &self,
         request: Request<RaftMessage>,
     ) -> Result<Response<RaftMessage>, Status> {
-        let handle = self.called(request.metadata())?;
-        handle.transfer_leader(request.get_ref()).map_ok(Response::new).await
+        let (handle, from) = self.called(request.metadata())?;
+        handle.transfer_leader(&from, request.get_ref()).map_ok(Response::new).await
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot::Sender;
 
 use super::journal::Step;
 use super::layout;
+use super::log::after;
 use super::pending::{Pending, encode};
 use super::types::{LogId, Vote};
 use super::vote_file::{Promise, VoteFile};
@@ -145,7 +146,7 @@ impl Checkpointer {
         let mut purged = None;
         for change in changes {
             match &change {
-                Change::Append(id, _) => written = Some(id.index + 1),
+                Change::Append(id, _) => written = Some(after(Some(*id))),
                 Change::Truncate { from, last } => {
                     // The promise falls first, so that sled is never behind it.
                     self.lower(*last)?;

@@ -1,31 +1,29 @@
-//! A running Raft: started from a store, and answering the other nodes.
+//! A running Raft, started from a store. What other nodes ask of it is in [`super::incoming`].
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
 use jam_proto::level::FeatureLevel;
-use jam_proto::wire::peer::v1::RaftMessage;
 use openraft::async_runtime::WatchReceiver;
-use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use openraft::{Config, SnapshotPolicy};
 use tokio::time::{Instant, MissedTickBehavior};
-use tonic::Status;
 
 use super::admission::Admissions;
 use super::contact::LastHeard;
+use super::incoming::Refusals;
+use super::incoming_snapshot::IncomingSnapshots;
 use super::journal::FILE_BYTES;
 use super::link::Links;
 use super::machine::{Machine, SharedState};
-use super::network::{Network, SnapshotHead, decode, encode};
+use super::network::Network;
 use super::store::Store;
-use super::types::{PeerNode, Raft, Snapshot, Types, Vote};
+use super::transfers::Transfers;
+use super::types::{PeerNode, Raft};
 use crate::identity::Identity;
 use crate::shard::AppliedSink;
 
 /// For a whole snapshot to be sent, stored and installed.
-const SNAPSHOT_TTL: Duration = Duration::from_secs(120);
+pub const SNAPSHOT_TTL: Duration = Duration::from_secs(120);
 /// Replication to a node that is not there is tried again after these pauses.
 const BACKOFF: &str = "25ms 50ms 100ms ...400ms";
 
@@ -127,6 +125,12 @@ pub struct Handle {
     pub given_up: OnceLock<String>,
     /// What new nodes must show, as long as this node leads.
     pub admissions: Admissions,
+    /// Snapshots that leaders send.
+    pub snapshots: IncomingSnapshots,
+    /// Whom the leader hands over to.
+    pub transfers: Transfers,
+    /// What was not passed to Raft.
+    pub refusals: Refusals,
 }
 
 /// The feature levels of a node.
@@ -153,20 +157,35 @@ impl Handle {
         timing: Timing,
         levels: Levels,
         sink: Arc<dyn AppliedSink>,
+        snapshots: IncomingSnapshots,
     ) -> Result<Self, String> {
         let config = Arc::new(timing.config(&own)?);
         let node = own.node.ok_or("this folder belongs to no cluster yet")?;
         let machine = Machine::new(store.snapshots(), sink, levels.known);
         let state = machine.state();
-        let network = Network { links: links.clone(), own: own.clone() };
+        let stored = store.clone();
+        let own_term = Arc::new(move || stored.term());
+        let network = Network { links: links.clone(), own: own.clone(), own_term };
         let started = Raft::new(node, config, network, store.log(), machine).await;
         let raft = started.map_err(|error| match state.newer() {
             Some(newer) => newer.to_owned(),
             None => format!("the log can't be continued: {error}"),
         })?;
-        let heard = Arc::new(LastHeard::new(Instant::now()));
-        let (given_up, admissions) = (OnceLock::new(), Admissions::default());
-        Ok(Self { raft, state, store, own, timing, levels, links, heard, given_up, admissions })
+        Ok(Self {
+            raft,
+            state,
+            store,
+            own,
+            timing,
+            levels,
+            links,
+            heard: Arc::new(LastHeard::new(Instant::now())),
+            given_up: OnceLock::new(),
+            admissions: Admissions::default(),
+            snapshots,
+            transfers: Transfers::default(),
+            refusals: Refusals::default(),
+        })
     }
 
     /// Says every `heartbeat_ms` that this node leads, while it does. Ends with Raft.
@@ -198,73 +217,4 @@ impl Handle {
         let metrics = metrics.borrow_watched();
         metrics.membership_config.nodes().any(|(_, node)| node.place == place)
     }
-
-    /// A candidate asks for a vote.
-    pub async fn vote(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
-        let request: VoteRequest<Types> = decode(request)?;
-        encode(&self.raft.vote(request).await.map_err(stopped)?)
-    }
-
-    /// A follower asks whether it would get a vote.
-    pub async fn pre_vote(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
-        let request: VoteRequest<Types> = decode(request)?;
-        encode(&self.raft.pre_vote(request).await.map_err(stopped)?)
-    }
-
-    /// A leader's heartbeat.
-    pub async fn append(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
-        let request: AppendEntriesRequest<Types> = decode(request)?;
-        note_leader(&self.raft, &self.heard, &request.vote);
-        encode(&self.raft.append_entries(request).await.map_err(stopped)?)
-    }
-
-    /// A leader's log entries, pipelined. A message that can't be read ends the stream.
-    pub fn stream_append(
-        &self,
-        requests: impl Stream<Item = RaftMessage> + Send + 'static,
-    ) -> impl Stream<Item = Result<RaftMessage, Status>> + Send + 'static {
-        let (raft, heard) = (self.raft.clone(), self.heard.clone());
-        let decoded = requests.map(move |request| {
-            let request = decode::<AppendEntriesRequest<Types>>(&request)?;
-            note_leader(&raft, &heard, &request.vote);
-            Ok::<_, Status>(request)
-        });
-        let readable = decoded.scan((), |(), request| {
-            std::future::ready(
-                request
-                    .map_err(|error| tracing::error!(%error, "a leader sent a bad message"))
-                    .ok(),
-            )
-        });
-        let answers = self.raft.stream_append(readable);
-        answers.map(|answer| encode(&answer.map_err(stopped)?))
-    }
-
-    /// A leader's snapshot.
-    pub async fn install_snapshot(
-        &self,
-        head: SnapshotHead,
-        body: Bytes,
-    ) -> Result<RaftMessage, Status> {
-        let snapshot = Snapshot { meta: head.meta, snapshot: body };
-        encode(&self.raft.install_full_snapshot(head.vote, snapshot).await.map_err(stopped)?)
-    }
-
-    /// The leader hands over.
-    pub async fn transfer_leader(&self, request: &RaftMessage) -> Result<RaftMessage, Status> {
-        let request: TransferLeaderRequest<Types> = decode(request)?;
-        encode(&self.raft.handle_transfer_leader(request).await.map_err(stopped)?)
-    }
-}
-
-/// Notes that a leader was heard, unless another one was elected since: then it does not lead any more.
-fn note_leader(raft: &Raft, heard: &LastHeard, vote: &Vote) {
-    let known = raft.server_metrics().borrow_watched().vote.leader_id.term;
-    if vote.leader_id.term >= known {
-        heard.note(Instant::now());
-    }
-}
-
-fn stopped(error: impl std::fmt::Display) -> Status {
-    Status::unavailable(format!("Raft has stopped here: {error}"))
 }

@@ -9,6 +9,10 @@
 //! record that can't be read but has a readable one behind it was whole once: the disk has lost
 //! what this node acknowledged, and the node must not start. So that this is true of the last
 //! record too, the writer puts an empty one behind it as soon as it has time.
+//!
+//! A generation that has a successor ends with a *closing* record: it is written once the record that opens the successor
+//! is durable, and before the successor holds anything that was acknowledged. So a successor whose opening record can't
+//! be read is told from one that never began. Older folders have no closing records, and older builds pass over them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,18 +98,29 @@ impl Found {
 
 /// Reads what the generations after `done` hold: sled has those up to `done`.
 pub fn read(disk: &dyn Disk, folder: &Path, done: u64) -> Result<Found, JournalError> {
-    let damaged =
-        |why| JournalError::Damaged(format!("generation {} of the journal {why}", done + 1));
-    let first = Generation::read(disk, folder, done + 1)?.ok_or_else(|| damaged("is missing"))?;
+    let (generation, successor) = (done.checked_add(1), done.checked_add(2));
+    let (Some(generation), Some(successor)) = (generation, successor) else {
+        let why = format!("the journal can't be at generation {done}");
+        return Err(JournalError::Damaged(why));
+    };
+    let damaged = |generation: u64, why: &str| {
+        JournalError::Damaged(format!("generation {generation} of the journal {why}"))
+    };
+    let first = Generation::read(disk, folder, generation)?;
+    let first = first.ok_or_else(|| damaged(generation, "is missing"))?;
     let records = first.bodies.len() as u64;
-    let mut found = Found { generation: done + 1, records, bodies: first.bodies };
-    if let Some(second) = Generation::read(disk, folder, done + 2)? {
-        if second.records_before != records {
-            return Err(damaged("has lost its end"));
+    let mut found = Found { generation, records, bodies: first.bodies };
+    match Generation::read(disk, folder, successor)? {
+        Some(second) if second.records_before != records => {
+            return Err(damaged(generation, "has lost its end"));
         }
-        found.generation += 1;
-        found.records = second.bodies.len() as u64;
-        found.bodies.extend(second.bodies);
+        Some(second) => {
+            found.generation = successor;
+            found.records = second.bodies.len() as u64;
+            found.bodies.extend(second.bodies);
+        }
+        None if first.closed => return Err(damaged(successor, "has lost its beginning")),
+        None => {}
     }
     Ok(found)
 }
@@ -175,13 +190,26 @@ impl Journal {
     /// Goes on in the other file. What that one held must be in sled.
     pub fn next_generation(&mut self) -> io::Result<()> {
         debug_assert_eq!(self.record.len(), HEAD_BYTES, "no step is lost");
+        let (finished, end) = (self.generation, self.at);
         self.record.extend(self.records.to_le_bytes());
-        self.generation += 1;
+        let next = finished.checked_add(1);
+        self.generation = next.ok_or_else(|| io::Error::other("the journal can't go on"))?;
         self.at = 0;
         self.write(0)?;
         self.records = 0;
         self.unsealed = false;
-        Ok(())
+        // One that another process wrote needs none: the vote file says that it is done before this one holds anything.
+        if end > 0 { self.close(finished, end) } else { Ok(()) }
+    }
+
+    /// Says behind the end of the `finished` generation that its successor has begun.
+    fn close(&mut self, finished: u64, end: usize) -> io::Result<()> {
+        let (generation, at) = (self.generation, self.at);
+        (self.generation, self.at) = (finished, end);
+        self.record.extend(generation.to_le_bytes());
+        let closed = self.write(0);
+        (self.generation, self.at) = (generation, at);
+        closed
     }
 
     /// Adds a step to the next record.
@@ -254,6 +282,8 @@ fn path(folder: &Path, slot: usize) -> PathBuf {
 struct Generation {
     records_before: u64,
     bodies: Vec<Vec<u8>>,
+    /// Its successor has begun.
+    closed: bool,
 }
 
 impl Generation {
@@ -266,10 +296,16 @@ impl Generation {
         let opening = record(&bytes, 0, generation).filter(|record| record.number == 0);
         let Some(records_before) = opening.and_then(|opening| opening.body.first_chunk::<8>())
         else {
-            return Ok(None);
+            // The opening record is durable before any other is written.
+            return match next_record(&bytes, ALIGN, generation) {
+                Some(_) => Err(JournalError::Damaged(format!(
+                    "the record that opens the journal's generation {generation} is damaged"
+                ))),
+                None => Ok(None),
+            };
         };
-        let mut found =
-            Self { records_before: u64::from_le_bytes(*records_before), bodies: Vec::new() };
+        let records_before = u64::from_le_bytes(*records_before);
+        let mut found = Self { records_before, bodies: Vec::new(), closed: false };
         let mut at = ALIGN;
         loop {
             let expected = found.bodies.len() as u64 + 1;
@@ -281,17 +317,23 @@ impl Generation {
                 None => break,
             }
         }
-        let behind = (at..bytes.len()).step_by(ALIGN).find_map(|at| record(&bytes, at, generation));
-        match behind {
-            Some(record) if record.number > found.bodies.len() as u64 => {
-                Err(JournalError::Damaged(format!(
-                    "record {} of the journal's generation {generation} is damaged",
-                    found.bodies.len() + 1
-                )))
-            }
-            _ => Ok(Some(found)),
+        // The closing record is the only one that may stand there, and nothing may be missing in front of it.
+        found.closed = record(&bytes, at, generation).is_some_and(|record| record.number == 0);
+        let counted = found.bodies.len() as u64;
+        let missing = |record: Record<'_>| record.number == 0 || record.number > counted;
+        if !found.closed && next_record(&bytes, at, generation).is_some_and(missing) {
+            return Err(JournalError::Damaged(format!(
+                "record {} of the journal's generation {generation} is damaged",
+                found.bodies.len() + 1
+            )));
         }
+        Ok(Some(found))
     }
+}
+
+/// The first whole record of this generation at `from` or behind.
+fn next_record(bytes: &[u8], from: usize, generation: u64) -> Option<Record<'_>> {
+    (from..bytes.len()).step_by(ALIGN).find_map(|at| record(bytes, at, generation))
 }
 
 struct Record<'a> {

@@ -86,7 +86,7 @@ impl Memory {
         }
         let end = self.last.map_or(0, |last| last.index);
         self.first =
-            self.first.map(|first| first.max(upto.index + 1)).filter(|first| *first <= end);
+            self.first.map(|first| first.max(after(Some(upto)))).filter(|first| *first <= end);
         self.purged = self.purged.max(Some(upto));
         self.last = self.last.max(Some(upto));
     }
@@ -95,10 +95,15 @@ impl Memory {
     fn read(&self, first: u64, last: u64) -> Option<Vec<Entry>> {
         let start = self.tail.front()?.log_id.index;
         let skip = first.checked_sub(start)? as usize;
-        let count = (last - first + 1) as usize;
-        (skip + count <= self.tail.len())
-            .then(|| self.tail.range(skip..skip + count).cloned().collect())
+        let end = usize::try_from(last.checked_sub(start)?).ok()?.checked_add(1)?;
+        (skip < end && end <= self.tail.len())
+            .then(|| self.tail.range(skip..end).cloned().collect())
     }
+}
+
+/// The index behind a log id; the first one behind none.
+pub fn after(last: Option<LogId>) -> u64 {
+    last.map_or(0, |last| last.index.saturating_add(1))
 }
 
 fn size(entry: &Entry) -> usize {
@@ -187,7 +192,7 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
-        let from = last.map_or(0, |last| last.index + 1);
+        let from = after(last);
         let last = {
             let mut memory = self.memory();
             if last >= memory.last {
@@ -213,7 +218,7 @@ impl RaftLogReader<Types> for Log {
     ) -> Result<Vec<Entry>, io::Error> {
         let start = match range.start_bound() {
             Bound::Included(start) => *start,
-            Bound::Excluded(start) => start + 1,
+            Bound::Excluded(start) => start.saturating_add(1),
             Bound::Unbounded => 0,
         };
         let end = match range.end_bound() {
@@ -290,7 +295,7 @@ impl Log {
         if let Some(newest) = entries.last().map(index)
             && newest < upto
         {
-            return Err(layout::damaged(&format!("log entry {}", newest + 1)));
+            return Err(layout::damaged(&format!("the log entry after {newest}")));
         }
         entries.extend(tail);
         Ok(entries)

@@ -2,9 +2,12 @@
 //! [`crate::shard::Group`]; the modules are public for the tests' sake.
 
 pub mod admission;
+pub mod bounds;
 pub mod checkpoint;
 pub mod contact;
 pub mod handle;
+pub mod incoming;
+pub mod incoming_snapshot;
 pub mod journal;
 pub mod layout;
 pub mod levels;
@@ -18,6 +21,7 @@ pub mod pending;
 pub mod recover;
 pub mod snapshots;
 pub mod store;
+pub mod transfers;
 pub mod types;
 pub mod vote_file;
 pub mod writer;

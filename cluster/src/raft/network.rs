@@ -3,7 +3,10 @@
 //! Log entries flow over one pipelined stream; heartbeats over another, and votes as calls of their
 //! own, on a connection of their own, so that no batch of entries delays the proof that the leader lives.
 
+mod pulse;
+
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,21 +26,20 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
+use super::bounds::{Bounds, TellsTerm};
 use super::link::{Lane, Link, Links};
 use super::open::Open;
 use super::types::{PeerNode, Snapshot, SnapshotMeta, Types, Vote};
 use crate::identity::Identity;
+use pulse::{HEARTBEATS_OPEN_MAX, Pulse};
 
 /// Bytes of a snapshot in one message.
 const CHUNK_BYTES: usize = 256 << 10;
 /// A follower that stores nothing of what it was sent for this long is treated as unreachable.
 /// Far above a slow disk's sync, so that one only slows the log down.
 const APPEND_TTL: Duration = Duration::from_secs(2);
-
-/// With so many heartbeats that the connection does not take, it is given up.
-const HEARTBEATS_OPEN_MAX: usize = 8;
 
 /// What the first message of a snapshot says.
 #[derive(Serialize, serde::Deserialize)]
@@ -69,7 +71,12 @@ pub struct Network {
     pub links: Links,
     /// Who calls.
     pub own: Identity,
+    /// The last term that this node knows.
+    pub own_term: OwnTerm,
 }
+
+/// Tells the last term that a node knows.
+pub type OwnTerm = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 impl RaftNetworkFactory<Types> for Network {
     type Network = Peer;
@@ -90,7 +97,8 @@ impl RaftNetworkFactory<Types> for Network {
 impl Network {
     fn peer(&self, target: u64, node: &PeerNode, lane: Lane) -> Peer {
         let link = Link::new(self.links.clone(), &self.own, target, node);
-        Peer { link, lane, id: self.own.node.unwrap_or(0), target, pulse: None }
+        let (id, own_term) = (self.own.node.unwrap_or(0), self.own_term.clone());
+        Peer { link, lane, id, target, own_term, pulse: None }
     }
 }
 
@@ -100,33 +108,9 @@ pub struct Peer {
     lane: Lane,
     id: u64,
     target: u64,
+    own_term: OwnTerm,
     /// The stream of heartbeats, while it works.
     pulse: Option<Pulse>,
-}
-
-/// A call that stays open: a heartbeat is a message on it, and the answer another.
-struct Pulse {
-    requests: mpsc::Sender<RaftMessage>,
-    answers: Streaming<RaftMessage>,
-    /// Heartbeats that were sent and not answered. Those before the last one count no more: an answer
-    /// proves that the leader was heard when its own question was sent, and no later.
-    open: usize,
-}
-
-impl Pulse {
-    /// The answer to `request`. May be given up at any time: the answer is passed over later.
-    async fn ask(&mut self, request: RaftMessage) -> Result<StreamAppendResult<Types>, Status> {
-        let gone = || Status::unavailable("the stream of heartbeats has ended");
-        self.requests.try_send(request).map_err(|_| gone())?;
-        self.open += 1;
-        loop {
-            let answer = self.answers.message().await?.ok_or_else(gone)?;
-            self.open -= 1;
-            if self.open == 0 {
-                return decode(&answer);
-            }
-        }
-    }
 }
 
 impl Peer {
@@ -143,12 +127,20 @@ impl Peer {
         }
     }
 
+    /// What an answer says, if it can be: a node whose term was forged would hand it on with its answers.
+    fn read<A: DeserializeOwned + TellsTerm>(&self, answer: &RaftMessage) -> Result<A, Status> {
+        let answer: A = decode(answer)?;
+        let bounds = Bounds { from: self.target, own_term: (self.own_term)(), committed: None };
+        answer.term().map_or(Ok(()), |term| bounds.term(term))?;
+        Ok(answer)
+    }
+
     fn timeout(&self, action: RPCTypes, timeout: Duration) -> RPCError<Types> {
         RPCError::Timeout(Timeout { action, id: self.id, target: self.target, timeout })
     }
 
     /// One call and its answer, within `ttl`.
-    async fn call<Q: Serialize, A: DeserializeOwned>(
+    async fn call<Q: Serialize, A: DeserializeOwned + TellsTerm>(
         &self,
         action: RPCTypes,
         method: Method,
@@ -164,7 +156,7 @@ impl Peer {
                 Method::PreVote => client.pre_vote(request).await?,
                 Method::TransferLeader => client.transfer_leader(request).await?,
             };
-            decode(&answer.into_inner())
+            self.read(&answer.into_inner())
         };
         // The deadline in the request covers the wait for the answer, not that for a connection.
         match tokio::time::timeout(ttl, call).await {
@@ -204,7 +196,8 @@ impl Peer {
         let opened = opened.map_err(|_| self.timeout(RPCTypes::AppendEntries, setup))?;
         let answers = opened.map_err(failed)?.into_inner();
 
-        let peer = Self { link: self.link.clone(), pulse: None, ..*self };
+        let (link, own_term) = (self.link.clone(), self.own_term.clone());
+        let peer = Self { link, own_term, pulse: None, ..*self };
         let state = Some((answers, open, peer));
         let answers = futures_util::stream::unfold(state, |state| async move {
             let (mut answers, open, peer) = state?;
@@ -218,7 +211,8 @@ impl Peer {
                         return Some((Err(silent), None));
                     }
                 };
-                match answer.and_then(|answer| answer.map(|answer| decode(&answer)).transpose()) {
+                match answer.and_then(|answer| answer.map(|answer| peer.read(&answer)).transpose())
+                {
                     Ok(None) => return None,
                     Ok(Some(answer)) if open.answered(&answer) => {
                         return Some((Ok(answer), Some((answers, open, peer))));
@@ -245,7 +239,8 @@ impl Peer {
                 self.pulse = Some(self.open_pulse().await?);
             }
             let pulse = self.pulse.as_mut().expect("it was opened");
-            pulse.ask(encode(request)?).await
+            let answer = pulse.ask(encode(request)?).await?;
+            self.read(&answer)
         };
         match tokio::time::timeout(ttl, beating).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -282,7 +277,7 @@ impl Peer {
         let chunks = futures_util::stream::iter(std::iter::once(first).chain(rest));
         let mut client = self.link.client(Lane::Bulk)?;
         let answer = client.install_snapshot(self.link.request(chunks, Some(ttl))).await?;
-        decode(&answer.into_inner())
+        self.read(&answer.into_inner())
     }
 }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use jam_world::{Database, Disk, World, exists};
 use serde::de::DeserializeOwned;
 
+use super::bounds::{TERM_MAX, term_of};
 use super::journal::{self, Journal, JournalError};
 use super::layout;
-use super::log::Memory;
+use super::log::{Memory, after};
 use super::pending::Pending;
 use super::snapshots::load_from;
 use super::store::StoreError;
@@ -88,9 +89,13 @@ impl Opened {
         db.sync().map_err(io)?;
         let memory = recover(db.as_ref()).map_err(unusable)?;
         covers(db.as_ref(), memory.purged).map_err(unusable)?;
+        let terms = [memory.vote.map(|vote| vote.leader_id.term), memory.last.map(term_of)];
+        if let Some(term) = terms.into_iter().flatten().find(|&term| term > TERM_MAX) {
+            return Err(StoreError::TermTooHigh { place, term });
+        }
         let promise = |journal| Promise { vote: memory.vote, last: memory.last, journal };
         // The other file's generation is done with before it is overwritten; this one's is once it has a successor.
-        vote_file.save(promise(left.generation - 1)).map_err(io)?;
+        vote_file.save(promise(left.generation.saturating_sub(1))).map_err(io)?;
         let journal = Journal::go_on(disk, folder, left.generation, left.records, journal_bytes)
             .map_err(io)?;
         let promise = promise(left.generation);
@@ -138,7 +143,7 @@ fn recover(db: &dyn Database) -> io::Result<Memory> {
     memory.vote = meta(db, layout::VOTE)?;
     memory.purged = purged;
     memory.last = purged;
-    let mut expected = purged.map_or(0, |purged| purged.index + 1);
+    let mut expected = after(purged);
     // What was purged may still be there: it is removed later than it is forgotten.
     for entry in walk(db, expected, u64::MAX) {
         let (entry, _) = entry?;
@@ -148,7 +153,7 @@ fn recover(db: &dyn Database) -> io::Result<Memory> {
         }
         memory.first.get_or_insert(index);
         memory.last = Some(entry.log_id);
-        expected = index + 1;
+        expected = after(memory.last);
     }
     // A commit is saved lazily, and may have been saved before the entry that it names was lost.
     memory.committed = meta::<LogId>(db, layout::COMMITTED)?.min(memory.last);

@@ -71,7 +71,8 @@ impl Snapshots {
                 Ok((Bytes::from(bytes), this.pointer()?))
             })
             .await?;
-        let generation = current.map_or(1, |pointer| pointer.generation + 1);
+        // Around the end, past 0: only that it is another one than the current one matters.
+        let generation = current.map_or(1, |pointer| pointer.generation.wrapping_add(1));
         // What a save that was cut off left under this generation.
         self.sweep(current.map(|pointer| pointer.generation)).await?;
 

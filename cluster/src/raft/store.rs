@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use super::checkpoint::{Checkpointer, Job};
-use super::log::{Log, Memory};
+use super::log::{Log, Memory, after};
 use super::recover::{Opened, walk};
 use super::snapshots::Snapshots;
 use super::types::Entry;
@@ -55,6 +55,18 @@ pub enum StoreError {
         folder: PathBuf,
         /// What this build can't read.
         what: String,
+    },
+    /// The term of the last vote is so high that there is hardly one behind it.
+    #[error(
+        "the last vote of this node is of term {term}, which no election reaches: a forged message set it, and no term can \
+         follow it. Move the data folder away, run `jam --servers … cluster replace {place}` against the other nodes, and \
+         start jamd again with an empty folder"
+    )]
+    TermTooHigh {
+        /// The `--id` of this node.
+        place: u64,
+        /// The term.
+        term: u64,
     },
     /// The operating system said no.
     #[error("can't open the Raft store in {folder}: {source}")]
@@ -107,7 +119,7 @@ impl Store {
         let (queue, ops) = unbounded_channel();
         let (jobs, todo) = unbounded_channel();
         let fault = Arc::<Fault>::default();
-        let written = Arc::new(AtomicU64::new(promise.last.map_or(0, |last| last.index + 1)));
+        let written = Arc::new(AtomicU64::new(after(promise.last)));
         let shared = Shared {
             world: world.clone(),
             db: ArcSwapOption::from_pointee(db.clone()),
@@ -130,6 +142,11 @@ impl Store {
         world.worker("raft-store", Box::pin(writer.run(ops)))?;
         world.worker("raft-checkpoint", Box::pin(checkpointer.run(todo)))?;
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The term of the last vote that is durable; 0: none.
+    pub fn term(&self) -> u64 {
+        super::log::lock(&self.shared.memory).vote.map_or(0, |vote| vote.leader_id.term)
     }
 
     /// Whether it holds neither votes nor entries, and never did.

@@ -110,7 +110,10 @@ impl VoteFile {
     }
 
     fn write(&mut self, promise: Promise) -> io::Result<()> {
-        let slot = Slot { sequence: self.sequence + 1, promise };
+        let sequence = self.sequence.checked_add(1);
+        let sequence =
+            sequence.ok_or_else(|| io::Error::other("the vote file can count no more writes"))?;
+        let slot = Slot { sequence, promise };
         let body = postcard::to_stdvec(&slot).map_err(io::Error::other)?;
         let mut bytes = vec![0; SLOT_BYTES];
         bytes[..4].copy_from_slice(&MAGIC);

@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::{ProposeError, Stamper, Standing, holders, not_leader};
 use crate::batches::{Carrier, Limits, carry};
 use crate::raft::handle::Handle;
+use crate::raft::link::MESSAGE_BYTES_MAX;
 use crate::raft::members::heard_within;
 use crate::raft::types::{Proposal, Types};
 
@@ -176,6 +177,10 @@ struct Proposer {
     leading: Arc<Leading>,
     stamper: Arc<dyn Stamper>,
 }
+
+// A batch goes to the followers in one message, whatever is around its operations. Entries are bounded here, where they are
+// proposed; nodes take every entry that is in the log, however large.
+const _: () = assert!(Proposer::LIMITS.bytes * 4 <= MESSAGE_BYTES_MAX);
 
 impl Carrier for Proposer {
     type Item = Waiting;

@@ -87,6 +87,8 @@ pub struct Cluster {
     pub folder: tempfile::TempDir,
     pub peers: BTreeMap<u64, String>,
     pub nodes: BTreeMap<u64, Node>,
+    /// Of the nodes that are started from here on.
+    pub timing: Timing,
 }
 
 impl Cluster {
@@ -104,6 +106,7 @@ impl Cluster {
             folder: tempfile::tempdir().expect("a folder"),
             peers: peers.collect(),
             nodes: BTreeMap::new(),
+            timing: timing(),
         }
     }
 
@@ -125,8 +128,9 @@ impl Cluster {
         let starting: Vec<_> = places
             .into_iter()
             .map(|place| {
-                let (peers, data) = (self.peers.clone(), self.data(place));
-                (place, std::thread::spawn(move || start_with(levels, place, peers, &data)))
+                let (peers, data, timing) = (self.peers.clone(), self.data(place), self.timing);
+                let options = Options { levels, timing, ..Options::default() };
+                (place, std::thread::spawn(move || start_with(options, place, peers, &data)))
             })
             .collect();
         for (place, thread) in starting {
@@ -199,55 +203,54 @@ pub fn register(number: u32) -> Op {
     })
 }
 
-pub fn start(place: u64, peers: BTreeMap<u64, String>, data: &Path) -> Result<Node, StartError> {
-    start_with(Levels::default(), place, peers, data)
-}
-
-pub fn start_with(
-    levels: Levels,
-    place: u64,
-    peers: BTreeMap<u64, String>,
-    data: &Path,
-) -> Result<Node, StartError> {
-    let address = peers[&place].clone();
-    start_at(&address, levels, place, peers, data)
-}
-
-/// A node that listens elsewhere than its peers think.
-pub fn start_at(
-    listen: &str,
-    levels: Levels,
-    place: u64,
-    peers: BTreeMap<u64, String>,
-    data: &Path,
-) -> Result<Node, StartError> {
-    start_node(listen, levels, place, peers, data, Arc::new(|| Box::pin(async { Some(u64::MAX) })))
-}
-
-/// `holds_songs`: what it says of its songs when it joins.
-pub fn start_node(
-    listen: &str,
-    levels: Levels,
-    place: u64,
-    peers: BTreeMap<u64, String>,
-    data: &Path,
-    holds_songs: HoldsSongs,
-) -> Result<Node, StartError> {
-    let runtime =
-        Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let address = peers[&place].clone();
-    let timing = Timing {
+fn timing() -> Timing {
+    Timing {
         heartbeat_ms: 50,
         election_ms_min: 200,
         election_ms_max: 400,
         snapshot_every: 100,
         keep_entries: 20,
         ..Timing::default()
-    };
+    }
+}
+
+/// What may differ from node to node.
+#[derive(Clone)]
+pub struct Options {
+    /// Where it listens; `None`: where its peers look for it.
+    pub listen: Option<String>,
+    pub levels: Levels,
+    pub timing: Timing,
+    /// What it says of its songs when it joins.
+    pub holds_songs: HoldsSongs,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let holds_songs: HoldsSongs = Arc::new(|| Box::pin(async { Some(u64::MAX) }));
+        Self { listen: None, levels: Levels::default(), timing: timing(), holds_songs }
+    }
+}
+
+pub fn start(place: u64, peers: BTreeMap<u64, String>, data: &Path) -> Result<Node, StartError> {
+    start_with(Options::default(), place, peers, data)
+}
+
+pub fn start_with(
+    options: Options,
+    place: u64,
+    peers: BTreeMap<u64, String>,
+    data: &Path,
+) -> Result<Node, StartError> {
+    let Options { listen, levels, timing, holds_songs } = options;
+    let runtime =
+        Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let address = peers[&place].clone();
+    let listen = listen.unwrap_or_else(|| address.clone());
     let config = GroupConfig {
         place,
         data: data.to_owned(),
-        address: address.clone(),
+        address,
         peers,
         credential: Default::default(),
         timing,
@@ -265,7 +268,7 @@ pub fn start_node(
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         let listener = loop {
-            match tokio::net::TcpListener::bind(listen).await {
+            match tokio::net::TcpListener::bind(&listen).await {
                 Ok(listener) => break listener,
                 Err(error) => assert!(began.elapsed() < PATIENCE, "{listen}: {error}"),
             }

@@ -9,7 +9,7 @@ use jam_proto::level::FeatureLevel;
 use jam_proto::shard::Shard;
 use jam_proto::wire::log::v1::ShardSnapshot;
 
-use crate::cluster::{Cluster, start_with, wait};
+use crate::cluster::{Cluster, Options, start_with, wait};
 
 /// Of the release before.
 const OLD: Levels = Levels { known: FeatureLevel::FIRST, allowed: FeatureLevel::FIRST };
@@ -18,7 +18,9 @@ impl Cluster {
     /// Starts two nodes of this build and the third one with another.
     fn start_mixed(&mut self, levels: Levels) {
         let (peers, data) = (self.peers.clone(), self.data(3));
-        let third = std::thread::spawn(move || start_with(levels, 3, peers, &data));
+        let third = std::thread::spawn(move || {
+            start_with(Options { levels, ..Options::default() }, 3, peers, &data)
+        });
         self.start([1, 2]).expect("they form");
         self.nodes.insert(3, third.join().expect("no panic").expect("it is in the cluster"));
     }

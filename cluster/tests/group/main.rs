@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod cluster;
+mod forged;
 mod levels;
 mod replacing;
 mod unique;

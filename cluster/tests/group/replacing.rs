@@ -16,7 +16,7 @@ use jam_proto::wire::peer::v1::{HelloRequest, JoinReply, JoinRequest};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
-use super::cluster::{Cluster, PATIENCE, register, start_with, wait};
+use super::cluster::{Cluster, Options, PATIENCE, register, start_with, wait};
 
 impl Cluster {
     /// The disk of a node is lost.
@@ -49,7 +49,7 @@ impl Cluster {
         })
     }
 
-    fn incarnation(&self, place: u64) -> Vec<u8> {
+    fn incarnation_bytes(&self, place: u64) -> Vec<u8> {
         let address = format!("http://{}", self.peers[&place]);
         self.nodes[&place].block_on(async {
             let mut peer = connect(address).await;
@@ -120,11 +120,16 @@ fn a_new_node_that_held_all_songs_of_an_older_state_does_not_vote() {
         let at = said.load(Ordering::Relaxed);
         Box::pin(async move { Some(at) })
     });
-    let started = start_with(3, cluster.peers.clone(), &cluster.data(3), holds_songs);
+    let started = start_with(
+        Options { holds_songs, ..Options::default() },
+        3,
+        cluster.peers.clone(),
+        &cluster.data(3),
+    );
     cluster.nodes.insert(3, started.expect("it is waited for"));
     cluster.all_have(5);
 
-    let own = joiner(node, &cluster.incarnation(3));
+    let own = joiner(node, &cluster.incarnation_bytes(3));
     let asks = |holds_songs, holds_at| {
         let request = JoinRequest { holds_songs, holds_at, ..own.clone() };
         cluster.join(request).expect("it may ask").waiting_for

@@ -8,11 +8,12 @@ use jam_proto::shard::Outcome;
 use jam_proto::wire::log::v1::ReplaceNode;
 use jam_proto::wire::log::v1::log_entry::Op;
 
-use jam_cluster::raft::handle::Levels;
+use crate::cluster::{Cluster, Node, Options, PATIENCE, start, start_with, wait};
 
-use crate::cluster::{Cluster, Node, PATIENCE, start, start_at, wait};
-
-const ELSEWHERE: &str = "127.0.0.1:0";
+/// A node that listens elsewhere than its peers think.
+fn elsewhere() -> Options {
+    Options { listen: Some("127.0.0.1:0".to_owned()), ..Options::default() }
+}
 
 #[test]
 fn a_replaced_node_that_returns_with_its_old_disk_ends() {
@@ -42,7 +43,7 @@ fn a_replaced_node_that_returns_with_its_old_disk_ends() {
             members.iter().any(|member| member.id == by && member.voter) && members.len() == 3
         })
     });
-    let ended = start_at(ELSEWHERE, Levels::default(), 3, cluster.peers.clone(), &old).map(drop);
+    let ended = start_with(elsewhere(), 3, cluster.peers.clone(), &old).map(drop);
     let Err(StartError::Unfit(unfit)) = ended else { panic!("{ended:?}") };
     assert_eq!(unfit, Unfit::Replaced { node: 3, place: 3, by });
 
@@ -50,8 +51,7 @@ fn a_replaced_node_that_returns_with_its_old_disk_ends() {
     for place in 1..=3 {
         cluster.kill(place);
     }
-    let returned = start_at(ELSEWHERE, Levels::default(), 3, cluster.peers.clone(), &old)
-        .expect("nobody answers");
+    let returned = start_with(elsewhere(), 3, cluster.peers.clone(), &old).expect("nobody answers");
     cluster.start([1, 3]).expect("they resume");
     wait("the replaced node to end", || returned.group.failure().is_some());
     let said = returned.group.failure().expect("waited for");
@@ -73,7 +73,7 @@ fn of_a_data_folder_and_its_copy_the_one_that_runs_stays() {
 
     // The original answers at its address.
     cluster.start([3]).expect("it resumes");
-    let ended = start_at(ELSEWHERE, Levels::default(), 3, cluster.peers.clone(), &copy).map(drop);
+    let ended = start_with(elsewhere(), 3, cluster.peers.clone(), &copy).map(drop);
     let Err(StartError::Unfit(Unfit::Copied { node: 3, address })) = ended else {
         panic!("{ended:?}")
     };
@@ -81,8 +81,7 @@ fn of_a_data_folder_and_its_copy_the_one_that_runs_stays() {
 
     // The copy began first, where nobody looks for it: peers tell the original.
     cluster.kill(3);
-    let runs = start_at(ELSEWHERE, Levels::default(), 3, cluster.peers.clone(), &copy)
-        .expect("it is alone");
+    let runs = start_with(elsewhere(), 3, cluster.peers.clone(), &copy).expect("it is alone");
     cluster.start([3]).expect("nothing is known of the copy's process yet but that it was there");
     ends_as_a_copy(&cluster.nodes[&3]);
     assert_eq!(runs.group.failure(), None);
@@ -97,8 +96,7 @@ fn of_a_data_folder_and_its_copy_the_one_that_runs_stays() {
     cluster.register(8..12);
     cluster.start([1]).expect("it resumes");
     cluster.all_have(12);
-    let ended = start_at(ELSEWHERE, Levels::default(), 3, cluster.peers.clone(), &cluster.data(3))
-        .map(drop);
+    let ended = start_with(elsewhere(), 3, cluster.peers.clone(), &cluster.data(3)).map(drop);
     assert!(matches!(ended, Err(StartError::Unfit(Unfit::Copied { node: 3, .. }))), "{ended:?}");
     assert!(cluster.nodes.values().all(|node| node.group.failure().is_none()));
 }

@@ -165,11 +165,6 @@ impl Cluster {
         (1..=self.running.len()).filter(|node| self.running[node - 1].is_some()).collect()
     }
 
-    /// A node's data folder.
-    pub fn data(&self, node: usize) -> PathBuf {
-        self.folder.path().join(format!("n{node}"))
-    }
-
     /// `jam cluster raise`
     pub async fn raise(&self, node: usize, force: bool) -> Result<u32, Status> {
         let mut client = ClusterClient::new(self.channel(node));

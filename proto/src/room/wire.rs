@@ -14,6 +14,9 @@ use crate::wire::v1 as wire;
 /// Every entry of a snapshot, by id: pieces name entries, and no id may stand twice.
 type Entries = BTreeMap<EntryId, Arc<Entry>>;
 
+/// The highest revision and entry id of a snapshot. Both count up one by one, so only a forged snapshot has a higher one.
+const COUNTED_MAX: u64 = u64::MAX / 2;
+
 impl Room {
     /// For snapshots.
     pub fn to_wire(&self) -> wire::RoomSnapshot {
@@ -62,9 +65,9 @@ impl Room {
             code: RoomCode::parse(&snapshot.code)?,
             name: snapshot.name.clone(),
             created_by: snapshot.created_by.clone(),
-            revision: Revision(snapshot.revision),
+            revision: Revision(counted("the revision", snapshot.revision)?),
             last_effective: convert::instant("last_effective", snapshot.last_effective)?,
-            next_entry: snapshot.next_entry,
+            next_entry: counted("the next entry's id", snapshot.next_entry)?,
             timeline,
             upcoming: upcoming.into_iter().collect(),
             history: VecDeque::from(history),
@@ -82,6 +85,15 @@ impl Room {
             known.insert(entry.id) && self.upcoming.index_of(entry.id).is_none()
         })
     }
+}
+
+/// A number that counts up one by one, with room to go on.
+fn counted(what: &'static str, number: u64) -> Result<u64, Malformed> {
+    if number <= COUNTED_MAX {
+        return Ok(number);
+    }
+    let range = format!("at most {COUNTED_MAX}");
+    Err(Malformed::OutOfRange { what, range, got: number.into() })
 }
 
 fn read_entries<'a>(
@@ -186,5 +198,30 @@ impl Action {
 
     fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.as_str() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, EventKind};
+    use crate::time::SharedTime;
+
+    #[test]
+    fn a_snapshot_with_a_number_at_its_end_is_refused() {
+        let code = RoomCode::from_random(7);
+        let created = Event {
+            revision: Revision(1),
+            stamp: SharedTime(1),
+            effective_at: SharedTime(1),
+            by: "ann".to_owned(),
+            kind: EventKind::Created { code, name: "Kitchen".to_owned() },
+        };
+        let room = Room::begin(&created).expect("it begins a room").to_wire();
+        assert!(Room::from_wire(&room).is_ok());
+        assert!(
+            Room::from_wire(&wire::RoomSnapshot { revision: u64::MAX, ..room.clone() }).is_err()
+        );
+        assert!(Room::from_wire(&wire::RoomSnapshot { next_entry: u64::MAX, ..room }).is_err());
     }
 }

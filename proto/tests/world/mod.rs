@@ -126,11 +126,10 @@ impl World {
 
     fn timed(&mut self, what: &[&str]) -> Vec<String> {
         match *what {
-            ["epoch", epoch, "floor", floor] => self.propose(Op::ClockEpoch(log::ClockEpoch {
-                epoch: epoch.parse().unwrap(),
-                floor: instant(floor).0,
-                ..Default::default()
-            })),
+            ["epoch", epoch, "floor", floor] => self.epoch(epoch, floor, self.term),
+            ["epoch", epoch, "floor", floor, "term", term] => {
+                self.epoch(epoch, floor, term.parse().unwrap())
+            }
             ["lost", title] => {
                 self.propose(Op::MarkLost(log::MarkLost { track: track(title).to_wire() }))
             }
@@ -166,6 +165,11 @@ impl World {
     fn open(&mut self, user: &str, origin: Vec<u8>) -> Vec<String> {
         let session = session(user).to_wire();
         self.propose(Op::OpenSession(log::OpenSession { session, user: user.into(), origin }))
+    }
+
+    fn epoch(&mut self, epoch: &str, floor: &str, term: u64) -> Vec<String> {
+        let (epoch, floor) = (epoch.parse().unwrap(), instant(floor).0);
+        self.propose(Op::ClockEpoch(log::ClockEpoch { epoch, floor, term, ..Default::default() }))
     }
 
     fn replace(&mut self, place: &str, holder: &str) -> Vec<String> {

@@ -118,3 +118,61 @@ fn a_long_last_record_makes_no_later_generation_longer() -> TestResult {
     assert!(journal.is_full());
     Ok(())
 }
+
+/// Zeroes the record at `at` of the file that holds `generation`.
+fn forget(folder: &Path, generation: u64, at: usize) -> io::Result<()> {
+    let path = path(folder, slot(generation));
+    let mut bytes = std::fs::read(&path)?;
+    bytes[at..at + ALIGN].fill(0);
+    std::fs::write(path, bytes)
+}
+
+#[test]
+fn a_generation_that_lost_its_beginning_is_told_from_one_that_never_began() -> TestResult {
+    let (world, folder) = (jam_world::World::real(), tempfile::tempdir()?);
+    let disk = world.disk.as_ref();
+    let mut journal = Journal::create(disk, folder.path(), FILE_BYTES)?;
+    fill(&mut journal, 1, 3)?;
+    journal.next_generation()?;
+    let lost = |why: &str| match read(disk, folder.path(), 0) {
+        Err(JournalError::Damaged(text)) => assert!(text.contains(why), "{text}"),
+        read => panic!("{read:?}"),
+    };
+    // Nothing stands behind the record that opens generation 2: the closing record of generation 1 tells.
+    forget(folder.path(), 2, 0)?;
+    lost("generation 2 of the journal has lost its beginning");
+    // A process that ends before the closing record is durable has acknowledged nothing of generation 2. Older builds
+    // write none.
+    forget(folder.path(), 1, 4 * ALIGN)?;
+    let found = read(disk, folder.path(), 0)?;
+    assert_eq!((found.generation, steps(&found)?), (1, vec![1, 2, 3]));
+    // Records that stand behind an opening record that can't be read tell it in older folders, too.
+    fill(&mut journal, 4, 2)?;
+    lost("the record that opens the journal's generation 2 is damaged");
+    Ok(())
+}
+
+#[test]
+fn nothing_may_be_missing_in_front_of_a_closing_record() -> TestResult {
+    let (world, folder) = (jam_world::World::real(), tempfile::tempdir()?);
+    let disk = world.disk.as_ref();
+    let mut journal = Journal::create(disk, folder.path(), FILE_BYTES)?;
+    fill(&mut journal, 1, 3)?;
+    journal.next_generation()?;
+    fill(&mut journal, 4, 1)?;
+    assert_eq!(steps(&read(disk, folder.path(), 0)?)?, [1, 2, 3, 4]);
+    forget(folder.path(), 1, 3 * ALIGN)?;
+    assert!(matches!(read(disk, folder.path(), 0), Err(JournalError::Damaged(_))));
+    Ok(())
+}
+
+#[test]
+fn a_generation_at_the_end_of_the_numbers_is_damage() -> TestResult {
+    let (world, folder) = (jam_world::World::real(), tempfile::tempdir()?);
+    let disk = world.disk.as_ref();
+    Journal::create(disk, folder.path(), FILE_BYTES)?;
+    for done in [u64::MAX, u64::MAX - 1] {
+        assert!(matches!(read(disk, folder.path(), done), Err(JournalError::Damaged(_))));
+    }
+    Ok(())
+}

@@ -38,7 +38,7 @@ async fn a_node_that_is_down_is_called_no_sooner_than_there_is_a_request()
         own.step(|_| Some(Step::Into { stage: Stage::Joining, cluster: Id([7; 16]), node: 1 }))?;
     let links = Links::new(&world, Credential::default());
     let node = PeerNode { address: "nobody:1".into(), place: 2, incarnation: [2; 16] };
-    let mut peer = Network { links, own }.new_client(2, &node).await;
+    let mut peer = Network { links, own, own_term: Arc::new(|| 1) }.new_client(2, &node).await;
     let option = || RPCOption::new(Duration::from_secs(1));
 
     let silent = futures_util::stream::pending::<AppendEntriesRequest<Types>>();
@@ -59,5 +59,21 @@ async fn a_node_that_is_down_is_called_no_sooner_than_there_is_a_request()
     let one = futures_util::stream::iter([request]).chain(futures_util::stream::pending());
     assert!(peer.stream_append(one, option()).await.is_err());
     assert_eq!(nobody.0.load(Ordering::Relaxed), 1);
+    Ok(())
+}
+
+/// A node whose term was forged under an older build would hand it on in its answers.
+#[tokio::test]
+async fn an_answer_with_a_term_that_no_election_reaches_is_none()
+-> Result<(), Box<dyn std::error::Error>> {
+    let world = World { net: Arc::<Nobody>::default(), ..World::real() };
+    let links = Links::new(&world, None).ok_or("no token")?;
+    let own = Identity { node: Some(1), ..Identity::fresh(1) };
+    let node = PeerNode { address: "nobody:1".into(), place: 2, incarnation: [2; 16] };
+    let peer = Network { links, own, own_term: Arc::new(|| 9) }.new_client(2, &node).await;
+    let answer = |term| encode(&VoteResponse::<Types>::new(Vote::new(term, 2), None, false));
+    assert!(peer.read::<VoteResponse<Types>>(&answer(10)?).is_ok());
+    let refusal = peer.read::<VoteResponse<Types>>(&answer(u64::MAX)?).err().ok_or("forged")?;
+    assert!(refusal.message().contains("cluster replace"), "{refusal}");
     Ok(())
 }

@@ -10,6 +10,10 @@ use super::super::slewed::SlewedMap;
 use super::NodeClock;
 use super::state::{CONTINUED_BOUND_NS_MAX, Lead, State};
 
+/// How far the time of a leader that begins anew may be from that of those before, where no epoch is left to say it: 52 days.
+/// The log sums bounds up, and sums of many of these are still none of the unknown ones.
+const LOST_BOUND_NS: i64 = 1 << 52;
+
 impl NodeClock {
     /// Whether this node would go on with its own time if it led now, after the leaders of `succession`. If not, the voters
     /// are asked for theirs before [`Self::open`].
@@ -75,13 +79,18 @@ impl NodeClock {
                     // Of no epoch until it is committed: should another node win, this map is worth nothing.
                     state.epoch = 0;
                     state.doubt = Doubt::UNKNOWN;
+                    let epoch = succession.epoch.saturating_add(1);
+                    // After the last epoch there is none. A log of an older build may hold that one: its leaders go on in
+                    // it, and say how little they know of the time of those before.
+                    let error_bound_ns = if epoch == succession.epoch { LOST_BOUND_NS } else { 0 };
                     ClockEpoch {
-                        epoch: succession.epoch + 1,
+                        epoch,
                         term,
                         node,
                         floor: floor.0,
+                        error_bound_ns,
+                        drift_bound_ppb: 0,
                         since: floor.0,
-                        ..ClockEpoch::default()
                     }
                 }
             }

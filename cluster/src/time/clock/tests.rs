@@ -129,6 +129,19 @@ fn the_first_leader_opens_epoch_one() {
     assert_eq!((clock.epoch(), clock.leads_in(), clock.error_bound_ns()), (1, Some(7), 0));
 }
 
+/// A log of an older build may hold the highest epoch there is.
+#[test]
+fn after_the_last_epoch_a_leader_goes_on_in_it_and_says_that_time_was_lost() {
+    let clock = resume(None, "boot", awake(SECOND));
+    let mut log = Log::default();
+    log.commit(&ClockEpoch { epoch: u64::MAX, term: 1, ..ClockEpoch::default() });
+    let opened = log.elect(&clock, 2, 2 * SECOND);
+    assert_eq!((opened.epoch, opened.term), (u64::MAX, 2));
+    assert_eq!(opened.error_bound_ns, LOST_BOUND_NS, "it is not the time of those before");
+    assert_eq!(clock.error_bound_ns(), 0, "it is the leader's own");
+    assert_eq!((clock.leads_in(), clock.epoch()), (Some(2), u64::MAX));
+}
+
 #[test]
 fn a_restart_in_the_same_boot_goes_on() {
     let (saved, log) = saved_at(SECOND);
