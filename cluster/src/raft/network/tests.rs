@@ -67,7 +67,7 @@ async fn a_node_that_is_down_is_called_no_sooner_than_there_is_a_request()
 async fn an_answer_with_a_term_that_no_election_reaches_is_none()
 -> Result<(), Box<dyn std::error::Error>> {
     let world = World { net: Arc::<Nobody>::default(), ..World::real() };
-    let links = Links::new(&world, None).ok_or("no token")?;
+    let links = Links::new(&world, Credential::default());
     let own = Identity { node: Some(1), ..Identity::fresh(1) };
     let node = PeerNode { address: "nobody:1".into(), place: 2, incarnation: [2; 16] };
     let peer = Network { links, own, own_term: Arc::new(|| 9) }.new_client(2, &node).await;

@@ -12,7 +12,7 @@ use super::state::{CONTINUED_BOUND_NS_MAX, Lead, State};
 
 /// How far the time of a leader that begins anew may be from that of those before, where no epoch is left to say it: 52 days.
 /// The log sums bounds up, and sums of many of these are still none of the unknown ones.
-const LOST_BOUND_NS: i64 = 1 << 52;
+pub(super) const LOST_BOUND_NS: i64 = 1 << 52;
 
 impl NodeClock {
     /// Whether this node would go on with its own time if it led now, after the leaders of `succession`. If not, the voters

@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use jam_proto::wire::log::v1::ClockEpoch;
 
+use super::opening::LOST_BOUND_NS;
 use super::state::CONTINUED_BOUND_NS_MAX;
 use super::*;
 
