@@ -213,7 +213,6 @@ impl Asker {
                 age_ms: unique.age_ms() as u64,
                 stays_over: stays_over.iter().map(|other| other.0.to_vec().into()).collect(),
             }),
-            ..HelloRequest::default()
         }
     }
 

@@ -142,7 +142,6 @@ impl Story {
                 proposed_effective: stamp + Flicks::from_millis(400).0,
                 level: level::needed(&op).0,
                 op: Some(op),
-                ..LogEntry::default()
             })
             .collect();
         let term = self.term;
