@@ -29,6 +29,7 @@ use crate::raft::incoming_snapshot::IncomingSnapshots;
 use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
 use crate::raft::store::{Store, StoreError};
 use crate::raft::types::PeerNode;
+use crate::raft::unfinished::finish_changes;
 use crate::shard::{AppliedSink, Group, Stamper, raise_when_allowed};
 use crate::unique::evidence::Unfit;
 use crate::unique::{Asker, Unique};
@@ -190,6 +191,7 @@ impl Local {
             }
         }
         tokio::spawn(raise_when_allowed(group.clone()));
+        tokio::spawn(finish_changes(Arc::downgrade(&handle)));
         tokio::spawn(asker.keep_asking(Arc::downgrade(&handle)));
         if own.node != Some(own.place) {
             tokio::spawn(join::join(

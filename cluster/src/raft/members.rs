@@ -261,7 +261,10 @@ impl Handle {
         Ok(())
     }
 
-    async fn change(self: &Arc<Self>, change: ChangeMembers<u64, PeerNode>) -> Result<(), Status> {
+    pub(super) async fn change(
+        self: &Arc<Self>,
+        change: ChangeMembers<u64, PeerNode>,
+    ) -> Result<(), Status> {
         let this = self.clone();
         // A caller that hangs up must not stop a change between its two steps.
         let changing =

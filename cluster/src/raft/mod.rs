@@ -23,5 +23,6 @@ pub mod snapshots;
 pub mod store;
 pub mod transfers;
 pub mod types;
+pub mod unfinished;
 pub mod vote_file;
 pub mod writer;
