@@ -6,6 +6,7 @@ use jam_cluster::raft::store::StoreError;
 use jam_cluster::shard::{AppliedSink, Group, Stamper};
 use jam_proto::event::Event;
 use jam_proto::ids::{RoomCode, TrackId};
+use jam_proto::level::FeatureLevel;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -67,6 +68,19 @@ impl Node {
         let standing = self.group.standing();
         let opened = self.group.read(|shard| shard.epoch().term == standing.term);
         standing.leads_with_lease && opened
+    }
+
+    /// The registration of a track that all voters hold, as the feature level in force has it.
+    pub fn register(&self, number: u32) -> Op {
+        let mut op = register(number);
+        if let Op::RegisterTrack(registered) = &mut op
+            && self.group.read(Shard::level) >= FeatureLevel::GUARDED
+        {
+            let members = self.group.standing().members;
+            let voters = members.into_iter().filter(|member| member.voter);
+            registered.holders = voters.map(|member| member.id).collect();
+        }
+        op
     }
 
     pub fn tracks(&self) -> usize {
@@ -160,7 +174,7 @@ impl Cluster {
             let began = Instant::now();
             loop {
                 let leader = &self.nodes[&self.leader()];
-                match leader.block_on(leader.group.propose(register(number), TTL)) {
+                match leader.block_on(leader.group.propose(leader.register(number), TTL)) {
                     Ok(outcome) => {
                         assert!(matches!(outcome, Outcome::Track(_)), "{outcome:?}");
                         break;

@@ -23,7 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use super::cluster::{Cluster, PATIENCE, TTL, register, wait};
+use super::cluster::{Cluster, PATIENCE, TTL, wait};
 
 /// Somebody who says to be the node `own`, and calls the node `to`.
 struct Forger {
@@ -290,7 +290,7 @@ fn leadership_is_handed_only_to_a_node_that_answers() {
     assert_eq!(refused, Err(TransferError::Silent(stopped)));
     let after = node.group.standing();
     assert_eq!((after.term, after.leader), (before.term, before.leader), "it leads on");
-    node.block_on(node.group.propose(register(3), TTL)).expect("it takes proposals");
+    node.block_on(node.group.propose(node.register(3), TTL)).expect("it takes proposals");
 
     // The one that answers takes over, and is named.
     let to = stopped % 3 + 1;

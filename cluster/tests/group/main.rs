@@ -67,7 +67,7 @@ fn three_nodes_survive_their_leader_and_themselves() {
     wait("the lease to run out", || !alone.group.standing().leads_with_lease);
     let mut refused = 0;
     wait("refusals", || {
-        match alone.block_on(alone.group.propose(register(1000), TTL)) {
+        match alone.block_on(alone.group.propose(alone.register(1000), TTL)) {
             Err(ProposeError::NoQuorum | ProposeError::NotLeader { .. }) => refused += 1,
             // Taken just before the refusals began, and never committed: the next leader drops it, or keeps it.
             Err(ProposeError::Unknown) => {}
@@ -90,7 +90,7 @@ fn three_nodes_survive_their_leader_and_themselves() {
     let node = cluster.nodes.remove(&leader).expect("it runs");
     node.block_on(node.group.shutdown());
     assert!(matches!(
-        node.block_on(node.group.propose(register(2000), TTL)),
+        node.block_on(node.group.propose(node.register(2000), TTL)),
         Err(ProposeError::Stopped(_))
     ));
     drop(node);
@@ -197,7 +197,7 @@ fn one_node_is_a_cluster_too() {
     cluster.register(150..151);
     let (first, second) = node.block_on(async {
         tokio::join!(node.group.snapshot(), async {
-            node.group.propose(register(151), PATIENCE).await.expect("it is committed");
+            node.group.propose(node.register(151), PATIENCE).await.expect("it is committed");
             node.group.snapshot().await
         })
     });

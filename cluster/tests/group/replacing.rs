@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 use jam_cluster::formation::StartError;
+use jam_cluster::raft::handle::Levels;
 use jam_cluster::shard::ProposeError;
 use jam_proto::level::FeatureLevel;
 use jam_proto::shard::Outcome;
@@ -147,7 +148,8 @@ fn a_new_node_that_held_all_songs_of_an_older_state_does_not_vote() {
 #[test]
 fn the_leader_counts_who_holds_a_song() {
     let mut cluster = Cluster::new(3);
-    cluster.start(1..=3).expect("they form");
+    let held_back = Levels { allowed: FeatureLevel::FIRST, ..Levels::default() };
+    cluster.start_with(held_back, 1..=3).expect("they form");
     let held_by = |number, holders: &[u64]| {
         let Op::RegisterTrack(one) = register(number) else { panic!("it registers a track") };
         Op::RegisterTrack(RegisterTrack { holders: holders.to_vec(), ..one })

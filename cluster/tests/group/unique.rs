@@ -43,9 +43,8 @@ fn a_replaced_node_that_returns_with_its_old_disk_ends() {
             members.iter().any(|member| member.id == by && member.voter) && members.len() == 3
         })
     });
-    let ended = start_with(elsewhere(), 3, cluster.peers.clone(), &old).map(drop);
-    let Err(StartError::Unfit(unfit)) = ended else { panic!("{ended:?}") };
-    assert_eq!(unfit, Unfit::Replaced { node: 3, place: 3, by });
+    let replaced = Unfit::Replaced { node: 3, place: 3, by }.to_string();
+    assert_eq!(end_of(&cluster, &old), replaced);
 
     // Where nobody answers it starts, and ends once somebody does.
     for place in 1..=3 {
@@ -54,8 +53,7 @@ fn a_replaced_node_that_returns_with_its_old_disk_ends() {
     let returned = start_with(elsewhere(), 3, cluster.peers.clone(), &old).expect("nobody answers");
     cluster.start([1, 3]).expect("they resume");
     wait("the replaced node to end", || returned.group.failure().is_some());
-    let said = returned.group.failure().expect("waited for");
-    assert_eq!(said, Unfit::Replaced { node: 3, place: 3, by }.to_string());
+    assert_eq!(returned.group.failure(), Some(replaced));
     drop(returned);
     cluster.register(8..12);
     cluster.all_have(12);
@@ -73,11 +71,7 @@ fn of_a_data_folder_and_its_copy_the_one_that_runs_stays() {
 
     // The original answers at its address.
     cluster.start([3]).expect("it resumes");
-    let ended = start_with(elsewhere(), 3, cluster.peers.clone(), &copy).map(drop);
-    let Err(StartError::Unfit(Unfit::Copied { node: 3, address })) = ended else {
-        panic!("{ended:?}")
-    };
-    assert_eq!(address.as_ref(), Some(&cluster.peers[&3]));
+    assert_is_copy(&end_of(&cluster, &copy));
 
     // The copy began first, where nobody looks for it: peers tell the original.
     cluster.kill(3);
@@ -96,15 +90,29 @@ fn of_a_data_folder_and_its_copy_the_one_that_runs_stays() {
     cluster.register(8..12);
     cluster.start([1]).expect("it resumes");
     cluster.all_have(12);
-    let ended = start_with(elsewhere(), 3, cluster.peers.clone(), &cluster.data(3)).map(drop);
-    assert!(matches!(ended, Err(StartError::Unfit(Unfit::Copied { node: 3, .. }))), "{ended:?}");
+    assert_is_copy(&end_of(&cluster, &cluster.data(3)));
     assert!(cluster.nodes.values().all(|node| node.group.failure().is_none()));
 }
 
 fn ends_as_a_copy(node: &Node) {
     wait("the copy to end", || node.group.failure().is_some());
-    let said = node.group.failure().expect("waited for");
+    assert_is_copy(&node.group.failure().expect("waited for"));
+}
+
+fn assert_is_copy(said: &str) {
     assert!(said.contains("runs as node 3") && said.contains("Remove the copy"), "{said}");
+}
+
+/// What a node of place 3 says when it ends, which listens elsewhere: at its start, or soon after if its peers had no time for it.
+fn end_of(cluster: &Cluster, data: &Path) -> String {
+    match start_with(elsewhere(), 3, cluster.peers.clone(), data) {
+        Err(StartError::Unfit(unfit)) => unfit.to_string(),
+        Err(other) => panic!("{other}"),
+        Ok(node) => {
+            wait("the node to end", || node.group.failure().is_some());
+            node.group.failure().expect("waited for")
+        }
+    }
 }
 
 fn copy_folder(from: &Path, to: &Path) {
