@@ -20,6 +20,7 @@ use crate::segments::Segments;
 use crate::shard::Group;
 use crate::time::clock::NodeClock;
 use crate::watch::WatchHub;
+pub use audio::{Range, parse_range, parse_track};
 
 /// What the pages show.
 #[derive(Clone)]

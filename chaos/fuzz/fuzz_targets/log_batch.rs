@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut shard = Shard::default();
     for entry in batch.entries.iter().chain(&batch.entries) {
         let before = shard.last_stamp();
-        shard.apply(entry);
+        shard.apply(1, entry);
         assert!(shard.last_stamp() > before || before.0 == i64::MAX);
     }
     assert_eq!(Shard::from_wire(&shard.to_wire()).as_ref(), Ok(&shard));

@@ -14,6 +14,6 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(Shard::from_wire(&shard.to_wire()).as_ref(), Ok(&shard));
     let Ok(batch) = LogBatch::decode(parts.next().unwrap_or_default()) else { return };
     for entry in &batch.entries {
-        shard.apply(entry);
+        shard.apply(1, entry);
     }
 });

@@ -170,7 +170,7 @@ impl Part {
 
 /// What a `Range` header asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Range {
+pub enum Range {
     /// All of it: also when the header is of a kind that we may ignore (RFC 9110, 14.2).
     Whole,
     /// The bytes from `first` to before `end`: at least one.
@@ -185,7 +185,7 @@ enum Range {
 }
 
 /// Reads a `Range` header for a song of `total` bytes.
-fn parse_range(range: &str, total: u64) -> Range {
+pub fn parse_range(range: &str, total: u64) -> Range {
     let part = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let parsed = part.map(|(first, last)| (first.trim().parse::<u64>().ok(), last.trim(), first));
     let (first, end) = match parsed {
@@ -205,7 +205,7 @@ fn parse_range(range: &str, total: u64) -> Range {
 }
 
 /// Reads a song's name: its BLAKE3 hash, 64 hex digits.
-fn parse_track(name: &str) -> Option<TrackId> {
+pub fn parse_track(name: &str) -> Option<TrackId> {
     parse_hash(name).map(TrackId)
 }
 
