@@ -208,7 +208,10 @@ impl Args {
                 keep_entries: self.keep_entries,
                 ..Timing::default()
             },
-            level_max: self.level_max.map_or(FeatureLevel::CURRENT, FeatureLevel),
+            // A level above what this build knows would stop it, and every node of its release.
+            level_max: self.level_max.map_or(FeatureLevel::CURRENT, |level| {
+                FeatureLevel(level).min(FeatureLevel::CURRENT)
+            }),
             workers: self.workers.map_or_else(workers_by_default, usize::from),
             unheard_ms: self.unheard_ms,
             scrub_mb_per_s: self.scrub_mb_per_s,
@@ -257,6 +260,19 @@ mod tests {
         );
         assert!(config.access.token.is_none());
         assert_eq!(config.forget_after, Duration::from_secs(7 * 24 * 3600));
+    }
+
+    #[test]
+    fn a_node_allows_no_level_that_its_build_does_not_know() {
+        for (flag, allowed) in [
+            ("", FeatureLevel::CURRENT),
+            ("--level-max 0", FeatureLevel::FIRST),
+            ("--level-max 99", FeatureLevel::CURRENT),
+        ] {
+            let config =
+                parse(&format!("{GOOD} {flag}")).expect("flags").check().expect("they fit");
+            assert_eq!(config.level_max, allowed, "{flag}");
+        }
     }
 
     #[test]
