@@ -287,6 +287,8 @@ impl Listener {
             buffer_ms: status.buffer_ms,
             underruns: status.underruns,
             kbps: status.kbps,
+            silences: status.silence.times,
+            silent_ns: status.silence.total_ns,
         }
     }
 }

@@ -69,6 +69,16 @@ pub fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
+/// How often the sound stopped while a song was due, and for how long in all.
+pub fn gaps(times: u64, total_ns: i64) -> String {
+    let length = error_bound(total_ns);
+    match (times, length.trim_start_matches('±')) {
+        (0, _) => "no silence".to_owned(),
+        (1, length) => format!("1 silence of {length}"),
+        (times, length) => format!("{times} silences, {length} in all"),
+    }
+}
+
 /// Cut to `width` columns, with an ellipsis where something is missing.
 pub fn fit(text: &str, width: usize) -> String {
     if text.width() <= width {

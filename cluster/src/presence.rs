@@ -89,6 +89,8 @@ impl Presence {
             buffer_ms: report.buffer_ms,
             underruns: report.underruns,
             kbps: report.kbps,
+            silences: report.silences,
+            silent_ns: report.silent_ns,
         };
         listeners.insert(stream, Present { listener, seen: now });
         inner.streams.insert(stream, room.clone());

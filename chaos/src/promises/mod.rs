@@ -54,6 +54,7 @@ pub mod standing;
 pub(crate) mod story;
 pub mod streams;
 pub mod trace;
+mod untold;
 pub mod verdict;
 pub mod voting;
 

@@ -115,6 +115,10 @@ impl Report {
                 millis(change.max_ns)
             ));
         }
+        if let Some(untold_ns) = trace.map(|trace| trace.untold_ns).filter(|ns| *ns > 0) {
+            let untold = millis(untold_ns);
+            self.broken.push(format!("{name}: its trace does not tell of {untold} of a silence"));
+        }
         match trace {
             Some(trace) if trace.compared == 0 => {
                 self.open

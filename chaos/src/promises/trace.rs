@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::quantile;
+use super::untold::untold_ns;
 use crate::ear::Heard;
 
 /// Players render so far ahead, at most: what they hear of takes as long to be heard.
@@ -40,6 +41,8 @@ pub struct Agreement {
     pub max_ns: i64,
     /// The instant of the line that was furthest off, CLOCK_MONOTONIC.
     pub max_at_ns: i64,
+    /// The longest part of one silence that was heard and that it does not tell of.
+    pub untold_ns: i64,
     /// Underruns, by the trace.
     pub underruns: u64,
 }
@@ -88,7 +91,7 @@ pub struct TraceError {
 
 /// Compares a trace with the sound.
 pub fn agreement(heard: &Heard, trace: &str) -> Result<Agreement, TraceError> {
-    let mut found = Agreement::default();
+    let mut found = Agreement { untold_ns: untold_ns(heard, trace), ..Agreement::default() };
     let mut off = Vec::new();
     let count = trace.lines().count();
     for (number, text) in trace.lines().enumerate().filter(|(_, text)| !text.is_empty()) {

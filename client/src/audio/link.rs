@@ -60,6 +60,8 @@ pub struct Stamp {
     /// How often the device had run out of sound until then; after that its frames sound later
     /// than before.
     pub xruns: u64,
+    /// Frames until then that were played without any sound of ours: none was there yet, or the device went on without us.
+    pub empty: u64,
     /// How often its sound had gone to another output until then: a line of stamps of its own, but no hole.
     pub moves: u64,
 }
@@ -94,6 +96,8 @@ pub struct Feed {
     stamps: Producer<Stamp>,
     shared: Arc<Shared>,
     next: u64,
+    /// Frames so far that had no sound.
+    empty: u64,
     gain: f32,
     gain_step: f32,
 }
@@ -112,7 +116,7 @@ pub fn link(rate: u32, gain: f32) -> (Line, Feed) {
     let shared = Arc::new(Shared { gain: AtomicU32::new(gain.to_bits()), ..Shared::default() });
     let line = Line { blocks: to_feed, stamps, shared: Arc::clone(&shared), generation: 0 };
     let gain_step = 1.0 / (GAIN_RAMP_S * rate as f32);
-    (line, Feed { blocks, stamps: to_line, shared, next: 0, gain, gain_step })
+    (line, Feed { blocks, stamps: to_line, shared, next: 0, empty: 0, gain, gain_step })
 }
 
 impl Line {
@@ -175,9 +179,7 @@ impl Feed {
 
     /// The device went on to `frame` without us.
     pub fn skip_to(&mut self, frame: u64) {
-        if self.shared.feeding.load(Ordering::Relaxed) {
-            self.shared.missing.fetch_add(frame.saturating_sub(self.next), Ordering::Relaxed);
-        }
+        self.miss(frame.saturating_sub(self.next));
         self.next = self.next.max(frame);
     }
 
@@ -188,7 +190,7 @@ impl Feed {
         // A full ring means that the renderer has been asleep for long; it can do without these
         // stamps.
         let (frame, frames) = (self.next, frames as u32);
-        let _ = self.stamps.push(Stamp { frame, frames, at_ns, xruns, moves });
+        let _ = self.stamps.push(Stamp { frame, frames, at_ns, xruns, empty: self.empty, moves });
     }
 
     /// Fills interleaved stereo, with silence where nothing is there.
@@ -228,10 +230,15 @@ impl Feed {
             done += take;
         }
         self.next += frames as u64;
-        if missing > 0 && self.shared.feeding.load(Ordering::Relaxed) {
-            self.shared.missing.fetch_add(missing as u64, Ordering::Relaxed);
-        }
+        self.miss(missing as u64);
         self.apply_gain(out);
+    }
+
+    fn miss(&mut self, frames: u64) {
+        self.empty += frames;
+        if frames > 0 && self.shared.feeding.load(Ordering::Relaxed) {
+            self.shared.missing.fetch_add(frames, Ordering::Relaxed);
+        }
     }
 
     fn apply_gain(&mut self, out: &mut [f32]) {
@@ -332,6 +339,7 @@ mod tests {
         assert_eq!((first.frame, first.frames, first.at_ns, first.xruns), (0, 3, 1000, 0));
         let second = line.stamp().expect("a stamp");
         assert_eq!((second.frame, second.xruns, second.moves), (3, 1, 1));
+        assert_eq!((first.empty, second.empty), (0, 3), "nothing was there to play");
         assert!(line.stamp().is_none());
     }
 }

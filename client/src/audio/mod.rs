@@ -46,6 +46,7 @@ mod render;
 mod report;
 pub(crate) mod resample;
 mod seam;
+mod silence;
 mod spec;
 mod trace;
 mod trims;
@@ -58,6 +59,7 @@ pub use cpal_device::{OutputInfo, list_outputs};
 pub use files::SongFiles;
 pub(crate) use link::CHANNELS;
 pub use player::Player;
+pub use silence::Silence;
 pub use spec::{InvalidOutput, OutputSpec, VirtualSpec};
 pub use trims::{TRIM_MS_MAX, Trims};
 pub use virtual_device::{Sink, VIRTUAL_RATE};
@@ -221,6 +223,8 @@ pub struct PlayerStatus {
     pub buffer_ms: u32,
     /// Frames of the output that sound was due for and none was there.
     pub lost_frames: u64,
+    /// What was silent while a song was due, whatever the cause.
+    pub silence: Silence,
     /// Times that the output ran out of sound that was due.
     pub underruns: u64,
     /// Times that the position was corrected by a jump.

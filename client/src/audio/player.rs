@@ -276,6 +276,7 @@ impl Playing {
                 view: self.renderer.view.as_deref(),
                 buffer_ms,
                 device: &self.renderer.clock,
+                silence: self.renderer.silence(),
                 underruns: self.renderer.underruns,
                 jumps: self.renderer.jumps,
             };
@@ -294,6 +295,7 @@ impl Playing {
             coarse_stamps: self.renderer.clock.is_coarse(),
             buffer_ms,
             lost_frames: self.renderer.lost_frames(),
+            silence: self.renderer.silence(),
             underruns: self.renderer.underruns,
             jumps: self.renderer.jumps,
             device: self.device.as_ref().map_or_else(String::new, |device| device.name.clone()),

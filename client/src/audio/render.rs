@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use jam_proto::room::Room;
-use jam_proto::sync::{Controller, DeviceClock, Steering};
+use jam_proto::sync::{Controller, DeviceClock, SharedMap, Steering};
 use jam_proto::time::{FLICKS_PER_SECOND, SharedTime};
 
 use super::deck::Deck;
@@ -22,6 +22,7 @@ use super::history::{History, Piece};
 use super::library::Library;
 use super::link::{BLOCK_FRAMES, Block, CHANNELS, Line, Stamp};
 use super::plan::{Due, Playhead};
+use super::silence::SilenceMeter;
 use super::{ClockView, PlayerState};
 
 /// How far ahead of the device sound is rendered. With a device's own buffer it stays below the
@@ -43,6 +44,8 @@ pub struct Renderer {
     pub(super) clock: DeviceClock,
     pub(super) room: Option<Arc<Room>>,
     pub(super) view: Option<Arc<ClockView>>,
+    /// Shared time as it was known last.
+    pub(super) known_map: Option<SharedMap>,
     pub(super) history: History,
     pub(super) deck: Deck,
     pub(super) trim_ns: i64,
@@ -76,6 +79,7 @@ pub struct Renderer {
     missing: u64,
     /// Missing frames of devices that were there before.
     missing_before: u64,
+    pub(super) silence: SilenceMeter,
     /// Stamps since the last hole.
     since_hole: u32,
     /// Whether a song ever sounded.
@@ -91,6 +95,7 @@ impl Renderer {
             clock: DeviceClock::new(rate, settle),
             room: None,
             view: None,
+            known_map: None,
             history: History::default(),
             deck: Deck::new(library, rate),
             trim_ns,
@@ -115,6 +120,7 @@ impl Renderer {
             moves: 0,
             missing: 0,
             missing_before: 0,
+            silence: SilenceMeter::default(),
             since_hole: WHOLE_AFTER,
             sounded: false,
             prepared_ns: i64::MIN / 2,
@@ -126,6 +132,7 @@ impl Renderer {
         if self.history.last().is_some_and(|piece| piece.state == PlayerState::Playing) {
             self.underruns += 1;
         }
+        self.silence.detach();
         self.deck.set_rate(rate);
         self.history.clear();
         self.clock = DeviceClock::new(rate, settle);
@@ -155,6 +162,7 @@ impl Renderer {
 
     /// Takes a stamp, whose instant is `raw_ns` by the raw clock.
     pub fn observe(&mut self, stamp: Stamp, raw_ns: i64) {
+        self.meter_silence(stamp, raw_ns);
         let missing = self.line.missing();
         let ran_out = stamp.xruns != self.xruns;
         let goes_elsewhere = stamp.moves != self.moves;
@@ -193,6 +201,7 @@ impl Renderer {
             self.stop();
         }
         self.room = room.or(self.room.take());
+        self.known_map = view.as_ref().map(|view| view.map).or(self.known_map);
         self.view = view;
         let (Some(room), Some(view)) = (self.room.clone(), self.view.clone()) else { return };
         if !self.clock.ready() || self.period == 0 {

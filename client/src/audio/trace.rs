@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use jam_proto::sync::DeviceClock;
 
 use super::report::Report;
-use super::{AudioError, ClockView, quality_name};
+use super::{AudioError, ClockView, Silence, quality_name};
 
 /// Lines that may wait for the disk: about 20 s of them.
 const WAITING_MAX: usize = 256;
@@ -43,6 +43,9 @@ struct Line {
     buffer_ms: u32,
     underruns: u64,
     jumps: u64,
+    /// How often the sound stopped while a song was due, and for how long in all.
+    silences: u64,
+    silent_ns: i64,
     quality: Option<String>,
     /// How long ago a leader's clock was heard.
     unheard_ns: Option<i64>,
@@ -67,6 +70,8 @@ pub struct Context<'a> {
     pub device: &'a DeviceClock,
     /// Playable sound ahead.
     pub buffer_ms: u32,
+    /// So far.
+    pub silence: Silence,
     /// So far.
     pub underruns: u64,
     /// So far.
@@ -108,6 +113,8 @@ impl Trace {
             buffer_ms: context.buffer_ms,
             underruns: context.underruns,
             jumps: context.jumps,
+            silences: context.silence.times,
+            silent_ns: context.silence.total_ns,
             quality: report.kbps.map(quality_name),
             unheard_ns: standing.map(|standing| report.raw_ns - standing.heard_raw_ns),
             sigma_ns: standing.map(|standing| standing.sigma_ns),

@@ -44,9 +44,12 @@ pub struct Options {
     /// Your name, as others see it [default: your login name]
     #[arg(long, global = true, env = "JAM_USER", value_name = "NAME")]
     pub user: Option<String>,
-    /// The cluster's token, if its operator set one
+    /// The cluster's token, if its operator set one; others on this machine see it in the list of processes
     #[arg(long, global = true, env = "JAM_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// A file that holds the cluster's token, in place of --token
+    #[arg(long, global = true, env = "JAM_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Addresses and where to connect instead, for nodes behind tunnels or forwarded ports
     #[arg(
         long,
@@ -95,12 +98,23 @@ impl Options {
         Ok(self.servers.clone())
     }
 
+    /// The token, from where it was given. What was typed goes before a file.
+    fn bearer(&self) -> Result<Bearer, Failure> {
+        let (Some(path), None) = (&self.token_file, &self.token) else {
+            return Bearer::new(self.token.as_deref());
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::local(format!("can't read the token file {}", path.display()), error)
+        })?;
+        if text.trim().is_empty() {
+            return Err(Failure::Usage(format!("the token file {} is empty", path.display())));
+        }
+        Bearer::new(Some(&text))
+    }
+
     /// How to open connections.
     pub fn dialer(&self) -> Result<Dialer, Failure> {
-        Ok(Dialer::new(
-            World::real().by(self.connect_to.clone()),
-            Bearer::new(self.token.as_deref())?,
-        ))
+        Ok(Dialer::new(World::real().by(self.connect_to.clone()), self.bearer()?))
     }
 
     /// Finds a node to talk to.
@@ -163,6 +177,29 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_token_may_come_from_a_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("token");
+        let bearer = |token: Option<&str>| {
+            let line = ["jam", "--servers", "127.0.0.1:1", "--token-file"].map(str::to_owned);
+            let line = line.into_iter().chain([file.display().to_string()]);
+            let mut options = Cli::parse_from(line.chain(["rooms".to_owned()])).options;
+            options.token = token.map(str::to_owned);
+            options.bearer().map(|bearer| bearer.header())
+        };
+        let said = |refused: Result<Option<String>, Failure>| match refused {
+            Ok(_) => panic!("there is no token"),
+            Err(failure) => failure.to_string(),
+        };
+        assert!(said(bearer(None)).contains("can't read the token file"));
+        std::fs::write(&file, "\n").expect("a file");
+        assert!(said(bearer(None)).contains("is empty"));
+        std::fs::write(&file, "secret\n").expect("a file");
+        assert_eq!(bearer(None).ok().flatten().as_deref(), Some("Bearer secret"));
+        assert_eq!(bearer(Some("typed")).ok().flatten().as_deref(), Some("Bearer typed"));
     }
 
     #[test]

@@ -166,6 +166,8 @@ fn listener_json(listener: &wire::Listener) -> Value {
         "rtt_ns": listener.rtt_ns,
         "buffer_ms": listener.buffer_ms,
         "underruns": listener.underruns,
+        "silences": listener.silences,
+        "silent_ns": listener.silent_ns,
         "quality": listener.kbps.map(quality_name),
     })
 }
@@ -224,6 +226,7 @@ fn listener_row(listener: &wire::Listener) -> Vec<String> {
         text::error(listener.offset_error_ns),
         format!("rtt {:.1} ms", listener.rtt_ns as f64 / 1e6),
         text::count(listener.underruns as usize, "underrun"),
+        text::gaps(listener.silences, listener.silent_ns),
         listener.kbps.map(quality_name).unwrap_or_default(),
         text::clean(&listener.device),
     ]

@@ -62,11 +62,17 @@ impl Bearer {
         let mut value: MetadataValue<Ascii> =
             format!("Bearer {}", token.trim()).parse().map_err(|_| {
                 Failure::Usage(
-                    "the token must be plain ASCII; pass it with --token or JAM_TOKEN".into(),
+                    "the token must be one line of plain ASCII; pass it with --token-file, --token or JAM_TOKEN".into(),
                 )
             })?;
         value.set_sensitive(true);
         Ok(Self(Some(value)))
+    }
+
+    /// What the header says.
+    #[cfg(test)]
+    pub fn header(&self) -> Option<String> {
+        self.0.as_ref().and_then(|value| value.to_str().ok()).map(str::to_owned)
     }
 }
 

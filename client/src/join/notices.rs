@@ -19,6 +19,8 @@ pub(super) struct Notices {
     state: PlayerState,
     entry: Option<EntryId>,
     underruns: u64,
+    /// Told so far, ns.
+    silent_ns: i64,
     /// Looks until the next underrun is worth a line: a busy machine has many.
     quiet_looks: u32,
     trouble: Option<String>,
@@ -38,6 +40,7 @@ impl Notices {
             state: PlayerState::Joining,
             entry: None,
             underruns: 0,
+            silent_ns: 0,
             quiet_looks: 0,
             trouble: None,
             lost_leader: None,
@@ -178,6 +181,15 @@ impl Notices {
             self.underruns = status.underruns;
             self.quiet_looks = QUIET_LOOKS;
         }
+        let silent_ns = status.silence.total_ns - self.silent_ns;
+        if silent_ns > 0 && status.state == PlayerState::Playing {
+            let (silences, total_ns) = (status.silence.times, status.silence.total_ns);
+            let value = json!({"event": "silence", "silences": silences, "silent_ns": total_ns});
+            let length = text::error_bound(silent_ns);
+            let words = format!("nothing was heard for {}", length.trim_start_matches('±'));
+            lines.push(self.say(value, words));
+            self.silent_ns = total_ns;
+        }
         self.lost_frames = status.lost_frames;
         if status.coarse_stamps && !self.coarse {
             let value = json!({"event": "coarse_stamps", "stamp_sigma_ns": status.stamp_sigma_ns});
@@ -265,6 +277,7 @@ fn event_json(event: &Event) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::Silence;
     use jam_proto::ids::Revision;
     use jam_proto::time::SharedTime;
 
@@ -346,6 +359,22 @@ mod tests {
         assert_eq!(notices.of_status(&status, true, None), Vec::<String>::new());
         let next = PlayerStatus { entry: Some(EntryId(2)), ..status };
         assert_eq!(notices.of_status(&next, true, None), ["playing a song"]);
+    }
+
+    #[test]
+    fn a_silence_is_told_once_it_is_over() {
+        let mut notices = Notices::new(false);
+        let playing = PlayerStatus { state: PlayerState::Playing, ..PlayerStatus::default() };
+        notices.of_status(&playing, true, None);
+        let silence = Silence { times: 1, total_ns: 300_000_000 };
+        let silent = PlayerStatus { silence, state: PlayerState::Joining, ..playing.clone() };
+        notices.of_status(&silent, true, None);
+        let again = PlayerStatus { silence, ..playing };
+        assert_eq!(
+            notices.of_status(&again, true, None),
+            ["playing a song", "nothing was heard for 300 ms"]
+        );
+        assert_eq!(notices.of_status(&again, true, None), Vec::<String>::new());
     }
 
     #[test]

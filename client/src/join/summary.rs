@@ -37,13 +37,14 @@ impl Summary {
     pub fn to_text(&self, status: &PlayerStatus) -> String {
         let underruns = text::count(status.underruns as usize, "underrun");
         let jumps = text::count(status.jumps as usize, "jump");
+        let silence = text::gaps(status.silence.times, status.silence.total_ns);
         if !self.settled {
-            return format!("left the room: {underruns}, {jumps}");
+            return format!("left the room: {underruns}, {jumps}, {silence}");
         }
         let error = text::error_bound(self.worst_error_ns);
         let bound = text::error_bound(self.worst_bound_ns);
         format!(
-            "left the room: {underruns}, {jumps}, at worst {error} off the room's clock, which was known to {bound}"
+            "left the room: {underruns}, {jumps}, {silence}, at worst {error} off the room's clock, which was known to {bound}"
         )
     }
 
@@ -53,6 +54,8 @@ impl Summary {
             "event": "left",
             "underruns": status.underruns,
             "jumps": status.jumps,
+            "silences": status.silence.times,
+            "silent_ns": status.silence.total_ns,
             "worst_error_ns": self.worst_error_ns,
             "worst_bound_ns": self.worst_bound_ns,
         })
@@ -78,7 +81,7 @@ mod tests {
         let text = summary.to_text(&PlayerStatus { underruns: 1, ..PlayerStatus::default() });
         assert_eq!(
             text,
-            "left the room: 1 underrun, 0 jumps, at worst ±30 µs off the room's clock, which was known to ±80 µs"
+            "left the room: 1 underrun, 0 jumps, no silence, at worst ±30 µs off the room's clock, which was known to ±80 µs"
         );
     }
 }

@@ -53,7 +53,7 @@ impl Sync<'_> {
             ));
         }
         lines.push(format!(
-            "  output: {} off, card {:+.1} ppm, corrected by {:+.1} ppm, stamps {}{}, {}, {}",
+            "  output: {} off, card {:+.1} ppm, corrected by {:+.1} ppm, stamps {}{}, {}, {}, {}",
             text::signed(status.error_ns),
             status.device_ppm,
             status.rate_ppm,
@@ -61,6 +61,7 @@ impl Sync<'_> {
             if status.coarse_stamps { " (coarse)" } else { "" },
             text::count(status.underruns as usize, "underrun"),
             text::count(status.jumps as usize, "jump"),
+            text::gaps(status.silence.times, status.silence.total_ns),
         ));
         lines
     }
@@ -93,6 +94,8 @@ impl Sync<'_> {
             "underruns": status.underruns,
             "lost_frames": status.lost_frames,
             "jumps": status.jumps,
+            "silences": status.silence.times,
+            "silent_ns": status.silence.total_ns,
         })
     }
 
@@ -161,7 +164,7 @@ mod tests {
             sync.in_detail(),
             [
                 "  clock: ±85 µs, drift +12.3 ppm, RTT/2 200 µs, heard 0.4 s ago, −7 µs to go",
-                "  output: +3 µs off, card -31.2 ppm, corrected by +44.0 ppm, stamps ±12 µs, 1 underrun, 0 jumps",
+                "  output: +3 µs off, card -31.2 ppm, corrected by +44.0 ppm, stamps ±12 µs, 1 underrun, 0 jumps, no silence",
             ]
         );
         let json = sync.to_json();

@@ -1,6 +1,7 @@
 //! Devices that differ, are pulled out and come back, and machines that sleep.
 
 use super::*;
+use crate::audio::Silence;
 
 impl Sim {
     /// Another device, from now on.
@@ -84,4 +85,50 @@ fn after_a_sleep_it_is_silent_until_the_time_is_known() {
         late.map(|(at, heard)| (f64::from(*heard) - sim.due(at + 10.0)).abs()).fold(0.0, f64::max);
     assert!(worst < CLOSE, "{worst}");
     assert_eq!(sim.renderer.jumps, 0);
+}
+
+#[test]
+fn every_silence_is_counted_whatever_causes_it() {
+    let mut sim = Sim::new(0.0, &[(44_100, 30.0)]);
+    sim.run_until(3.0);
+    assert_eq!(sim.renderer.silence(), Silence::default(), "the start is none");
+    // The device goes on alone.
+    sim.feed.skip_to(sim.feed.next_frame() + u64::from(DEVICE_RATE) / 2);
+    sim.run_until(6.0);
+    // Nobody knows the time.
+    sim.knows_time = false;
+    sim.run_until(7.0);
+    sim.knows_time = true;
+    sim.run_until(9.0);
+    // The song is gone for a while.
+    let missing = sim.songs.remove(&TrackId([1; 32])).expect("it was there");
+    sim.renderer.deck.stop();
+    sim.renderer.new_epoch = true;
+    sim.run_until(10.0);
+    sim.songs.add(TrackId([1; 32]), missing);
+    sim.run_until(12.0);
+    let silence = sim.renderer.silence();
+    let frames = |from: f64, to: f64| {
+        let heard = sim.heard.iter().filter(|(at, _)| (from..to).contains(at));
+        let runs: Vec<f32> = heard.map(|(_, sound)| *sound).collect();
+        runs.split(|sound| *sound != 0.0).map(<[f32]>::len).filter(|run| *run > 480).sum::<usize>()
+    };
+    let heard_ns = 500_000_000 + (frames(1.1, 12.0) as f64 * 1e9 / f64::from(DEVICE_RATE)) as i64;
+    assert!(heard_ns > 2_000_000_000, "{heard_ns} ns of silence were made");
+    let off_ns = (silence.total_ns - heard_ns).abs();
+    assert!(off_ns < 15_000_000, "{off_ns} ns off: {silence:?}, and heard were {heard_ns} ns");
+    assert_eq!(silence.times, 3);
+}
+
+#[test]
+fn a_pause_and_a_dry_queue_are_no_silence() {
+    let mut sim = Sim::new(0.0, &[(44_100, 4.0)]);
+    sim.run_until(2.0);
+    sim.event(2.5, EventKind::Paused { nobody_listening: false });
+    sim.publish();
+    sim.run_until(4.0);
+    sim.event(4.5, EventKind::Played);
+    sim.publish();
+    sim.run_until(9.0);
+    assert_eq!(sim.renderer.silence(), Silence::default());
 }
