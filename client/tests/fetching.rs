@@ -262,6 +262,31 @@ async fn a_song_is_played_from_its_segments_and_again_without_a_node() {
 }
 
 #[tokio::test]
+async fn what_was_opened_before_the_song_was_left_out_for_a_while_is_played_when_it_is_wanted_again()
+ {
+    let song = Song::new();
+    let (_node, address) = Node::start(&song, Mood::Well).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let from = FRAMES - 1000;
+    let listening = Listening::start(folder.path(), vec![address], vec![song.wish(from)]);
+    listening.until_here(&song.track(), from, FRAMES).await;
+    let mut sound = sound_of(&listening.cache, &song);
+    // Left out, as when another song is skipped to, and wanted again, as when somebody goes back.
+    listening.wishes.send_replace(Vec::new());
+    while listening.cache.has(&song.track(), from, FRAMES) {
+        tokio::task::yield_now().await;
+    }
+    // What was kept is away: all comes anew.
+    for file in std::fs::read_dir(folder.path()).expect("a folder").flatten() {
+        std::fs::remove_file(file.path()).expect("removed");
+    }
+    listening.wishes.send_replace(vec![song.wish(0)]);
+    listening.until_here(&song.track(), 0, FRAMES).await;
+    assert!(read_all(|out| sound.read(out)) == song.samples(0));
+    assert_eq!(sound.failure(), None);
+}
+
+#[tokio::test]
 async fn what_sounds_first_comes_first() {
     let song = Song::new();
     let (_node, address) = Node::start(&song, Mood::Well).await;

@@ -194,13 +194,13 @@ impl Local {
         tokio::spawn(finish_changes(Arc::downgrade(&handle)));
         tokio::spawn(asker.keep_asking(Arc::downgrade(&handle)));
         if own.node != Some(own.place) {
-            tokio::spawn(join::join(
-                self.config.clone(),
-                own,
-                self.links.clone(),
-                group.clone(),
-                holds_songs,
-            ));
+            let (config, links, group) = (self.config.clone(), self.links.clone(), group.clone());
+            tokio::spawn(async move {
+                if let Some(reason) = join::join(config, own, links, group, holds_songs).await {
+                    tracing::error!(reason, "this node ends");
+                    handle.give_up(reason).await;
+                }
+            });
         }
         Ok(group)
     }

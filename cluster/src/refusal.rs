@@ -12,6 +12,8 @@ use crate::shard::{ProposeError, TooFewCopies};
 pub const ERROR_KEY: &str = "jam-error";
 /// The code of [`Refusal::TooFewCopies`].
 pub const TOO_FEW_COPIES: &str = "too_few_copies";
+/// The code of [`Refusal::NodeReplaced`].
+pub const NODE_REPLACED: &str = "node_replaced";
 
 /// Why a request was not served. But for [`Refusal::Unknown`], nothing was or will be changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +69,9 @@ pub enum Refusal {
     /// The node that is to do it does not answer. Nothing was changed.
     #[error("{0}")]
     NodeSilent(String),
+    /// The log has given the place of the node that asks to a later one; says what to do. Goes to that node only.
+    #[error("{0}")]
+    NodeReplaced(String),
     /// The caller belongs to another cluster.
     #[error("this node belongs to another cluster")]
     OtherCluster,
@@ -115,6 +120,7 @@ impl Refusal {
             Self::NodeUnknown(_) => "node_unknown",
             Self::LevelHeld(_) => "level_held",
             Self::NodeSilent(_) => "node_silent",
+            Self::NodeReplaced(_) => NODE_REPLACED,
             Self::OtherCluster => "other_cluster",
             Self::SlowWatcher => "slow_watcher",
             Self::Behind(_) => "behind",
@@ -136,9 +142,10 @@ impl Refusal {
             Self::Unauthenticated | Self::PeerToken(_) => Code::Unauthenticated,
             Self::Forbidden(_) => Code::PermissionDenied,
             Self::RoomUnknown(_) | Self::NodeUnknown(_) => Code::NotFound,
-            Self::NodeSilent(_) | Self::OtherCluster | Self::LevelHeld(_) => {
-                Code::FailedPrecondition
-            }
+            Self::NodeSilent(_)
+            | Self::NodeReplaced(_)
+            | Self::OtherCluster
+            | Self::LevelHeld(_) => Code::FailedPrecondition,
             Self::Internal(_) => Code::Internal,
             Self::Relayed { grpc, .. } => *grpc,
         }

@@ -29,11 +29,14 @@ impl Orders {
     }
 
     /// A node ended, and this is the last that it said: an operator reads it, and does what it says. It may be said of a
-    /// node that was replaced a moment ago: the disk of its successor is lost too.
-    pub fn read(&self, place: u64, said: &str) {
+    /// node that was replaced a moment ago: the disk of its successor is lost too. Whether the next start is to find an empty
+    /// data folder.
+    #[must_use]
+    pub fn read(&self, place: u64, said: &str) -> bool {
         if said.contains(&format!("cluster replace {place}`")) {
             self.replace(place);
         }
+        said.contains("move its data folder away and start jamd")
     }
 
     fn next(&self) -> Option<u64> {
@@ -63,5 +66,21 @@ pub async fn run(world: &World, addresses: &[String], orders: Orders) {
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_does_what_nodes_say() {
+        let orders = Orders::default();
+        let lost =
+            "its disk was lost. Run `jam --servers n1:1 cluster replace 3`, then start this again";
+        assert!(!orders.read(3, lost));
+        let replaced = "node 100 was replaced by node 101; move its data folder away and start jamd --id 3 with an empty one";
+        assert!(orders.read(3, replaced));
+        assert_eq!((orders.next(), orders.next()), (Some(3), None), "101 waits already");
     }
 }

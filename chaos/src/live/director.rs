@@ -288,7 +288,9 @@ impl Director {
                     seat.wipe()?;
                     self.orders.replace(place);
                 }
-                self.orders.read(place, &why);
+                if self.orders.read(place, &why) {
+                    seat.wipe()?;
+                }
                 said.push(format!("node {place} ended by itself: {why}"));
                 self.restarts.insert(place, Instant::now() + RESTART_AFTER);
             }

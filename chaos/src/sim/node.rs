@@ -24,6 +24,8 @@ use crate::seed::Stream;
 
 /// What an operator has made on the disk of each node.
 const FOLDER: &str = "/jam";
+/// The data folder in it.
+const DATA: &str = "data";
 /// Where every node listens.
 pub const PORT: u16 = 7400;
 /// A node that ended is started again after so long, as a supervisor does.
@@ -49,6 +51,8 @@ pub struct Seat {
     life: Arc<AtomicU32>,
     /// The id of the node that has the place.
     node: Arc<AtomicU64>,
+    /// Data folders that were given up.
+    given_up: Arc<AtomicU32>,
     /// What was applied last, and what came of it.
     state: Arc<Mutex<Option<(u64, Shard)>>>,
 }
@@ -75,6 +79,7 @@ impl Seat {
             seed: plan.seed,
             life: Arc::default(),
             node: Arc::new(AtomicU64::new(place)),
+            given_up: Arc::default(),
             state: Arc::default(),
         }
     }
@@ -106,8 +111,13 @@ impl Seat {
             let why = ended.err().map_or_else(String::new, |error| format!("{error:#}"));
             tracing::info!(place = self.place, why, "the node ended");
             self.book.sometimes(&format!("a node stopped by itself: {}", kind(&why)));
-            self.orders.read(self.place, &why);
-            self.stopped(Stop::Failed { why });
+            let how = if self.orders.read(self.place, &why) {
+                self.given_up.fetch_add(1, Ordering::Relaxed);
+                Stop::Wiped
+            } else {
+                Stop::Failed { why }
+            };
+            self.stopped(how);
             tokio::time::sleep(RESTART_AFTER).await;
         }
     }
@@ -139,10 +149,19 @@ impl Seat {
         self.node.load(Ordering::Relaxed)
     }
 
+    /// Where the node keeps what it keeps. One that may use its folder no more gets another.
+    fn data(&self) -> PathBuf {
+        let folder = match self.given_up.load(Ordering::Relaxed) {
+            0 => DATA.to_owned(),
+            before => format!("{DATA}-{before}"),
+        };
+        PathBuf::from(FOLDER).join(folder)
+    }
+
     fn config(&self) -> Config {
         Config {
             place: self.place,
-            data: PathBuf::from(FOLDER).join("data"),
+            data: self.data(),
             listen: SocketAddr::from(([0, 0, 0, 0], PORT)),
             advertise: address(self.place),
             peers: (1..=NODES).map(|place| (place, address(place))).collect(),

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::disk::DiskCache;
 use super::fetch::{FetchError, Fetcher};
 use super::later::Later;
-use super::local::{LocalSong, rank};
+use super::local::{LocalSongs, rank};
 use super::meter::Meter;
 use super::plan::{Errand, Known, Wish, plan};
 use super::quality::{Chooser, Quality};
@@ -117,7 +117,7 @@ impl SongCache {
         let mut handles: BTreeMap<Errand, AbortHandle> = BTreeMap::new();
         let mut meter = Meter::new(&self.fetcher);
         let mut asked_at: BTreeMap<TrackId, Instant> = BTreeMap::new();
-        let mut told = BTreeSet::new();
+        let (mut songs, mut told) = (LocalSongs::default(), BTreeSet::new());
         let mut later = Later::default();
         let mut rest_until = Instant::now();
         let (mut received, mut heard_at) = (self.fetcher.received(), Instant::now());
@@ -126,7 +126,7 @@ impl SongCache {
             if !handles.is_empty() {
                 meter.look(&self.fetcher, &self.chooser, false);
             }
-            self.keep_only(&wishes).await;
+            self.keep_only(&wishes, &mut songs).await;
             let is_wanted = |track: TrackId| wishes.iter().any(|wish| wish.track == track);
             asked_at.retain(|track, _| is_wanted(*track));
             told.retain(|track| is_wanted(*track));
@@ -269,7 +269,7 @@ impl SongCache {
     }
 
     /// What is not wanted any more may be evicted, so it is not promised either. What is new is looked for on the disk.
-    async fn keep_only(&self, wishes: &[Wish]) {
+    async fn keep_only(&self, wishes: &[Wish], songs: &mut LocalSongs) {
         let known = self.known.load_full();
         let wanted = |track: &TrackId| wishes.iter().any(|wish| wish.track == *track);
         if known.keys().all(wanted) && wishes.iter().all(|wish| known.contains_key(&wish.track)) {
@@ -279,7 +279,7 @@ impl SongCache {
         next.retain(|track, _| wanted(track));
         for wish in wishes {
             if let Entry::Vacant(place) = next.entry(wish.track) {
-                let song = Arc::new(LocalSong::new(wish.track, wish.frames, wish.rate));
+                let song = songs.begin(wish.track, wish.frames, wish.rate);
                 let offers = self.kept_offers(&song).await;
                 place.insert(Known { song, offers });
             }

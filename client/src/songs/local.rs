@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use jam_media::Manifest;
@@ -20,6 +20,10 @@ pub struct LocalSong {
     renditions: ArcSwap<Vec<Arc<LocalRendition>>>,
 }
 
+/// Every song that somebody reads along, whether it is wanted now or not.
+#[derive(Debug, Default)]
+pub struct LocalSongs(BTreeMap<TrackId, Weak<LocalSong>>);
+
 /// A song at one quality.
 #[derive(Debug)]
 pub struct LocalRendition {
@@ -33,6 +37,24 @@ pub struct LocalRendition {
     /// Of the song: frames a second, and how many.
     rate: u32,
     frames: u64,
+}
+
+impl LocalSongs {
+    /// A song that is wanted from now on, and of which nothing is known to be here. Whoever has opened it before, when it was
+    /// wanted earlier, reads what comes now as well.
+    pub fn begin(&mut self, track: TrackId, frames: u64, rate: u32) -> Arc<LocalSong> {
+        self.0.retain(|_, song| song.strong_count() > 0);
+        let opened = self.0.get(&track).and_then(Weak::upgrade);
+        let song = match opened.filter(|song| (song.frames, song.rate) == (frames, rate)) {
+            Some(song) => {
+                song.renditions.store(Arc::default());
+                song
+            }
+            None => Arc::new(LocalSong::new(track, frames, rate)),
+        };
+        self.0.insert(track, Arc::downgrade(&song));
+        song
+    }
 }
 
 impl LocalSong {

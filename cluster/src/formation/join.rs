@@ -10,7 +10,8 @@ use tonic::{Code, Status};
 use super::{GroupConfig, HoldsSongs, Local, ROUND_EVERY};
 use crate::identity::{Id, Identity};
 use crate::raft::link::{Lane, Links};
-use crate::shard::Group;
+use crate::refusal::{NODE_REPLACED, code_of};
+use crate::shard::{Group, Standing};
 
 /// For one step of joining: a change of the membership needs a majority.
 const JOIN_TTL: Duration = Duration::from_secs(6);
@@ -60,28 +61,25 @@ impl Local {
     }
 }
 
-/// Asks the leader, again and again, until this node votes.
+/// Asks the leader, again and again, until this node votes. Answers what it says to one whose place it has given to a later
+/// node: this one never gets the vote, and must not go on.
 pub(super) async fn join(
     config: GroupConfig,
     own: Identity,
     links: Links,
     group: Group,
     holds_songs: HoldsSongs,
-) {
+) -> Option<String> {
     let mut addresses: Vec<String> = Vec::new();
     loop {
-        let standing = group.standing();
-        if standing.members.iter().any(|member| member.id == standing.id && member.voter) {
-            return;
-        }
-        if group.is_stopped() {
-            return;
+        if votes(&group.standing()) || group.is_stopped() {
+            return None;
         }
         let Some(address) = addresses.pop() else {
             let others = config.peers.iter().filter(|(place, _)| **place != own.place);
             addresses.extend(others.map(|(_, address)| address.clone()));
             if addresses.is_empty() {
-                return;
+                return None;
             }
             continue;
         };
@@ -95,10 +93,19 @@ pub(super) async fn join(
                     addresses.push(reply.leader_address);
                 }
             }
+            // A vote that it has by now is needed until the later node has it.
+            Err(status) if code_of(&status) == Some(NODE_REPLACED) && !votes(&group.standing()) => {
+                return Some(status.message().to_owned());
+            }
             Err(status) => tracing::warn!(address, reason = status.message(), "can't join yet"),
         }
         tokio::time::sleep(ROUND_EVERY).await;
     }
+}
+
+/// Whether the node that stands so votes, as far as it knows.
+fn votes(standing: &Standing) -> bool {
+    standing.members.iter().any(|member| member.id == standing.id && member.voter)
 }
 
 /// `holds_songs_at`: the log index of a state of which this node holds all songs.

@@ -14,6 +14,7 @@ use tonic::Status;
 use super::handle::Handle;
 use super::types::{PeerNode, StoredMembership, Types};
 use crate::identity::{Folder, Id, Stage, Step};
+use crate::refusal::Refusal;
 use crate::shard::{Member, Standing};
 
 /// A learner this close to the end of the log can vote without holding anybody up.
@@ -165,7 +166,8 @@ impl Handle {
             let (leader, node) = leader.unwrap_or_default();
             return Ok(JoinReply { leader, leader_address: node.address, ..JoinReply::default() });
         }
-        let incarnation = self.check_joiner(request)?;
+        let votes = membership.voter_ids().any(|id| id == request.node);
+        let incarnation = self.check_joiner(request, votes)?;
         check_level(request, self.state.read().shard.level())?;
         let answer = |waiting_for: &str| JoinReply {
             leader: metrics.id,
@@ -192,7 +194,7 @@ impl Handle {
         if is_changing {
             return Ok(answer("a change of members that is under way"));
         }
-        if membership.voter_ids().any(|id| id == request.node) {
+        if votes {
             return Ok(JoinReply { voter: true, ..answer("") });
         }
         if let Some(missing) = missing(&metrics, request, required) {
@@ -202,8 +204,9 @@ impl Handle {
         Ok(JoinReply { voter: true, ..answer("") })
     }
 
-    /// Whether the place is waiting for this very node. Answers its incarnation.
-    fn check_joiner(&self, request: &JoinRequest) -> Result<Id, Status> {
+    /// Whether the place is waiting for this very node, or has it: a node that `votes` is needed until a later one does.
+    /// Answers its incarnation.
+    fn check_joiner(&self, request: &JoinRequest, votes: bool) -> Result<Id, Status> {
         let incarnation = Id::from_wire(&request.incarnation)
             .ok_or(Status::invalid_argument("no incarnation"))?;
         if Id::from_wire(&request.cluster) != self.own.cluster {
@@ -211,11 +214,14 @@ impl Handle {
         }
         let JoinRequest { node, place, .. } = request;
         match self.state.read().shard.replacement(*place) {
-            Some(latest) if latest == *node => Ok(incarnation),
-            Some(latest) if latest > *node => Err(Status::failed_precondition(format!(
-                "node {node} was replaced by node {latest}; move its data folder away and start jamd \
-                 --id {place} with an empty one"
-            ))),
+            Some(latest) if latest == *node || (latest > *node && votes) => Ok(incarnation),
+            Some(latest) if latest > *node => {
+                let sentence = format!(
+                    "node {node} was replaced by node {latest}; move its data folder away and start jamd --id {place} \
+                     with an empty one"
+                );
+                Err(Refusal::NodeReplaced(sentence).into())
+            }
             _ => Err(Status::failed_precondition(format!(
                 "node {node} does not wait for place {place}; run `jam --servers … cluster replace {place}`"
             ))),

@@ -108,6 +108,49 @@ fn a_replacement_that_is_lost_before_it_votes_is_replaced_in_turn() {
 }
 
 #[test]
+fn a_replacement_that_was_replaced_while_it_was_down_ends_and_says_so() {
+    let mut cluster = Cluster::new(3);
+    cluster.start(1..=3).expect("they form");
+    cluster.register(0..5);
+    cluster.wipe(3);
+    let first = cluster.replace(3, 3);
+    // It is let in, and gets no vote.
+    let holds_songs =
+        || Options { holds_songs: Arc::new(|| Box::pin(async { None })), ..Options::default() };
+    let start = |cluster: &mut Cluster| {
+        let started = start_with(holds_songs(), 3, cluster.peers.clone(), &cluster.data(3));
+        cluster.nodes.insert(3, started.expect("it has begun"));
+    };
+    start(&mut cluster);
+    wait("it to be let in", || {
+        let members = cluster.nodes[&cluster.leader()].group.standing().members;
+        members.iter().any(|member| member.id == first)
+    });
+    cluster.kill(3);
+    let second = cluster.replace(3, first);
+
+    start(&mut cluster);
+    wait("the replaced node to end", || cluster.nodes[&3].group.failure().is_some());
+    let said = cluster.nodes[&3].group.failure().expect("waited for");
+    assert_eq!(
+        said,
+        format!(
+            "node {first} was replaced by node {second}; move its data folder away and start jamd --id 3 with an empty \
+             one"
+        )
+    );
+    cluster.wipe(3);
+    cluster.start([3]).expect("it is waited for");
+    cluster.until_voting(&[1, 2, second]);
+
+    // Once it votes its vote is needed until a later node has it.
+    cluster.replace(3, second);
+    let own = joiner(second, &cluster.incarnation_bytes(3));
+    assert!(cluster.join(own).expect("it is a voter").voter);
+    assert_eq!(cluster.nodes[&3].group.failure(), None);
+}
+
+#[test]
 fn a_new_node_that_held_all_songs_of_an_older_state_does_not_vote() {
     let mut cluster = Cluster::new(3);
     cluster.start(1..=3).expect("they form");
