@@ -85,6 +85,7 @@ impl Cluster for ClusterService {
         request: Request<ReplaceRequest>,
     ) -> Result<Response<ReplaceReply>, Status> {
         let place = request.into_inner().node;
+        replace::check_place(place)?;
         // Or a node that lags would name a holder that was replaced since.
         self.forwarder.catch_up(REPLACE_TIMEOUT).await?;
         let members = self.group.standing().members;

@@ -1,6 +1,20 @@
 //! Which node is to lose its place when an operator replaces it.
 
+use jam_proto::limits::PLACE_MAX;
+
+use crate::refusal::Refusal;
 use crate::shard::Member;
+
+/// Refuses what is no place. Ids above those of places are given to replacements, each once.
+pub fn check_place(place: u64) -> Result<(), Refusal> {
+    if (1..=PLACE_MAX).contains(&place) {
+        return Ok(());
+    }
+    Err(Refusal::Invalid(format!(
+        "{place} is no node's place: places are 1 to {PLACE_MAX}, the --id of each jamd; `jam cluster status --json` shows which \
+         place a node has"
+    )))
+}
 
 /// The member that holds a place, as the log and the members know it. `latest`: the id that the log gave the place last.
 ///

@@ -190,6 +190,14 @@ async fn nodes_pass_on_only_what_a_follower_may_pass_on() {
 
     // Whichever node is asked: the leader finds out that the third one is gone.
     let gone = other % 3 + 1;
+    // Nor is the id of a replacement a place, or 0.
+    for no_place in [0, 100, u64::MAX] {
+        let mut client = ClusterClient::new(cluster.channel(other));
+        let refused =
+            client.replace(ReplaceRequest { node: no_place }).await.expect_err("no place");
+        assert_eq!(refused.metadata().get("jam-error").expect("a code"), "invalid", "{refused:?}");
+        assert!(refused.message().contains("places are 1 to 99"), "{refused:?}");
+    }
     let request = ReplaceRequest { node: gone as u64 };
     let mut client = ClusterClient::new(cluster.channel(other));
     let refused = client.replace(request).await.expect_err("it is up");
