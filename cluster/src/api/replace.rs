@@ -11,8 +11,8 @@ pub fn check_place(place: u64) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::Invalid(format!(
-        "{place} is no node's place: places are 1 to {PLACE_MAX}, the --id of each jamd; `jam cluster status` shows which place \
-         a node has"
+        "{place} is no node's place: places are 1 to {PLACE_MAX}, the --id of each jamd; `jam cluster status --json` shows which \
+         place a node has"
     )))
 }
 
