@@ -29,6 +29,7 @@ mod routing;
 pub mod segments;
 pub mod server;
 pub mod shard;
+pub mod slow;
 pub mod songs;
 pub mod time;
 pub mod time_marks;

@@ -52,6 +52,7 @@ use crate::routing;
 use crate::segments::{self, Segments, Shelf};
 use crate::server;
 use crate::shard::{Group, Stamper};
+use crate::slow::drop_slow;
 use crate::songs::{Applied, SongCluster};
 use crate::time::clock::NodeClock;
 use crate::time::follow::Follower;
@@ -73,7 +74,23 @@ pub async fn run(
     witness: Arc<dyn Witness>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let (machine, data) = (world.clone(), config.data.clone());
+    let ended = run_until(config, world, witness, stop).await;
+    ended.map_err(|error| match blobs::advice_if_full(&machine, &data) {
+        Some(advice) => error.context(advice),
+        None => error,
+    })
+}
+
+async fn run_until(
+    config: Config,
+    world: World,
+    witness: Arc<dyn Witness>,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let credential = credential(&config)?;
+    blobs::make_room_to_start(&world, &config.data)
+        .with_context(|| format!("can't look for room in {}", config.data.display()))?;
     let local = Local::open(&world, group_config(&config, credential.clone()))?;
     let keeper = Keeper::open(&world, &config.data).context("can't read the saved clock")?;
     let listener = world
@@ -340,16 +357,6 @@ impl Parts {
             .into_axum_router()
             .layer(map_response(answers::put_in_place))
             .merge(router(pages))
-    }
-}
-
-/// Looks every second for watchers and connections that take nothing, and logs what else is counted.
-async fn drop_slow(hub: Arc<WatchHub>, lines: Arc<Lines>, metrics: Arc<Metrics>) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        metrics.slow_watchers(hub.drop_slow(Instant::now()));
-        metrics.stuck_connections(lines.close_stuck(Instant::now()));
-        metrics.evictions.log();
     }
 }
 
