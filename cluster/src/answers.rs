@@ -15,7 +15,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use tonic::{Response, Status};
 
-use crate::lines::{Line, Room};
+use crate::lines::{Line, Share};
 
 /// What a piece that is made on demand may have, about.
 pub const PIECE_BYTES: usize = 16 << 10;
@@ -27,7 +27,7 @@ pub struct Message {
     pieces: Box<dyn Iterator<Item = Bytes> + Send>,
     piece_bytes: usize,
     /// What it needs as long as not all of it is made.
-    _source: Option<Room>,
+    _source: Option<Share>,
 }
 
 impl Message {
@@ -41,7 +41,7 @@ impl Message {
     pub fn in_pieces(
         length: usize,
         pieces: impl Iterator<Item = Bytes> + Send + 'static,
-        source: Room,
+        source: Share,
     ) -> Self {
         let mut header = BytesMut::with_capacity(HEADER_BYTES);
         put_header(&mut header, length);
@@ -56,7 +56,7 @@ impl Message {
     }
 
     /// One that is encoded already: it is there until the last of it is taken.
-    pub fn encoded(bytes: Bytes, source: Room) -> Self {
+    pub fn encoded(bytes: Bytes, source: Share) -> Self {
         Self::in_pieces(bytes.len(), cut(bytes), source)
     }
 }

@@ -54,9 +54,9 @@ struct Budget {
     sources: Arc<Semaphore>,
 }
 
-/// Room that was taken of both budgets.
+/// A part of the budgets of a connection and of the node.
 #[derive(Debug)]
-pub struct Room {
+pub struct Share {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
@@ -119,20 +119,20 @@ impl Line {
     }
 
     /// Waits for room for what an answer needs to be made: at most all that a connection has.
-    pub async fn source(&self, bytes: usize) -> Room {
+    pub async fn source(&self, bytes: usize) -> Share {
         take(&self.own.sources, &self.all.sources, bytes.min(LINE_SOURCES_BYTES)).await
     }
 
     /// Waits for room for a piece.
-    pub async fn piece(&self, bytes: usize) -> Room {
+    pub async fn piece(&self, bytes: usize) -> Share {
         take(&self.own.pieces, &self.all.pieces, bytes.min(LINE_PIECES_BYTES)).await
     }
 
     /// A piece is given to the connection. It has the room until the connection lets go of it.
-    pub fn give(self: &Arc<Self>, bytes: Bytes, room: Room) -> Bytes {
+    pub fn give(self: &Arc<Self>, bytes: Bytes, share: Share) -> Bytes {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         lock(&self.given).push_back((number, Instant::now()));
-        Bytes::from_owner(Piece { bytes, number, line: self.clone(), _room: room })
+        Bytes::from_owner(Piece { bytes, number, line: self.clone(), _share: share })
     }
 
     fn is_stuck(&self, now: Instant, patience: Duration) -> bool {
@@ -140,14 +140,14 @@ impl Line {
     }
 }
 
-async fn take(own: &Arc<Semaphore>, all: &Arc<Semaphore>, bytes: usize) -> Room {
+async fn take(own: &Arc<Semaphore>, all: &Arc<Semaphore>, bytes: usize) -> Share {
     let units = u32::try_from(bytes.div_ceil(UNIT).max(1)).unwrap_or(u32::MAX);
     let take = async |semaphore: &Arc<Semaphore>| {
         semaphore.clone().acquire_many_owned(units).await.expect("nobody closes the semaphore")
     };
     // First its own: who waits for itself keeps nothing from others.
     let own = take(own).await;
-    Room { _own: own, _all: take(all).await }
+    Share { _own: own, _all: take(all).await }
 }
 
 /// A piece that the connection has.
@@ -155,7 +155,7 @@ struct Piece {
     bytes: Bytes,
     number: u64,
     line: Arc<Line>,
-    _room: Room,
+    _share: Share,
 }
 
 impl AsRef<[u8]> for Piece {
