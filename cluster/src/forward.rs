@@ -16,17 +16,21 @@ use std::time::Duration;
 
 use courier::Couriers;
 use futures_util::future::join_all;
+use jam_proto::ids::RoomCode;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::wire::log::v1::log_entry::Op;
 use jam_proto::wire::peer::v1::forward_client::ForwardClient;
 use jam_proto::wire::peer::v1::forward_server::Forward;
-use jam_proto::wire::peer::v1::{BarrierReply, BarrierRequest, ProposeReply, ProposeRequest};
+use jam_proto::wire::peer::v1::{
+    BarrierReply, BarrierRequest, ProposeReply, ProposeRequest, RoomStatusReply, RoomStatusRequest,
+};
 pub use replacing::Asked;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
+use crate::api::rooms::RoomsService;
 use crate::links::{Failed, Links, judge};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
@@ -270,12 +274,13 @@ fn with_earlier(outcome: Result<Outcome, Refusal>, lost: bool) -> Result<Outcome
 /// Takes the proposals that other nodes pass on.
 pub struct ForwardService {
     forwarder: Forwarder,
+    rooms: RoomsService,
 }
 
 impl ForwardService {
-    /// Proposes through `forwarder`'s group.
-    pub fn new(forwarder: Forwarder) -> Self {
-        Self { forwarder }
+    /// Proposes through `forwarder`'s group, and reads as `rooms` does.
+    pub fn new(forwarder: Forwarder, rooms: RoomsService) -> Self {
+        Self { forwarder, rooms }
     }
 }
 
@@ -308,6 +313,16 @@ impl Forward for ForwardService {
         let deadline = Instant::now() + PATIENCE;
         let applied = self.forwarder.barrier_here(deadline).await?;
         Ok(Response::new(BarrierReply { applied }))
+    }
+
+    async fn status(
+        &self,
+        request: Request<RoomStatusRequest>,
+    ) -> Result<Response<RoomStatusReply>, Status> {
+        let request = request.into_inner();
+        self.check(&request.cluster_id)?;
+        let room = RoomCode::parse(&request.room).map_err(Refusal::from)?;
+        Ok(Response::new(self.rooms.status_here(&room).await?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A Jam node.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod answers;
 pub mod api;
 pub mod batches;
 pub mod blobs;
@@ -13,6 +14,7 @@ pub mod formation;
 pub mod forward;
 pub mod http;
 pub mod identity;
+pub mod lines;
 pub mod links;
 pub mod lost;
 pub mod media;
@@ -27,6 +29,7 @@ mod routing;
 pub mod segments;
 pub mod server;
 pub mod shard;
+pub mod slow;
 pub mod songs;
 pub mod time;
 pub mod time_marks;

@@ -23,6 +23,7 @@ pub struct Metrics {
     /// Clock probes answered.
     pub probes: AtomicU64,
     slow_watchers: AtomicU64,
+    stuck_connections: AtomicU64,
     /// Sessions that were closed for others.
     pub evictions: Evictions,
 }
@@ -62,6 +63,11 @@ impl Metrics {
         self.slow_watchers.fetch_add(count, Relaxed);
     }
 
+    /// So many connections were closed since nothing was taken from them.
+    pub fn stuck_connections(&self, count: u64) {
+        self.stuck_connections.fetch_add(count, Relaxed);
+    }
+
     /// Writes the counters.
     pub fn write(&self, page: &mut Page) {
         page.family(
@@ -93,6 +99,12 @@ impl Metrics {
         );
         let slow = self.slow_watchers.load(Relaxed);
         page.one("jam_slow_watchers_total", "counter", "Watchers dropped for being slow.", slow);
+        page.one(
+            "jam_stuck_connections_total",
+            "counter",
+            "Connections closed since their client took nothing of what it was sent.",
+            self.stuck_connections.load(Relaxed),
+        );
         self.evictions.write(page);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use axum::Router;
+use axum::middleware::map_response;
 use jam_proto::ids::RoomCode;
 use jam_proto::limits::REQUEST_BYTES_MAX;
 use jam_proto::time::{Flicks, SharedTime};
@@ -19,14 +20,17 @@ use jam_proto::wire::v1::rooms_server::RoomsServer;
 use jam_proto::wire::v1::time_server::TimeServer;
 use jam_world::World;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tonic::service::Routes;
 
+use crate::answers;
 use crate::api::admission::Admission;
 use crate::api::clocks::ClocksService;
 use crate::api::cluster::ClusterService;
+use crate::api::large::Kitchen;
+use crate::api::reading::RELAYED_AT_ONCE;
 use crate::api::rooms::RoomsService;
 use crate::api::songs;
 use crate::api::time::TimeService;
@@ -37,6 +41,7 @@ use crate::forgetting::forget_unused;
 use crate::formation::{GroupConfig, Local};
 use crate::forward::{ForwardService, Forwarder};
 use crate::http::{Pages, router};
+use crate::lines::Lines;
 use crate::links::Links;
 use crate::lost::mark_lost_songs;
 use crate::metrics::Metrics;
@@ -47,6 +52,7 @@ use crate::routing;
 use crate::segments::{self, Segments, Shelf};
 use crate::server;
 use crate::shard::{Group, Stamper};
+use crate::slow::drop_slow;
 use crate::songs::{Applied, SongCluster};
 use crate::time::clock::NodeClock;
 use crate::time::follow::Follower;
@@ -68,7 +74,23 @@ pub async fn run(
     witness: Arc<dyn Witness>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let (machine, data) = (world.clone(), config.data.clone());
+    let ended = run_until(config, world, witness, stop).await;
+    ended.map_err(|error| match blobs::advice_if_full(&machine, &data) {
+        Some(advice) => error.context(advice),
+        None => error,
+    })
+}
+
+async fn run_until(
+    config: Config,
+    world: World,
+    witness: Arc<dyn Witness>,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let credential = credential(&config)?;
+    blobs::make_room_to_start(&world, &config.data)
+        .with_context(|| format!("can't look for room in {}", config.data.display()))?;
     let local = Local::open(&world, group_config(&config, credential.clone()))?;
     let keeper = Keeper::open(&world, &config.data).context("can't read the saved clock")?;
     let listener = world
@@ -82,12 +104,13 @@ pub async fn run(
     let main = Arc::new(OnceLock::new());
     let routes = routing::routes(&local, Arc::clone(&main), Admission::new(&config.access));
     let mut closing = stops.clone();
-    let mut serving = tokio::spawn(server::serve(listener, routes, async move {
+    let lines = Arc::<Lines>::default();
+    let mut serving = tokio::spawn(server::serve(listener, routes, lines.clone(), async move {
         // An error means that `run` has ended: then nothing is served either.
         let _ = closing.wait_for(|stopping| *stopping).await;
     }));
 
-    let parts = Parts::new(&config, credential, world, witness, keeper, stops);
+    let parts = Parts::new(&config, credential, world, witness, keeper, lines, stops);
     tokio::pin!(stop);
     let group = tokio::select! {
         started = parts.start(&local) => started?,
@@ -155,6 +178,7 @@ struct Parts {
     presence: Arc<Presence>,
     metrics: Arc<Metrics>,
     links: Arc<Links>,
+    lines: Arc<Lines>,
     stopping: watch::Receiver<bool>,
     unheard: Duration,
     scrub: Pace,
@@ -172,6 +196,7 @@ impl Parts {
         world: World,
         witness: Arc<dyn Witness>,
         keeper: Keeper,
+        lines: Arc<Lines>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let hub = Arc::<WatchHub>::default();
@@ -192,6 +217,7 @@ impl Parts {
             metrics,
             links: Arc::new(Links::new(&world, credential)),
             world,
+            lines,
             stopping,
             unheard: Duration::from_millis(config.unheard_ms),
             scrub: Pace::mb_per_s(config.scrub_mb_per_s),
@@ -232,7 +258,7 @@ impl Parts {
         let cluster_id = group.cluster_id().0.to_vec();
         let (clock, presence) = (&self.clock, &self.presence);
         tasks.spawn(self.keeper.clone().run());
-        tasks.spawn(drop_slow_watchers(self.hub.clone(), self.metrics.clone()));
+        tasks.spawn(drop_slow(self.hub.clone(), self.lines.clone(), self.metrics.clone()));
         let voters =
             Voters { group: group.clone(), links: self.links.clone(), clock: clock.clone() };
         tasks.spawn(open_leaderships(voters, presence.clone()));
@@ -281,6 +307,9 @@ impl Parts {
         cluster_id: Vec<u8>,
     ) -> Router {
         let rooms = RoomsService {
+            lines: self.lines.clone(),
+            kitchen: Kitchen::new(&self.world),
+            relaying: Arc::new(Semaphore::new(RELAYED_AT_ONCE)),
             group: group.clone(),
             forwarder: forwarder.clone(),
             hub: self.hub.clone(),
@@ -316,25 +345,18 @@ impl Parts {
             stopping: self.stopping.clone(),
         };
         let limit = REQUEST_BYTES_MAX;
+        let forward = ForwardService::new(forwarder.clone(), rooms.clone());
         Routes::new(RoomsServer::new(rooms).max_decoding_message_size(limit))
             .add_service(TimeServer::new(time).max_decoding_message_size(limit))
             .add_service(ClusterServer::new(cluster).max_decoding_message_size(limit))
             .add_service(ClocksServer::new(clocks).max_decoding_message_size(limit))
-            .add_service(ForwardServer::new(ForwardService::new(forwarder.clone())))
+            .add_service(ForwardServer::new(forward))
             .add_service(blobs::peer_service(blobs.clone()))
             .add_service(songs::service(blobs))
             .add_service(segments::service(segments))
             .into_axum_router()
+            .layer(map_response(answers::put_in_place))
             .merge(router(pages))
-    }
-}
-
-/// Looks every second for watchers that take nothing, and logs what else is counted.
-async fn drop_slow_watchers(hub: Arc<WatchHub>, metrics: Arc<Metrics>) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        metrics.slow_watchers(hub.drop_slow(Instant::now()));
-        metrics.evictions.log();
     }
 }
 

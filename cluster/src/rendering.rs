@@ -180,7 +180,7 @@ impl Rendering {
     ) -> Result<Vec<Derived>, Failure> {
         let file = self.blobs.file(&id).await.ok_or(SongError::NotHere(id))?;
         // Who needs the room more goes first.
-        self.blobs.check_room(track.bytes)?;
+        let _promise = self.blobs.promise(track.bytes)?;
         let (blobs, ladder) = (self.blobs.clone(), kbps.clone());
         let encode = move || match encode(&blobs, file.clone(), &track, &ladder) {
             // Unless that is not what was taken.

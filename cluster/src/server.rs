@@ -14,11 +14,14 @@ use axum::Router;
 use futures_util::{Stream, stream};
 use jam_world::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
+
+use crate::lines::{Line, Lines};
 
 /// Connections at one time. A listener has three: for events, time and songs.
 const CONNECTIONS_MAX: usize = 8192;
@@ -37,6 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: Box<dyn Listener>,
     router: Router,
+    lines: Arc<Lines>,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), tonic::transport::Error> {
     Server::builder()
@@ -46,7 +50,7 @@ pub async fn serve(
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX)
         .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(connections(listener), stop)
+        .serve_with_incoming_shutdown(connections(listener, lines), stop)
         .await
 }
 
@@ -61,21 +65,26 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-fn connections(listener: Box<dyn Listener>) -> impl Stream<Item = io::Result<Connection>> {
+fn connections(
+    listener: Box<dyn Listener>,
+    lines: Arc<Lines>,
+) -> impl Stream<Item = io::Result<Connection>> {
     let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    stream::unfold((listener, free), |(listener, free)| async {
-        let connection = accept(listener.as_ref(), &free).await;
-        Some((Ok(connection), (listener, free)))
+    stream::unfold((listener, lines, free), |(listener, lines, free)| async {
+        let connection = accept(listener.as_ref(), &lines, &free).await;
+        Some((Ok(connection), (listener, lines, free)))
     })
 }
 
-async fn accept(listener: &dyn Listener, free: &Arc<Semaphore>) -> Connection {
+async fn accept(listener: &dyn Listener, lines: &Lines, free: &Arc<Semaphore>) -> Connection {
     let slot = Arc::clone(free).acquire_owned().await.expect("nobody closes the semaphore");
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
                 let silent = Some(Box::pin(sleep(FIRST_BYTE_TIMEOUT)));
-                return Connection { stream, from, silent, _slot: slot };
+                let line = lines.open(from);
+                let closing = Some(Box::pin(line.closing().notified_owned()));
+                return Connection { stream, from, silent, closing, _line: line, _slot: slot };
             }
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
@@ -91,7 +100,22 @@ struct Connection {
     from: SocketAddr,
     /// Until the first byte came.
     silent: Option<Pin<Box<Sleep>>>,
+    /// Until it is to be closed.
+    closing: Option<Pin<Box<OwnedNotified>>>,
+    _line: Arc<Line>,
     _slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// Fails once the connection is to be closed: then its streams are reset, and what waits for it is freed.
+    fn check_open(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if let Some(closing) = &mut self.closing
+            && closing.as_mut().poll(context).is_ready()
+        {
+            self.closing = None;
+        }
+        if self.closing.is_some() { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+    }
 }
 
 /// Where a request comes from: an extension of each request that was served over a connection.
@@ -119,6 +143,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.check_open(context)?;
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
             self.silent = None;
             return Poll::Ready(read);
@@ -137,6 +162,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check_open(context)?;
         Pin::new(&mut self.stream).poll_write(context, buffer)
     }
 
@@ -145,6 +171,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_open(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
     }
 
@@ -153,10 +180,60 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_open(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::Request;
+    use axum::response::Response;
+    use bytes::Bytes;
+    use jam_world::World;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::answers::{Message, attach, put_in_place};
+
+    const HANGS: Duration = Duration::from_secs(60);
+
+    /// Without an end.
+    async fn answer(lines: Arc<Lines>, request: Request) -> Response {
+        let peer = request.extensions().get::<RemoteAddress>().map(|remote| remote.0);
+        let message = || Ok(Message::ready(Bytes::from(vec![0; 16 << 10])));
+        let attached = attach((), lines.of(peer), stream::repeat_with(message));
+        let mut response = Response::default();
+        *response.extensions_mut() = attached.extensions().clone();
+        put_in_place(response).await
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_takes_nothing_is_closed() {
+        let (world, lines) = (World::real(), Arc::<Lines>::default());
+        let free = std::net::TcpListener::bind("127.0.0.1:0");
+        let at = free.and_then(|free| free.local_addr()).expect("a port");
+        let listener = world.net.listen(at).await.expect("listens");
+        let answering = lines.clone();
+        let router = Router::new().fallback(move |request| answer(answering.clone(), request));
+        let serving = tokio::spawn(serve(listener, router, lines.clone(), std::future::pending()));
+
+        let mut client = TcpStream::connect(at).await.expect("connects");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("asks");
+        let stuck = async {
+            while lines.close_stuck(Instant::now() + HANGS) == 0 {
+                tokio::task::yield_now().await;
+            }
+            // What was sent before is there to be read, and then nothing.
+            let _ = client.read_to_end(&mut Vec::new()).await;
+        };
+        timeout(HANGS, stuck).await.expect("the connection ends");
+        serving.abort();
     }
 }

@@ -11,13 +11,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jam_proto::event::Event;
 use jam_proto::ids::{Revision, RoomCode};
 use jam_proto::shard::Shard;
 use jam_proto::wire::v1;
+use jam_proto::wire::v1::watch_message::Kind;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::answers::framed;
 use crate::shard::AppliedSink;
 
 /// Entries' worth of events that are kept of one room. A watcher that was away for longer gets a snapshot.
@@ -35,8 +38,8 @@ pub struct Batch {
     pub after: u64,
     /// And once all of it is folded.
     pub last: u64,
-    /// As it is sent.
-    pub events: v1::Events,
+    /// As it is sent, encoded once for all who watch.
+    pub message: Bytes,
 }
 
 /// What a watcher with some cursor is to be sent next.
@@ -196,11 +199,10 @@ impl AppliedSink for WatchHub {
 impl Inner {
     fn publish(&mut self, index: u64, room: &RoomCode, events: &[Event]) {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
-        let batch = Arc::new(Batch {
-            after: first.revision.0 - 1,
-            last: last.revision.0,
-            events: v1::Events { events: events.iter().map(Event::to_wire).collect(), index },
-        });
+        let (after, last) = (first.revision.0 - 1, last.revision.0);
+        let events = v1::Events { events: events.iter().map(Event::to_wire).collect(), index };
+        let message = framed(&v1::WatchMessage { kind: Some(Kind::Events(events)) });
+        let batch = Arc::new(Batch { after, last, message });
         let feed = self.feeds.entry(room.clone()).or_insert_with(|| Feed::at(batch.after));
         debug_assert_eq!(feed.head, batch.after, "revisions are contiguous");
         feed.head = batch.last;
@@ -276,6 +278,17 @@ impl Subscription {
         }
         *pace = Pace::Waits;
         true
+    }
+
+    /// To be called when the watcher takes a part of the message that it was given: it has time for the next one.
+    pub fn takes_on(&self) -> impl Fn() + Send + use<> {
+        let pace = Arc::clone(&self.pace);
+        move || {
+            let mut pace = lock(&pace);
+            if matches!(*pace, Pace::Takes(_)) {
+                *pace = Pace::Takes(Instant::now());
+            }
+        }
     }
 
     /// The watcher was given a message.

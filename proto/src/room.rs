@@ -12,6 +12,7 @@
 mod judge;
 mod level;
 mod look;
+mod parts;
 pub(crate) mod queue;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::limits;
 use crate::time::{Flicks, SharedTime};
 use crate::timeline::{Piece, Timeline};
 pub use crate::timeline::{Span, Spans};
+pub use parts::Parts;
 use queue::Queue;
 
 /// One room. Nodes and clients hold the same type and fold the same events.
@@ -307,6 +309,11 @@ impl Room {
 
     fn current_id(&self) -> Option<EntryId> {
         self.current().map(|entry| entry.id)
+    }
+
+    /// Entries that wait or were played: what the room takes is about in proportion.
+    pub fn entries_kept(&self) -> usize {
+        self.upcoming.len() + self.history.len()
     }
 
     /// The track of each entry that is queued, current or remembered.

@@ -4,7 +4,7 @@
 //! sessions came from the same place, and not which place that is: the log gets a keyed digest of the address. Who has
 //! the log and the cluster's id can try all addresses, so the digest hides an address from a reader, not from a search.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use jam_proto::ids::Origin;
 use jam_proto::level::FeatureLevel;
@@ -25,6 +25,15 @@ pub fn of_request<T>(request: &Request<T>, cluster_id: &[u8], level: FeatureLeve
         }
         _ => Vec::new(),
     }
+}
+
+/// Where a request comes from, for this node alone: an address of IPv4, or the /64 of one of IPv6.
+pub fn line<T>(request: &Request<T>) -> Option<IpAddr> {
+    let remote = request.extensions().get::<RemoteAddress>()?;
+    Some(match remote.0.ip().to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    })
 }
 
 /// One origin for each IPv4 address and for each IPv6 /64, which is what one line gets.

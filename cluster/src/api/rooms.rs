@@ -3,45 +3,51 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, Empty};
 use jam_proto::command::RoomCommand;
 use jam_proto::ids::{RoomCode, check_user_name};
 use jam_proto::shard::{Outcome, Shard};
-use jam_proto::time::SharedTime;
 use jam_proto::wire::log::v1::OpenSession;
 use jam_proto::wire::log::v1::log_entry::Op;
-use jam_proto::wire::v1::rooms_client::RoomsClient;
 use jam_proto::wire::v1::rooms_server::Rooms;
 use jam_proto::wire::v1::{
-    ListRoomsReply, ListRoomsRequest, OpenSessionReply, OpenSessionRequest, RoomSummary,
-    StatusReply, StatusRequest, SubmitReply, SubmitRequest, WatchHello, WatchRequest,
+    ListRoomsReply, ListRoomsRequest, OpenSessionReply, OpenSessionRequest, StatusReply,
+    StatusRequest, SubmitReply, SubmitRequest, WatchHello, WatchMessage, WatchRequest,
 };
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
+use super::large::Kitchen;
+use super::reading::{Known, in_time};
 use super::session::session_id;
-use super::watching::{WatchStream, Watcher};
+use super::watching::Watcher;
 use super::{deadline, origin};
-use crate::forward::{Forwarder, Kind, Leader, Way};
-use crate::links::{Failed, is_forwarded, judge};
+use crate::answers::attach;
+use crate::forward::Forwarder;
+use crate::lines::{Line, Lines};
+use crate::links::is_forwarded;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
+use crate::server::RemoteAddress;
 use crate::shard::Group;
 use crate::time::clock::NodeClock;
 use crate::watch::{Subscription, WatchHub};
 
 /// Streams that one node serves; each costs a task and a few messages.
 const WATCHERS_MAX: usize = 10_000;
-/// A current read that takes longer than this has no use any more.
-const READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a node that is behind is given to hear of a room that the leader has.
 const BEHIND_MAX: Duration = Duration::from_secs(3);
-/// The room list is one message.
-const ROOMS_LISTED_MAX: usize = 10_000;
 
 /// The `Rooms` service.
 #[derive(Clone)]
 pub struct RoomsService {
+    /// Where answers go.
+    pub lines: Arc<Lines>,
+    /// Who prepares large ones.
+    pub kitchen: Kitchen,
+    /// Lists that are on their way from the leader.
+    pub relaying: Arc<Semaphore>,
     /// The state that reads come from.
     pub group: Group,
     /// The way to the leader.
@@ -60,7 +66,8 @@ pub struct RoomsService {
 
 #[tonic::async_trait]
 impl Rooms for RoomsService {
-    type WatchStream = WatchStream;
+    /// What is really sent is attached ([`crate::answers`]), as for the other large answers.
+    type WatchStream = Empty<Result<WatchMessage, Status>>;
 
     async fn open_session(
         &self,
@@ -97,35 +104,33 @@ impl Rooms for RoomsService {
         &self,
         request: Request<ListRoomsRequest>,
     ) -> Result<Response<ListRoomsReply>, Status> {
-        if is_forwarded(&request) {
-            return self.list_here().await.map(Response::new).map_err(Status::from);
-        }
-        let reply =
-            self.forwarder.at_leader(Kind::Read, Instant::now() + READ_TIMEOUT, |leader| async {
-                match leader {
-                    Leader::Here => self.list_here().await,
-                    Leader::There(Way { channel, .. }) => {
-                        let request = self.forwarder.links().request(ListRoomsRequest {});
-                        read(RoomsClient::new(channel).list_rooms(request)).await
-                    }
-                }
-            });
-        Ok(Response::new(reply.await?))
+        let line = self.line_of(&request);
+        let message = match is_forwarded(&request) {
+            true => in_time(self.list_here(&line)).await?.map_err(Status::from)?,
+            false => self.list(&line).await?,
+        };
+        Ok(attach(ListRoomsReply::default(), line, stream::iter([Ok(message)])))
     }
 
     async fn status(
         &self,
         request: Request<StatusRequest>,
     ) -> Result<Response<StatusReply>, Status> {
-        let forwarded = is_forwarded(&request);
+        let (line, forwarded) = (self.line_of(&request), is_forwarded(&request));
         let room = RoomCode::parse(&request.into_inner().room).map_err(Refusal::from)?;
-        if forwarded {
-            return self.status_here(&room).await.map(Response::new).map_err(Status::from);
-        }
-        Ok(Response::new(self.current_status(&room).await?))
+        let known = match forwarded {
+            true => Known::But(self.status_here(&room).await.map_err(Status::from)?),
+            false => self.current_status(&room).await?,
+        };
+        let message = in_time(self.tell(&line, &room, known)).await??;
+        Ok(attach(StatusReply::default(), line, stream::iter([Ok(message)])))
     }
 
-    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let line = self.line_of(&request);
         let request = request.into_inner();
         let room = RoomCode::parse(&request.room).map_err(Refusal::from)?;
         if self.hub.watchers() >= WATCHERS_MAX {
@@ -136,6 +141,8 @@ impl Rooms for RoomsService {
         let ours = request.cluster_id.is_empty() || request.cluster_id == self.cluster_id;
         let watcher = Watcher {
             group: self.group.clone(),
+            kitchen: self.kitchen.clone(),
+            line: line.clone(),
             subscription: self.subscribe(&room).await?,
             room,
             cursor: if ours { request.after_revision } else { 0 },
@@ -148,75 +155,13 @@ impl Rooms for RoomsService {
             // All of it is on its way behind this: the stream looks for events later.
             applied: self.hub.applied_index(),
         };
-        Ok(Response::new(watcher.stream(hello)))
+        Ok(attach(stream::empty(), line, watcher.stream(hello)))
     }
 }
 
 impl RoomsService {
-    async fn current_status(&self, room: &RoomCode) -> Result<StatusReply, Refusal> {
-        let deadline = Instant::now() + READ_TIMEOUT;
-        let attempt = |leader| async {
-            match leader {
-                Leader::Here => self.status_here(room).await,
-                Leader::There(Way { channel, .. }) => {
-                    let request = StatusRequest { room: room.as_str().to_owned() };
-                    let request = self.forwarder.links().request(request);
-                    let mut client = RoomsClient::new(channel)
-                        .max_decoding_message_size(super::MESSAGE_BYTES_MAX);
-                    read(client.status(request)).await
-                }
-            }
-        };
-        self.forwarder.at_leader(Kind::Read, deadline, attempt).await
-    }
-
-    async fn status_here(&self, code: &RoomCode) -> Result<StatusReply, Failed> {
-        self.barrier().await?;
-        let room = self.group.read(|shard| shard.room(code).cloned());
-        let room = room.ok_or_else(|| Failed::Refused(Refusal::RoomUnknown(code.clone())))?;
-        let Now { leader, term, epoch, shared } = self.time_here()?;
-        Ok(StatusReply {
-            room: Some(room.to_wire()),
-            shared_time: shared.0,
-            leader,
-            term,
-            epoch,
-            listeners: self.presence.listeners(code),
-        })
-    }
-
-    async fn list_here(&self) -> Result<ListRoomsReply, Failed> {
-        self.barrier().await?;
-        let shard = self.group.read(Shard::clone);
-        let now = self.time_here()?.shared;
-        let rooms = shard.rooms().take(ROOMS_LISTED_MAX).map(|(code, room)| RoomSummary {
-            name: room.name().to_owned(),
-            playing: room.is_playing(),
-            entries: count(room.queue_at(now).len()),
-            listeners: count(self.presence.count(code)),
-            code: code.as_str().to_owned(),
-        });
-        Ok(ListRoomsReply { rooms: rooms.collect() })
-    }
-
-    /// Shared time now, of this leader. One whose `ClockEpoch` is not committed yet has no time of any epoch to tell: whoever
-    /// asks tries again in a moment.
-    fn time_here(&self) -> Result<Now, Failed> {
-        let standing = self.group.standing();
-        let (epoch, shared) = (self.clock.epoch(), self.clock.now());
-        if epoch == 0 || self.clock.leads_in() != Some(standing.term) {
-            return Err(Failed::NotTaken(Refusal::NotLeader));
-        }
-        Ok(Now { leader: standing.id, term: standing.term, epoch, shared })
-    }
-
-    async fn barrier(&self) -> Result<(), Failed> {
-        #[cfg(feature = "planted")]
-        if jam_proto::planted::Bug::StaleRead.is_planted() {
-            return Ok(());
-        }
-        let passed = self.group.read_barrier(READ_TIMEOUT).await;
-        passed.map_err(|error| Failed::NotTaken(error.into()))
+    fn line_of<T>(&self, request: &Request<T>) -> Arc<Line> {
+        self.lines.of(request.extensions().get::<RemoteAddress>().map(|remote| remote.0))
     }
 
     /// A place in the room's events. A room that is not known here may have been created a moment
@@ -242,25 +187,4 @@ impl RoomsService {
         self.group
             .read(|shard| shard.room(code).map(|room| self.hub.subscribe(code, room.revision())))
     }
-}
-
-/// Shared time, and whose it is.
-struct Now {
-    leader: u64,
-    term: u64,
-    epoch: u64,
-    shared: SharedTime,
-}
-
-/// A read at another node.
-async fn read<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failed> {
-    match timeout(READ_TIMEOUT, call).await {
-        Ok(Ok(reply)) => Ok(reply.into_inner()),
-        Ok(Err(status)) => Err(judge(&status)),
-        Err(_) => Err(Failed::Lost),
-    }
-}
-
-fn count(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -11,6 +11,7 @@ use jam_proto::wire::v1::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
+use super::origin;
 use crate::blobs::{Blobs, Received, SongError};
 
 /// The service, with its limits.
@@ -40,6 +41,7 @@ impl Songs for Service {
         &self,
         request: Request<Streaming<UploadChunk>>,
     ) -> Result<Response<UploadReply>, Status> {
+        let origin = origin::line(&request);
         let mut chunks = request.into_inner();
         let first = chunks.message().await?;
         let (start, data) =
@@ -53,6 +55,7 @@ impl Songs for Service {
             bytes: start.bytes,
             offset: start.offset,
             file_name: start.file_name,
+            origin,
         };
         let rest = chunks.map(|chunk| chunk.map(|chunk| chunk.data));
         let data = stream::iter([Ok(data)]).chain(rest);

@@ -4,7 +4,6 @@
 //! that asks for nothing more has enough to do with what it was given, and is dropped in the end.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Status;
 
+use super::large::{Kitchen, SNAPSHOT_FIELD};
+use crate::answers::{Message, framed};
+use crate::lines::Line;
 use crate::refusal::Refusal;
 use crate::shard::Group;
 use crate::watch::{Batch, Next, Subscription};
@@ -26,13 +28,14 @@ const BATCHES_PER_LOOK: usize = 64;
 const BEHIND_MAX: Duration = Duration::from_secs(3);
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// What a watcher reads: messages, and at the end why it ended.
-pub type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchMessage, Status>> + Send>>;
-
 /// A watcher's place.
 pub struct Watcher {
     /// Where snapshots come from.
     pub group: Group,
+    /// Who prepares them.
+    pub kitchen: Kitchen,
+    /// Where they go.
+    pub line: Arc<Line>,
     /// The room.
     pub room: RoomCode,
     /// The place in its events.
@@ -44,8 +47,11 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Its messages, from `hello` on.
-    pub fn stream(self, hello: WatchHello) -> WatchStream {
+    /// Its messages, from `hello` on, and at the end why it ended.
+    pub fn stream(
+        self,
+        hello: WatchHello,
+    ) -> impl Stream<Item = Result<Message, Status>> + Send + use<> {
         let fresh = self.cursor == 0;
         let source = Source {
             watcher: self,
@@ -54,13 +60,13 @@ impl Watcher {
             batches: VecDeque::new(),
             progress_at: Instant::now() + PROGRESS_EVERY,
         };
-        Box::pin(stream::unfold(Some(source), |source| async {
+        stream::unfold(Some(source), |source| async {
             let mut source = source?;
             match source.next().await {
-                Ok(kind) => Some((Ok(WatchMessage { kind: Some(kind) }), Some(source))),
+                Ok(message) => Some((Ok(message), Some(source))),
                 Err(refusal) => Some((Err(refusal.into()), None)),
             }
-        }))
+        })
     }
 }
 
@@ -75,26 +81,26 @@ struct Source {
 
 impl Source {
     /// The next message, once there is one.
-    async fn next(&mut self) -> Result<Kind, Refusal> {
+    async fn next(&mut self) -> Result<Message, Refusal> {
         let asked = self.watcher.subscription.asked();
-        let kind = if asked { self.find().await } else { Err(Refusal::SlowWatcher) };
+        let message = if asked { self.find().await } else { Err(Refusal::SlowWatcher) };
         self.watcher.subscription.given();
-        kind
+        message
     }
 
-    async fn find(&mut self) -> Result<Kind, Refusal> {
+    async fn find(&mut self) -> Result<Message, Refusal> {
         if let Some(hello) = self.hello.take() {
-            return Ok(Kind::Hello(hello));
+            return Ok(of_kind(Kind::Hello(hello)));
         }
         if std::mem::take(&mut self.fresh) {
-            return self.snapshot();
+            return self.snapshot().await;
         }
         let mut ahead_since = None;
         loop {
             if let Some(batch) = self.batches.pop_front() {
                 self.watcher.cursor = batch.last;
                 self.progress_at = Instant::now() + PROGRESS_EVERY;
-                return Ok(Kind::Events(batch.events.clone()));
+                return Ok(Message::ready(batch.message.clone()));
             }
             let next = self.watcher.subscription.next(self.watcher.cursor, BATCHES_PER_LOOK);
             if next != Next::Ahead {
@@ -102,7 +108,7 @@ impl Source {
             }
             match next {
                 Next::Batches(batches) => self.batches = batches.into(),
-                Next::Missed => return self.snapshot(),
+                Next::Missed => return self.snapshot().await,
                 Next::Ahead => {
                     let since = *ahead_since.get_or_insert_with(Instant::now);
                     match timeout_at(since + BEHIND_MAX, self.watcher.changed()).await {
@@ -117,7 +123,8 @@ impl Source {
                             self.progress_at = Instant::now() + PROGRESS_EVERY;
                             let revision = self.watcher.cursor;
                             let stale_ms = self.watcher.group.contact().stale_ms();
-                            return Ok(Kind::Progress(Progress { revision, applied, stale_ms }));
+                            let progress = Progress { revision, applied, stale_ms };
+                            return Ok(of_kind(Kind::Progress(progress)));
                         }
                     }
                 }
@@ -126,10 +133,13 @@ impl Source {
     }
 
     /// The room as it is: never older than what the watcher has.
-    fn snapshot(&mut self) -> Result<Kind, Refusal> {
-        let Watcher { group, room: code, cursor, .. } = &mut self.watcher;
-        let room = group.read(|shard| shard.room(code).cloned());
-        let room = room.ok_or_else(|| Refusal::RoomUnknown(code.clone()))?;
+    async fn snapshot(&mut self) -> Result<Message, Refusal> {
+        let Watcher { group, kitchen, line, room: code, subscription, cursor, .. } =
+            &mut self.watcher;
+        let find = || group.read(|shard| shard.room(code).cloned());
+        let made = kitchen.with_room(line, find, SNAPSHOT_FIELD, Vec::new()).await;
+        let made = made.map_err(|error| Refusal::Internal(error.to_string()))?;
+        let (room, message) = made.ok_or_else(|| Refusal::RoomUnknown(code.clone()))?;
         if room.revision().0 < *cursor {
             return Err(Refusal::Behind(*cursor));
         }
@@ -138,8 +148,12 @@ impl Source {
         if jam_proto::planted::Bug::DroppedEvent.is_planted() {
             *cursor += 1;
         }
-        Ok(Kind::Snapshot(room.to_wire()))
+        Ok(message.telling(subscription.takes_on()))
     }
+}
+
+fn of_kind(kind: Kind) -> Message {
+    Message::ready(framed(&WatchMessage { kind: Some(kind) }))
 }
 
 impl Watcher {

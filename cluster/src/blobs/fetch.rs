@@ -103,7 +103,9 @@ impl Blobs {
             return true;
         }
         if let Some(error) = full {
-            tracing::warn!(song = %id, %error, "a song that this node lacks was not fetched");
+            if self.is_first_complaint(&id) {
+                tracing::warn!(song = %id, %error, "a song that this node lacks was not fetched; trying on, and saying no more of it");
+            }
             if want.damaged {
                 self.make_room(id, want.bytes).await;
             }
@@ -119,8 +121,16 @@ impl Blobs {
             TakenOutside::Unknown => gone = false,
         }
         self.note_gone(&id, gone);
-        tracing::warn!(song = %id, damaged = want.damaged, "no other node gave a good copy of this song yet; trying on");
+        if self.is_first_complaint(&id) {
+            tracing::warn!(song = %id, damaged = want.damaged, "no other node gave a good copy of this song yet; trying on, and saying no more of it");
+        }
         false
+    }
+
+    /// Whether nothing was logged yet of a song that can't be had.
+    fn is_first_complaint(&self, id: &TrackId) -> bool {
+        let mut wanted = self.wanted();
+        wanted.get_mut(id).is_some_and(Want::is_first_complaint)
     }
 
     fn others(&self) -> impl Iterator<Item = Neighbour> + use<> {
@@ -248,8 +258,7 @@ impl Blobs {
             true => open(held).await?,
             false => stream::empty().boxed(),
         };
-        self.store.check_room(bytes - held)?;
-        let writer = pen.write_on(bytes);
+        let writer = pen.write_on(bytes, self.store.room.promise(bytes - held)?);
         while held < bytes {
             let Ok(Some(data)) = timeout(patience, chunks.next()).await else { break };
             let data = data?;

@@ -23,11 +23,18 @@ pub(super) struct Want {
     pub damaged: bool,
     /// What the others said.
     pub gone: Gone,
+    /// The log says that it could not be had.
+    pub is_told: bool,
 }
 
 impl Want {
     pub fn new(bytes: u64, damaged: bool) -> Self {
-        Self { bytes, damaged, gone: Gone::No }
+        Self { bytes, damaged, gone: Gone::No, is_told: false }
+    }
+
+    /// Whether nothing was logged of it yet. From then on something was.
+    pub fn is_first_complaint(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_told, true)
     }
 }
 
@@ -83,6 +90,13 @@ impl Blobs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_song_that_nobody_has_is_complained_of_once() {
+        let mut want = Want::new(7, false);
+        let told: Vec<_> = (0..3).map(|_| want.is_first_complaint()).collect();
+        assert_eq!(told, [true, false, false]);
+    }
 
     #[test]
     fn a_song_is_lost_when_all_say_so_twice_a_minute_apart() {

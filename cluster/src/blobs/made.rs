@@ -9,6 +9,7 @@ use jam_proto::ids::TrackId;
 use jam_proto::wire::v1::{Derived, Track};
 
 use super::pen::Via;
+use super::room::Promise;
 use super::{Blobs, SongError};
 use crate::draft::Draft;
 use crate::media;
@@ -66,9 +67,9 @@ impl Blobs {
         self.keep_found(found).await
     }
 
-    /// Whether the disk has room for so many more bytes.
-    pub(crate) fn check_room(&self, bytes: u64) -> Result<(), SongError> {
-        self.store.check_room(bytes)
+    /// Promises room on the disk for so many more bytes.
+    pub(crate) fn promise(&self, bytes: u64) -> Result<Promise, SongError> {
+        self.store.room.promise(bytes)
     }
 
     /// What was made of a track under a name, if it is committed.

@@ -14,11 +14,14 @@ mod gone;
 mod made;
 mod peers;
 mod pen;
+mod room;
 mod scrub;
 mod serve;
+mod slots;
 mod store;
 mod tally;
 mod tidy;
+mod unfinished;
 mod upload;
 mod whole;
 
@@ -37,9 +40,11 @@ use tonic::metadata::MetadataMap;
 pub use depot::{Data, Depot, DepotError, Listing, ObjectDepot, Outside, Rhythm, StoreUrl, Stored};
 pub use error::SongError;
 pub(crate) use made::Found;
+pub use room::{FLOOR_BYTES, advice_if_full, make_room_to_start};
 pub use scrub::Pace;
 pub(crate) use serve::ChunkStream;
 pub use serve::peer_service;
+pub use slots::Origin;
 pub(crate) use store::is_song;
 pub use store::{Store, UNFINISHED_KEPT};
 pub use upload::Received;
@@ -48,6 +53,7 @@ use crate::segments::Shelf;
 use gone::{Gone, Want};
 use peers::Peers;
 use pen::Via;
+use slots::Slots;
 use tally::Tally;
 
 /// A node, as far as songs go.
@@ -122,13 +128,11 @@ pub struct Blobs {
     /// Songs that are decoded at once to be inspected.
     inspecting: Semaphore,
     /// Uploads that are received at once.
-    receiving: Semaphore,
+    receiving: Slots,
 }
 
 /// Inspecting takes a core, and a node has other things to do.
 const INSPECTED_AT_ONCE: usize = 2;
-/// Each takes a thread that writes, and at most 1.5 MiB of memory. More wait their turn.
-const RECEIVED_AT_ONCE: usize = 32;
 
 impl Blobs {
     /// Opens the songs in a node's data folder. [`Blobs::run`] then keeps them complete.
@@ -157,7 +161,7 @@ impl Blobs {
             wake_tidy: Notify::new(),
             applied: Notify::new(),
             inspecting: Semaphore::new(INSPECTED_AT_ONCE),
-            receiving: Semaphore::new(RECEIVED_AT_ONCE),
+            receiving: Slots::default(),
         }))
     }
 

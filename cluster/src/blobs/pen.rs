@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::SongError;
+use super::room::Promise;
 use super::store::{Store, is_song};
 
 /// Chunks that may wait for the disk.
@@ -62,7 +63,7 @@ impl Pen {
 
     /// Starts to write on. The pen comes back when all is written: whoever else waits for it never sees a
     /// write that is still on its way, also if the one who writes is cancelled.
-    pub fn write_on(self, expected: u64) -> Writer {
+    pub fn write_on(self, expected: u64, mut promise: Promise) -> Writer {
         let (chunks, mut queue) = mpsc::channel::<Bytes>(CHUNKS_QUEUED);
         let written = tokio::spawn(async move {
             let opened = self.store.disk().open(&self.path(), Open::Make);
@@ -70,9 +71,14 @@ impl Pen {
             let mut at = file.len()?;
             while let Some(chunk) = queue.recv().await {
                 let (length, into) = (chunk.len() as u64, file.clone());
-                let writing = move || into.write_at(&chunk, at);
-                let full = |error| SongError::of_write(error, expected.saturating_sub(at));
-                self.store.world.try_blocking(writing).await.map_err(full)?;
+                let writing = move || {
+                    promise.check(chunk.len())?;
+                    let full = |error| SongError::of_write(error, expected.saturating_sub(at));
+                    into.write_at(&chunk, at).map_err(full)?;
+                    promise.written(chunk.len());
+                    Ok::<_, SongError>(promise)
+                };
+                promise = self.store.world.blocking(writing).await??;
                 at += length;
             }
             Ok(self)

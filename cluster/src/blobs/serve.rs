@@ -123,16 +123,24 @@ pub(crate) struct Song {
     blobs: Arc<Blobs>,
     id: TrackId,
     copy: Copied,
-    file: Arc<dyn File>,
 }
 
 impl Blobs {
     /// The song, if it is here and looks whole. One that turns out not to be is repaired from here on.
     pub(crate) async fn song(self: &Arc<Self>, id: &TrackId) -> Option<Song> {
+        self.open_song(id).await.map(|(song, _)| song)
+    }
+
+    /// The song's file, as [`Blobs::song`].
+    pub(crate) async fn file(self: &Arc<Self>, id: &TrackId) -> Option<Arc<dyn File>> {
+        self.open_song(id).await.map(|(_, file)| file)
+    }
+
+    async fn open_song(self: &Arc<Self>, id: &TrackId) -> Option<(Song, Arc<dyn File>)> {
         let (id, copy) = (*id, self.store.copy(id)?);
         let store = self.store.clone();
         match self.world.try_blocking(move || store.open_copy(&id, copy)).await {
-            Ok(Ok(file)) => Some(Song { blobs: self.clone(), id, copy, file }),
+            Ok(Ok(file)) => Some((Song { blobs: self.clone(), id, copy }, file)),
             Ok(Err(damage)) => {
                 self.lose(id, copy, damage).await;
                 None
@@ -142,13 +150,6 @@ impl Blobs {
                 None
             }
         }
-    }
-}
-
-impl Blobs {
-    /// The song's file, as [`Blobs::song`].
-    pub(crate) async fn file(self: &Arc<Self>, id: &TrackId) -> Option<Arc<dyn File>> {
-        Some(self.song(id).await?.file)
     }
 }
 
@@ -194,8 +195,10 @@ impl Song {
         if self.blobs.store.copy(&self.id) != Some(self.copy) {
             return Err(io::Error::other("this copy of the song is not used any more; ask again"));
         }
-        let file = self.file.clone();
+        // Opened for each chunk: whoever takes no more of them keeps no file open.
+        let (store, id, copy) = (self.blobs.store.clone(), self.id, self.copy);
         let read = move || {
+            let file = store.open_copy(&id, copy)?.map_err(io::Error::other)?;
             let mut chunk = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
             file.read_exact_at(&mut chunk, offset)?;
             Ok(Bytes::from(chunk))

@@ -17,14 +17,13 @@ use jam_world::{Cursor, Disk, File, Meta, World};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::SongError;
 use super::pen::{Pen, Via};
+use super::room::DiskRoom;
+use super::slots::Origin;
 use crate::draft::Drafts;
 
 /// How long an unfinished file is kept after the last write to it.
 pub const UNFINISHED_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// Bytes of the disk that songs leave to the log: without room for that the node stops.
-const RESERVE_BYTES: u64 = 128 << 20;
 
 /// The folder of songs.
 #[derive(Debug)]
@@ -38,7 +37,10 @@ pub struct Store {
     held: Mutex<Holdings>,
     /// Songs that somebody counted on, and when.
     counted: Mutex<BTreeMap<TrackId, Instant>>,
-    writing: Mutex<BTreeSet<(TrackId, Via)>>,
+    pub(super) writing: Mutex<BTreeSet<(TrackId, Via)>>,
+    /// Where the uploads came from that have not ended; not known of those that an earlier process took.
+    pub(super) origins: Mutex<BTreeMap<TrackId, Origin>>,
+    pub(super) room: DiskRoom,
     freed: Notify,
 }
 
@@ -91,6 +93,8 @@ impl Store {
             held: Mutex::new(held),
             counted: Mutex::default(),
             writing: Mutex::default(),
+            origins: Mutex::default(),
+            room: DiskRoom::new(world, data),
             freed: Notify::new(),
         })
     }
@@ -157,14 +161,6 @@ impl Store {
             }
         }
         Ok(gone)
-    }
-
-    /// Whether the disk has room for so many more bytes, and for the log beside them.
-    pub fn check_room(&self, needed: u64) -> Result<(), SongError> {
-        if self.disk().free_bytes(&self.uploads)? < needed.saturating_add(RESERVE_BYTES) {
-            return Err(SongError::DiskFull { needed });
-        }
-        Ok(())
     }
 
     pub(super) fn free(&self, id: &TrackId, via: Via) {
@@ -238,13 +234,13 @@ fn scan(disk: &dyn Disk, songs: &Path) -> io::Result<Holdings> {
     Ok(held)
 }
 
-fn parse_name(name: &str) -> Option<TrackId> {
+pub(super) fn parse_name(name: &str) -> Option<TrackId> {
     let hash = blake3::Hash::from_hex(name).ok()?;
     Some(TrackId(*hash.as_bytes()))
 }
 
 /// Nothing that holds these locks can leave them half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -252,6 +248,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::fs;
 
+    use super::super::SongError;
     use super::*;
 
     fn id_of(bytes: &[u8]) -> TrackId {

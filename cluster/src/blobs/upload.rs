@@ -9,17 +9,19 @@ use jam_proto::ids::TrackId;
 use jam_proto::limits::{CHUNK_BYTES_MAX, SONG_BYTES_MAX, TAG_BYTES_MAX};
 use jam_proto::wire::v1::{FetchRequest, Track};
 use jam_world::Open;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::Status;
 
 use super::pen::Pen;
 use super::serve::ChunkStream;
-use super::{Blobs, Found, SongError, Via};
+use super::{Blobs, Found, Origin, SongError, Via};
 use crate::refusal::{TOO_FEW_COPIES, code_of};
 use crate::{media, segments};
 
-/// A client that sends nothing for this long is dropped; what it sent stays.
-const STALLED_AFTER: Duration = Duration::from_secs(30);
+/// In so much time that it was waited for, a client sends at least [`SLOWEST_BYTES`], or is dropped; what it sent stays.
+const SLOWEST_SPAN: Duration = Duration::from_secs(20);
+/// 8 KiB/s: a song takes an hour so, and a slot meanwhile.
+const SLOWEST_BYTES: usize = 160 << 10;
 /// Waiting for another upload of the same song.
 const TURN_WAIT: Duration = Duration::from_secs(60);
 /// How often a song is proposed before its client is told that too few nodes hold it.
@@ -38,6 +40,8 @@ pub struct Received {
     pub offset: u64,
     /// The title, if the file has none.
     pub file_name: String,
+    /// Where they come from.
+    pub origin: Origin,
 }
 
 impl Received {
@@ -55,6 +59,33 @@ impl Received {
             )));
         }
         Ok(())
+    }
+}
+
+/// How quickly a client sends.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    came: usize,
+}
+
+impl Pace {
+    /// The next chunk, if it comes in time.
+    async fn next<E>(
+        &mut self,
+        data: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
+    ) -> Option<Result<Bytes, E>> {
+        if self.waited >= SLOWEST_SPAN {
+            if self.came < SLOWEST_BYTES {
+                return None;
+            }
+            *self = Self::default();
+        }
+        let began = Instant::now();
+        let next = timeout(SLOWEST_SPAN, data.next()).await.ok()??;
+        self.waited += began.elapsed();
+        self.came += next.as_ref().map_or(0, Bytes::len);
+        Some(next)
     }
 }
 
@@ -115,7 +146,7 @@ impl Blobs {
         data: impl Stream<Item = Result<Bytes, Status>> + Send,
     ) -> Result<(Track, Found), SongError> {
         let turn = async {
-            let permit = self.receiving.acquire().await;
+            let permit = self.receiving.take(start.origin).await;
             (permit, self.store.pen(start.id, Via::Upload).await)
         };
         let (_permit, pen) = timeout(TURN_WAIT, turn).await.map_err(|_| SongError::Busy)?;
@@ -172,15 +203,14 @@ impl Blobs {
         if start.offset > held {
             return Err(SongError::WrongOffset { held, offset: start.offset });
         }
-        self.store.check_room(bytes - held)?;
+        let (store, id, origin) = (self.store.clone(), start.id, start.origin);
+        let make_way = move || store.make_way(id, origin, bytes - held);
         let mut at = start.offset;
-        let writer = pen.write_on(bytes);
+        let writer = pen.write_on(bytes, self.blocking(make_way).await?);
         let mut data = std::pin::pin!(data);
+        let mut pace = Pace::default();
         while at < bytes {
-            let chunk = match timeout(STALLED_AFTER, data.next()).await {
-                Ok(Some(Ok(chunk))) => chunk,
-                Ok(Some(Err(_)) | None) | Err(_) => break,
-            };
+            let Some(Ok(chunk)) = pace.next(&mut data).await else { break };
             if chunk.len() > CHUNK_BYTES_MAX {
                 return Err(SongError::Invalid(format!(
                     "a chunk may have {CHUNK_BYTES_MAX} bytes"
@@ -257,5 +287,33 @@ impl Blobs {
             }
         };
         timeout(APPLY_WAIT, applied).await.map_err(|_| SongError::Gone(*id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// Chunks of so many bytes, one in so much time.
+    async fn taken(bytes: usize, every: Duration) -> Duration {
+        let began = Instant::now();
+        let mut data = Box::pin(stream::unfold((), |()| async {
+            sleep(every).await;
+            Some((Ok::<_, ()>(Bytes::from(vec![0; bytes])), ()))
+        }));
+        let mut pace = Pace::default();
+        while pace.next(&mut data).await.is_some() && began.elapsed() < 10 * SLOWEST_SPAN {}
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drip_is_dropped_and_a_slow_line_is_not() {
+        let second = Duration::from_secs(1);
+        assert_eq!(taken(1, second).await, SLOWEST_SPAN);
+        assert_eq!(taken(1, 3600 * second).await, SLOWEST_SPAN);
+        assert!(taken(10 << 10, second).await >= 10 * SLOWEST_SPAN);
     }
 }

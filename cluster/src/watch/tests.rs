@@ -1,6 +1,7 @@
 use super::*;
 use jam_proto::event::EventKind;
 use jam_proto::time::SharedTime;
+use prost::Message;
 
 fn code(bits: u64) -> RoomCode {
     RoomCode::from_random(bits)
@@ -50,7 +51,9 @@ fn watchers_are_told_how_far_the_node_is() {
     apply(&hub, 7, 1, 1, 2);
     let mut watcher = hub.subscribe(&code(1), Revision(2));
     let Next::Batches(batches) = watcher.next(0, 9) else { panic!("there is one") };
-    assert_eq!(batches[0].events.index, 7);
+    let message = v1::WatchMessage::decode(batches[0].message.slice(5..)).expect("a message");
+    let Some(Kind::Events(events)) = message.kind else { panic!("events") };
+    assert_eq!((events.events.len(), events.index), (2, 7));
     apply(&hub, 8, 2, 1, 1);
     assert_eq!(watcher.next(2, 9), Next::UpToDate { applied: 8 });
     // A leader's first entry holds nothing, and counts.

@@ -15,6 +15,8 @@ pub struct Cramped {
     is_full: AtomicBool,
     /// Bytes that can still be written, whatever it says of its room.
     left: Arc<AtomicU64>,
+    /// What it says that it has free, in place of the truth.
+    claimed: AtomicU64,
 }
 
 impl Cramped {
@@ -23,13 +25,23 @@ impl Cramped {
         let real = World::real();
         let left = Arc::new(AtomicU64::new(u64::MAX));
         let is_full = AtomicBool::new(false);
-        let cramped = Arc::new(Self { disk: real.disk.clone(), is_full, left });
+        let cramped = Arc::new(Self {
+            disk: real.disk.clone(),
+            is_full,
+            left,
+            claimed: AtomicU64::new(u64::MAX),
+        });
         (cramped.clone(), World { disk: cramped, ..real })
     }
 
     pub fn fill(&self, is_full: bool) {
         self.is_full.store(is_full, Ordering::Relaxed);
         self.left.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// It says that so many bytes are free from now on.
+    pub fn claim(&self, bytes: u64) {
+        self.claimed.store(bytes, Ordering::Relaxed);
     }
 
     /// Somebody else takes the rest as soon as so many bytes are written.
@@ -75,7 +87,11 @@ impl Disk for Cramped {
         self.disk.lock(path)
     }
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
-        if self.is_full.load(Ordering::Relaxed) { Ok(0) } else { self.disk.free_bytes(folder) }
+        match self.claimed.load(Ordering::Relaxed) {
+            _ if self.is_full.load(Ordering::Relaxed) => Ok(0),
+            u64::MAX => self.disk.free_bytes(folder),
+            claimed => Ok(claimed),
+        }
     }
     fn database(&self, folder: &Path, cache_bytes: u64) -> io::Result<Arc<dyn Database>> {
         self.disk.database(folder, cache_bytes)

@@ -128,7 +128,7 @@ impl Cluster for Fake {
 
 pub struct Node {
     pub blobs: Arc<Blobs>,
-    client: SongsClient<Channel>,
+    pub client: SongsClient<Channel>,
     segments_client: SegmentsClient<Channel>,
     tasks: Vec<JoinHandle<()>>,
     pub data: TempDir,

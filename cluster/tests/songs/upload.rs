@@ -1,6 +1,8 @@
 //! A song's way in, and to the nodes that lack it.
 
-use jam_proto::wire::v1::HaveReply;
+use std::time::Duration;
+
+use jam_proto::wire::v1::{FetchRequest, HaveReply};
 use tonic::Code;
 
 use super::trio::{Nodes, error_of, id_of, song};
@@ -151,4 +153,32 @@ async fn a_node_that_comes_late_serves_from_its_peers_and_catches_up() {
     while !three.blobs.missing().is_empty() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_a_song_keeps_no_file_open() {
+    let mut nodes = Nodes::three().await;
+    let (one, two) = (nodes.start(1).await, nodes.start(2).await);
+    nodes.close(3);
+    let song = song(60);
+    let id = id_of(&song);
+    one.send(&song, 0, usize::MAX).await.expect("taken");
+    two.until_complete(id).await;
+    let mut untaken = Vec::new();
+    for _ in 0..16 {
+        let request = FetchRequest { id: id.to_wire(), offset: 0, length: 0 };
+        untaken.push(one.client.clone().fetch(request).await.expect("it begins"));
+    }
+    let path = one.file(id);
+    let open = || {
+        let files = std::fs::read_dir("/proc/self/fd").expect("Linux");
+        let files = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        files.filter(|file| *file == path).count()
+    };
+    let closed = async {
+        while open() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), closed).await.expect("no file stays open");
 }

@@ -20,6 +20,16 @@ const COUNTED_MAX: u64 = u64::MAX / 2;
 impl Room {
     /// For snapshots.
     pub fn to_wire(&self) -> wire::RoomSnapshot {
+        wire::RoomSnapshot {
+            upcoming: self.upcoming.iter().map(|entry| entry.to_wire()).collect(),
+            history: self.history.iter().map(|entry| entry.to_wire()).collect(),
+            leaving: self.leaving().map(|entry| entry.to_wire()).collect(),
+            ..self.to_wire_but_entries()
+        }
+    }
+
+    /// All but the entries that are not current.
+    pub(super) fn to_wire_but_entries(&self) -> wire::RoomSnapshot {
         let last = self.timeline.last();
         wire::RoomSnapshot {
             code: self.code.as_str().to_owned(),
@@ -30,10 +40,10 @@ impl Room {
             next_entry: self.next_entry,
             playing: last.playing,
             current: last.entry.as_ref().map(|entry| entry.to_wire()),
-            upcoming: self.upcoming.iter().map(|entry| entry.to_wire()).collect(),
-            history: self.history.iter().map(|entry| entry.to_wire()).collect(),
+            upcoming: Vec::new(),
+            history: Vec::new(),
             pieces: self.timeline.pieces().map(Piece::to_wire).collect(),
-            leaving: self.leaving().map(|entry| entry.to_wire()).collect(),
+            leaving: Vec::new(),
             last_action: self.last_action.as_ref().map(LastAction::to_wire),
             stopped: self.stopped.as_ref().map(LastAction::to_wire),
         }
@@ -77,7 +87,7 @@ impl Room {
     }
 
     /// Entries that only pieces still refer to.
-    fn leaving(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    pub(super) fn leaving(&self) -> impl Iterator<Item = &Arc<Entry>> {
         let mut known: BTreeSet<EntryId> = self.history.iter().map(|entry| entry.id).collect();
         known.extend(self.current_id());
         let pieces = self.timeline.pieces().filter_map(|piece| piece.entry.as_ref());
