@@ -81,11 +81,9 @@ pub async fn run(
     let (stopping, stops) = watch::channel(false);
     let main = Arc::new(OnceLock::new());
     let routes = routing::routes(&local, Arc::clone(&main), Admission::new(&config.access));
-    let mut closing = stops.clone();
-    let mut serving = tokio::spawn(server::serve(listener, routes, async move {
-        // An error means that `run` has ended: then nothing is served either.
-        let _ = closing.wait_for(|stopping| *stopping).await;
-    }));
+    let strangers_per_address = config.access.strangers_per_address;
+    let mut serving =
+        tokio::spawn(server::serve(listener, routes, strangers_per_address, stops.clone()));
 
     let parts = Parts::new(&config, credential, world, witness, keeper, stops);
     tokio::pin!(stop);
@@ -373,12 +371,9 @@ fn group_config(config: &Config, credential: Credential) -> GroupConfig {
     }
 }
 
-fn server_ended(
-    ended: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>,
-) -> anyhow::Error {
+fn server_ended(ended: Result<(), tokio::task::JoinError>) -> anyhow::Error {
     match ended {
-        Ok(Ok(())) => anyhow!("the server ended, which is a bug"),
-        Ok(Err(error)) => anyhow!("the server failed: {error}"),
+        Ok(()) => anyhow!("the server ended, which is a bug"),
         Err(panic) => anyhow!("the server failed, which is a bug: {panic}"),
     }
 }

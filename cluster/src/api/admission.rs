@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tonic::Status;
 
 use super::auth::Token;
@@ -16,10 +16,14 @@ use crate::config::Access;
 use crate::credential::{LogLimit, PEER_TOKEN_KEY, PeerTokens};
 use crate::links::FORWARDED_KEY;
 use crate::refusal::Refusal;
-use crate::server::RemoteAddress;
+use crate::server::{Answer, Caller, Full, RemoteAddress, Who};
 
-/// The services that only other nodes call: `Peer`, `Forward` and `Blobs`.
+/// The services that only other nodes call: `Peer`, `Forward`, `Clocks` and `Blobs`.
 const PEER_PATHS: &str = "/jam.peer.";
+/// The service for operators, most of whose calls ask all nodes.
+const CLUSTER_PATHS: &str = "/jam.v1.Cluster/";
+/// What one of those counts for, of the requests that a connection may make.
+const CLUSTER_PRICE: u32 = 20;
 
 const MISSING: &str = "a node takes calls from other nodes only with a peer token: start the node that calls with the \
                        --peer-token-file of this cluster";
@@ -73,14 +77,15 @@ pub struct Arrival<'a> {
 ///
 /// # Errors
 /// Why it may not.
-pub fn judge(rule: PeerRule, arrival: Arrival<'_>) -> Result<(), Refusal> {
+pub fn judge(rule: PeerRule, arrival: Arrival<'_>) -> Result<Who, Refusal> {
+    let client = if arrival.has_token { Who::Guest } else { Who::Stranger };
     if matches!(arrival.path, "/livez" | "/readyz") {
-        return Ok(());
+        return Ok(client);
     }
     if arrival.is_forwarded || arrival.path.starts_with(PEER_PATHS) {
-        return judge_node(rule, arrival).map_err(Refusal::PeerToken);
+        return judge_node(rule, arrival).map(|()| Who::Node).map_err(Refusal::PeerToken);
     }
-    if arrival.has_token { Ok(()) } else { Err(Refusal::Unauthenticated) }
+    if arrival.has_token { Ok(client) } else { Err(Refusal::Unauthenticated) }
 }
 
 fn judge_node(rule: PeerRule, arrival: Arrival<'_>) -> Result<(), &'static str> {
@@ -134,8 +139,7 @@ impl Admission {
         }
     }
 
-    fn judge(&self, request: &Request) -> Result<(), Refusal> {
-        let from = request.extensions().get::<RemoteAddress>();
+    fn judge(&self, request: &Request, from: Option<RemoteAddress>) -> Result<Who, Refusal> {
         let is_forwarded = request.headers().contains_key(FORWARDED_KEY);
         let path = request.uri().path();
         let judged = judge(
@@ -143,7 +147,7 @@ impl Admission {
             Arrival {
                 path,
                 is_forwarded,
-                from_loopback: from.is_some_and(RemoteAddress::is_loopback),
+                from_loopback: from.is_some_and(|from| from.is_loopback()),
                 has_token: self.token.admits(request.headers()),
                 peer_token: self.peer_token(request.headers()),
             },
@@ -166,20 +170,60 @@ impl Admission {
     }
 }
 
-/// Turns away what a web page may have sent, and who has not the token for what it asks.
+/// Turns away what a web page may have sent, and who has not the token for what it asks. Each request waits here for its turn
+/// among those of its connection.
 pub async fn check(
     State(admission): State<Arc<Admission>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if let Err((status, sentence)) = browsers::check(&request, &admission.host_names) {
-        return plain(status, &sentence);
+    let caller = request.extensions_mut().remove::<Caller>();
+    let from = caller.as_ref().map(|caller| RemoteAddress(caller.from));
+    let is_grpc = has_grpc_content(request.headers());
+    let refused = |refusal: Refusal, status| match is_grpc {
+        true => Status::from(refusal).into_http(),
+        false => plain(status, &refusal.to_string()),
+    };
+    let (who, refusal) = match browsers::check(&request, &admission.host_names) {
+        Err((status, sentence)) => (Who::Stranger, Some(plain(status, &sentence))),
+        Ok(()) => match admission.judge(&request, from) {
+            Ok(who) => (who, None),
+            Err(refusal) => (Who::Stranger, Some(refused(refusal, StatusCode::UNAUTHORIZED))),
+        },
+    };
+    let open = match caller.map(|caller| caller.visit.enter(who, price(request.uri().path()))) {
+        None => None,
+        Some(Ok((open, wait))) => {
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
+            Some(open)
+        }
+        Some(Err(Full)) => {
+            let full = "this node has all the connections that it takes; try another one";
+            let full = Refusal::Unavailable(full.to_owned());
+            return refused(full, StatusCode::SERVICE_UNAVAILABLE);
+        }
+    };
+    let response = match refusal {
+        Some(refusal) => refusal,
+        None => {
+            let extensions = request.extensions_mut();
+            extensions.insert(who);
+            if let Some(from) = from {
+                extensions.insert(from);
+            }
+            next.run(request).await
+        }
+    };
+    match open {
+        Some(open) => response.map(|body| Answer::new(body, open)),
+        None => response,
     }
-    match admission.judge(&request) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) if has_grpc_content(request.headers()) => Status::from(refusal).into_http(),
-        Err(refusal) => plain(StatusCode::UNAUTHORIZED, &refusal.to_string()),
-    }
+}
+
+fn price(path: &str) -> u32 {
+    if path.starts_with(CLUSTER_PATHS) { CLUSTER_PRICE } else { 1 }
 }
 
 fn plain(status: StatusCode, sentence: &str) -> Response {
@@ -214,9 +258,20 @@ mod tests {
             let marked = judge(rule, Arrival { is_forwarded: true, ..arrival });
             let open = matches!(path, "/livez" | "/readyz");
             let node = judge(rule, Arrival { path: RAFT, ..arrival });
-            assert_eq!(marked, if open { Ok(()) } else { node }, "{arrival:?}");
+            assert_eq!(marked, if open { judged.clone() } else { node }, "{arrival:?}");
         }
-        judged.map_or_else(|refusal| refusal.code().to_owned(), |()| "ok".to_owned())
+        let who = match (path.starts_with(PEER_PATHS), token) {
+            (true, _) => Who::Node,
+            (false, true) => Who::Guest,
+            (false, false) => Who::Stranger,
+        };
+        judged.map_or_else(
+            |refusal| refusal.code().to_owned(),
+            |came| {
+                assert_eq!(came, who, "{arrival:?}");
+                "ok".to_owned()
+            },
+        )
     }
 
     #[test]

@@ -8,6 +8,7 @@ use http::uri::{Scheme, Uri};
 use super::ConfigError;
 use crate::api::browsers::HostNames;
 use crate::credential::PeerTokens;
+use crate::server::STRANGERS_MAX;
 
 /// Who may come in, as flags.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,6 +25,9 @@ pub struct AccessFlags {
     /// A URL under which people reach this node, besides its addresses; may be given more than once
     #[arg(long, env = "JAM_PUBLIC_URL", value_name = "URL", value_delimiter = ',', value_parser = public_url)]
     pub public_url: Vec<Uri>,
+    /// Connections at one time of one address, or one IPv6 /64, that have not shown a token yet [default: 64; no limit for this machine's own]
+    #[arg(long, env = "JAM_STRANGERS_PER_ADDRESS", value_name = "N", value_parser = strangers)]
+    pub strangers_per_address: Option<usize>,
 }
 
 /// Who may come in.
@@ -37,6 +41,8 @@ pub struct Access {
     pub peer_token_optional: bool,
     /// The names that browsers and the like may ask for.
     pub host_names: HostNames,
+    /// Connections of one address that have shown nothing yet. `None`: the default.
+    pub strangers_per_address: Option<usize>,
 }
 
 impl AccessFlags {
@@ -80,8 +86,14 @@ impl AccessFlags {
             peer_tokens,
             peer_token_optional: self.peer_token_optional,
             host_names: HostNames::of([listen, advertise].into_iter().chain(public)),
+            strangers_per_address: self.strangers_per_address,
         })
     }
+}
+
+fn strangers(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=STRANGERS_MAX).contains(count));
+    count.ok_or_else(|| format!("'{text}' must be a number from 1 to {STRANGERS_MAX}"))
 }
 
 fn read(what: &str, path: &Path) -> Result<String, ConfigError> {
