@@ -17,6 +17,7 @@ pub mod links;
 pub mod lost;
 pub mod media;
 pub mod metrics;
+pub mod moves;
 pub mod node;
 pub mod presence;
 pub mod raft;

@@ -40,6 +40,7 @@ use crate::http::{Pages, router};
 use crate::links::Links;
 use crate::lost::mark_lost_songs;
 use crate::metrics::Metrics;
+use crate::moves::Moves;
 use crate::presence::Presence;
 use crate::raft::handle::Levels;
 use crate::rendering::Rendering;
@@ -152,6 +153,7 @@ struct Parts {
     applied: Arc<Applied>,
     presence: Arc<Presence>,
     metrics: Arc<Metrics>,
+    moves: Arc<Moves>,
     links: Arc<Links>,
     stopping: watch::Receiver<bool>,
     unheard: Duration,
@@ -188,6 +190,7 @@ impl Parts {
             hub,
             presence: Arc::default(),
             metrics,
+            moves: Arc::default(),
             links: Arc::new(Links::new(&world, credential)),
             world,
             stopping,
@@ -235,6 +238,8 @@ impl Parts {
             Voters { group: group.clone(), links: self.links.clone(), clock: clock.clone() };
         tasks.spawn(open_leaderships(voters, presence.clone()));
         tasks.spawn(mark_time(group.clone(), clock.clone()));
+        let (moves, moving) = (self.moves.clone(), group.clone());
+        tasks.spawn(async move { moves.count(moving).await });
         tasks.spawn(pause_unheard(group.clone(), presence.clone(), clock.clone(), self.unheard));
         tasks.spawn(forget_unused(group.clone(), clock.clone(), self.forget_after));
         let follower = Follower {
@@ -301,6 +306,7 @@ impl Parts {
             group: group.clone(),
             forwarder: forwarder.clone(),
             blobs: blobs.clone(),
+            moves: self.moves.clone(),
             cluster_id,
         };
         let pages = Pages {

@@ -67,6 +67,9 @@ pub enum Refusal {
     /// The node that is to do it does not answer. Nothing was changed.
     #[error("{0}")]
     NodeSilent(String),
+    /// It was done several times in a row; the message says when it may be done again. Nothing was changed.
+    #[error("{0}")]
+    TooSoon(String),
     /// The caller belongs to another cluster.
     #[error("this node belongs to another cluster")]
     OtherCluster,
@@ -115,6 +118,7 @@ impl Refusal {
             Self::NodeUnknown(_) => "node_unknown",
             Self::LevelHeld(_) => "level_held",
             Self::NodeSilent(_) => "node_silent",
+            Self::TooSoon(_) => "too_soon",
             Self::OtherCluster => "other_cluster",
             Self::SlowWatcher => "slow_watcher",
             Self::Behind(_) => "behind",
@@ -132,7 +136,9 @@ impl Refusal {
             | Self::Behind(_) => Code::Unavailable,
             Self::Unknown => Code::DeadlineExceeded,
             Self::Invalid(_) => Code::InvalidArgument,
-            Self::Limit(_) | Self::SessionsFull(_) | Self::SlowWatcher => Code::ResourceExhausted,
+            Self::Limit(_) | Self::SessionsFull(_) | Self::TooSoon(_) | Self::SlowWatcher => {
+                Code::ResourceExhausted
+            }
             Self::Unauthenticated | Self::PeerToken(_) => Code::Unauthenticated,
             Self::Forbidden(_) => Code::PermissionDenied,
             Self::RoomUnknown(_) | Self::NodeUnknown(_) => Code::NotFound,
