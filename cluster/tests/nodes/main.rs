@@ -8,6 +8,7 @@ mod clock_files;
 mod cluster;
 mod cut_off;
 mod forgetting;
+mod limits;
 mod listening;
 mod rooms;
 mod surviving;
