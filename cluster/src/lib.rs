@@ -6,6 +6,7 @@ pub mod batches;
 pub mod blobs;
 pub mod config;
 pub mod credential;
+pub mod doors;
 mod draft;
 pub mod evictions;
 pub mod forgetting;

@@ -31,8 +31,21 @@ const UNKNOWN: &str = "this node does not know the peer token that it was given:
                        --peer-token-file, and while tokens change give every node both of them";
 const NO_CLIENT_TOKEN: &str = "this node has no --peer-token-file and asks nodes for the client token: start the node that \
                                calls with the same --token-file, or give all nodes a --peer-token-file";
+const OTHER_DOOR: &str = "nodes have a door of their own here (--peer-listen): the address of this node in --peers must be \
+                          that of its --peer-advertise";
 const NOT_LOOPBACK: &str =
     "this node has no --peer-token-file, so it takes calls from nodes on its own machine only";
+
+/// Who comes in at a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// Clients and nodes: the node has one door.
+    All,
+    /// Clients: nodes have another door.
+    Clients,
+    /// Nodes.
+    Nodes,
+}
 
 /// What a call must present to pass for another node's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,12 +90,20 @@ pub struct Arrival<'a> {
 ///
 /// # Errors
 /// Why it may not.
-pub fn judge(rule: PeerRule, arrival: Arrival<'_>) -> Result<Who, Refusal> {
+pub fn judge(serves: Serves, rule: PeerRule, arrival: Arrival<'_>) -> Result<Who, Refusal> {
+    let is_nodes = arrival.is_forwarded || arrival.path.starts_with(PEER_PATHS);
+    match serves {
+        Serves::Nodes => {
+            return judge_node(rule, arrival).map(|()| Who::Node).map_err(Refusal::PeerToken);
+        }
+        Serves::Clients if is_nodes => return Err(Refusal::Forbidden(OTHER_DOOR.to_owned())),
+        Serves::Clients | Serves::All => {}
+    }
     let client = if arrival.has_token { Who::Guest } else { Who::Stranger };
     if matches!(arrival.path, "/livez" | "/readyz") {
         return Ok(client);
     }
-    if arrival.is_forwarded || arrival.path.starts_with(PEER_PATHS) {
+    if is_nodes {
         return judge_node(rule, arrival).map(|()| Who::Node).map_err(Refusal::PeerToken);
     }
     if arrival.has_token { Ok(client) } else { Err(Refusal::Unauthenticated) }
@@ -103,6 +124,7 @@ fn judge_node(rule: PeerRule, arrival: Arrival<'_>) -> Result<(), &'static str> 
 
 /// The layer: what a node asks of requests.
 pub struct Admission {
+    serves: Serves,
     token: Token,
     rule: PeerRule,
     /// Hashes of the peer tokens, so that comparing takes the same time for all wrong ones.
@@ -113,7 +135,7 @@ pub struct Admission {
 
 impl Admission {
     /// As the flags say. Logs what is open for the time being.
-    pub fn new(access: &Access) -> Self {
+    pub fn new(access: &Access, serves: Serves) -> Self {
         let rule = match (&access.peer_tokens, access.peer_token_optional) {
             (None, _) => PeerRule::Loopback,
             (Some(_), true) => PeerRule::TokenOrNone,
@@ -121,6 +143,7 @@ impl Admission {
         };
         match rule {
             PeerRule::Token => {}
+            _ if serves == Serves::Clients => {}
             PeerRule::TokenOrNone => tracing::warn!(
                 "--peer-token-optional: whoever may listen passes for a node; restart without it once all nodes have a \
                  --peer-token-file"
@@ -131,6 +154,7 @@ impl Admission {
         }
         let peer_tokens = access.peer_tokens.as_ref().map_or(&[][..], PeerTokens::all);
         Self {
+            serves,
             token: Token::new(access.token.as_deref()),
             rule,
             peer_tokens: peer_tokens.iter().map(|token| blake3::hash(token.as_bytes())).collect(),
@@ -143,6 +167,7 @@ impl Admission {
         let is_forwarded = request.headers().contains_key(FORWARDED_KEY);
         let path = request.uri().path();
         let judged = judge(
+            self.serves,
             self.rule,
             Arrival {
                 path,
@@ -188,7 +213,13 @@ pub async fn check(
         Err((status, sentence)) => (Who::Stranger, Some(plain(status, &sentence))),
         Ok(()) => match admission.judge(&request, from) {
             Ok(who) => (who, None),
-            Err(refusal) => (Who::Stranger, Some(refused(refusal, StatusCode::UNAUTHORIZED))),
+            Err(refusal) => {
+                let status = match refusal {
+                    Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
+                    _ => StatusCode::UNAUTHORIZED,
+                };
+                (Who::Stranger, Some(refused(refusal, status)))
+            }
         },
     };
     let open = match caller.map(|caller| caller.visit.enter(who, price(request.uri().path()))) {
@@ -217,7 +248,7 @@ pub async fn check(
         }
     };
     match open {
-        Some(open) => response.map(|body| Answer::new(body, open)),
+        Some(open) => response.map(|body| Answer::holding(body, open)),
         None => response,
     }
 }
@@ -252,12 +283,12 @@ mod tests {
             has_token: token,
             peer_token,
         };
-        let judged = judge(rule, arrival);
+        let judged = judge(Serves::All, rule, arrival);
         if !path.starts_with(PEER_PATHS) {
             // With the mark, it is judged as a call between nodes.
-            let marked = judge(rule, Arrival { is_forwarded: true, ..arrival });
+            let marked = judge(Serves::All, rule, Arrival { is_forwarded: true, ..arrival });
             let open = matches!(path, "/livez" | "/readyz");
-            let node = judge(rule, Arrival { path: RAFT, ..arrival });
+            let node = judge(Serves::All, rule, Arrival { path: RAFT, ..arrival });
             assert_eq!(marked, if open { judged.clone() } else { node }, "{arrival:?}");
         }
         let who = match (path.starts_with(PEER_PATHS), token) {
@@ -272,6 +303,36 @@ mod tests {
                 "ok".to_owned()
             },
         )
+    }
+
+    #[test]
+    fn a_door_is_for_those_whom_it_serves() {
+        for (path, is_forwarded) in [
+            (RAFT, false),
+            (FORWARD, false),
+            (BLOBS, false),
+            (HELLO, false),
+            (ROOMS, true),
+            (ROOMS, false),
+            (METRICS, false),
+            ("/readyz", false),
+        ] {
+            let is_nodes = is_forwarded || path.starts_with(PEER_PATHS);
+            for (has_token, peer_token) in
+                [(true, PeerToken::Known), (true, PeerToken::Missing), (false, PeerToken::Known)]
+            {
+                let arrival =
+                    Arrival { path, is_forwarded, from_loopback: true, has_token, peer_token };
+                let at = |serves| judge(serves, PeerRule::Token, arrival);
+                let nodes = at(Serves::Nodes).map_err(|refusal| refusal.code().to_owned());
+                let known = peer_token == PeerToken::Known;
+                assert_eq!(nodes, known.then_some(Who::Node).ok_or("peer_token".to_owned()));
+                match is_nodes {
+                    true => assert!(matches!(at(Serves::Clients), Err(Refusal::Forbidden(_)))),
+                    false => assert_eq!(at(Serves::Clients), at(Serves::All)),
+                }
+            }
+        }
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl ClusterService {
         let leader = standing.leader.filter(|_| self.group.contact().is_live());
         let nodes = standing.members.iter().map(|member| NodeStatus {
             id: member.id,
-            address: member.address.clone(),
+            address: member.addresses.clients.clone(),
             role: role(member, leader).to_owned(),
             applied: if member.id == standing.id { standing.applied } else { 0 },
             alive: member.id == standing.id,
@@ -267,12 +267,13 @@ fn role(member: &Member, leader: Option<u64>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::addresses::Addresses;
 
     fn member(id: u64) -> Member {
         Member {
             id,
             place: id,
-            address: format!("127.0.0.1:{id}"),
+            addresses: Addresses::one(format!("127.0.0.1:{id}")),
             voter: true,
             matched: None,
             alive: None,

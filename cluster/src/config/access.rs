@@ -46,24 +46,16 @@ pub struct Access {
 }
 
 impl AccessFlags {
-    /// Reads the files. `listen` is the flag, and `at` is what it means.
+    /// Reads the files. `listen` is the flag; `doors` are the flags and what they mean.
     pub(super) fn check(
         &self,
         listen: &str,
-        at: SocketAddr,
+        doors: impl IntoIterator<Item = (&'static str, SocketAddr)>,
         advertise: &str,
     ) -> Result<Access, ConfigError> {
         let usage = |message: String| Err(ConfigError::Usage(message));
-        if !at.ip().is_loopback() && self.token_file.is_none() {
-            return usage(format!(
-                "--listen {at} is reachable from other machines; give a --token-file, or listen on 127.0.0.1"
-            ));
-        }
-        if !at.ip().is_loopback() && self.peer_token_file.is_none() {
-            return usage(format!(
-                "--listen {at} is reachable from other machines, and without a --peer-token-file each of them would pass for \
-                 a node: make one with `openssl rand -hex 32`, give it to all nodes, or listen on 127.0.0.1"
-            ));
+        for (flag, at) in doors {
+            self.check_door(flag, at)?;
         }
         if self.peer_token_optional && self.peer_token_file.is_none() {
             return usage("--peer-token-optional is of use only with --peer-token-file".to_owned());
@@ -88,6 +80,22 @@ impl AccessFlags {
             host_names: HostNames::of([listen, advertise].into_iter().chain(public)),
             strangers_per_address: self.strangers_per_address,
         })
+    }
+
+    fn check_door(&self, flag: &str, at: SocketAddr) -> Result<(), ConfigError> {
+        let usage = |message: String| Err(ConfigError::Usage(message));
+        if !at.ip().is_loopback() && self.token_file.is_none() {
+            return usage(format!(
+                "{flag} {at} is reachable from other machines; give a --token-file, or listen on 127.0.0.1"
+            ));
+        }
+        if !at.ip().is_loopback() && self.peer_token_file.is_none() {
+            return usage(format!(
+                "{flag} {at} is reachable from other machines, and without a --peer-token-file each of them would pass for \
+                 a node: make one with `openssl rand -hex 32`, give it to all nodes, or listen on 127.0.0.1"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -156,7 +164,11 @@ mod tests {
         let flags = flags.replace('@', &format!("{}/", folder.path().display()));
         let flags = std::iter::once("jamd").chain(flags.split_whitespace());
         let flags = Flags::try_parse_from(flags).expect("flags");
-        flags.access.check(listen, listen.parse().expect("an address"), "host1:7701")
+        flags.access.check(
+            listen,
+            [("--listen", listen.parse().expect("an address"))],
+            "host1:7701",
+        )
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use tower::ServiceExt;
 
 use super::*;
-use crate::api::admission::{self, Admission};
+use crate::api::admission::{self, Admission, Serves};
 use crate::config::Access;
 
 const TOKEN: &str = "what clients show";
@@ -81,7 +81,7 @@ impl Open {
             .route("/bytes", post(took))
             .route("/never", get(std::future::pending::<&str>))
             .layer(middleware::from_fn_with_state(
-                Arc::new(Admission::new(&access)),
+                Arc::new(Admission::new(&access, Serves::All)),
                 admission::check,
             ));
         let (dial, incoming) = mpsc::unbounded_channel();

@@ -298,8 +298,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// This body.
-    pub fn new(body: Body, open: Open) -> Body {
+    /// This body, which holds `open` until then.
+    pub fn holding(body: Body, open: Open) -> Body {
         Body::new(Self { body, _open: open })
     }
 }

@@ -7,6 +7,7 @@ mod browsers;
 mod clock_files;
 mod cluster;
 mod cut_off;
+mod doors;
 mod forgetting;
 mod limits;
 mod listening;
