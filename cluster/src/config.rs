@@ -31,10 +31,16 @@ pub struct Args {
     /// Where to listen; other than loopback needs --token-file and --peer-token-file
     #[arg(long, env = "JAM_LISTEN", value_name = "HOST:PORT")]
     pub listen: String,
-    /// The address that peers and clients are told [default: this node's in --peers]
+    /// The address that clients are told, and nodes too without --peer-listen [default: this node's in --peers; with --peer-listen: that of --listen]
     #[arg(long, env = "JAM_ADVERTISE", value_name = "HOST:PORT", value_parser = address)]
     pub advertise: Option<String>,
-    /// All the nodes of the cluster, this one included
+    /// Where to listen for the other nodes, apart from clients [default: where clients are listened for]
+    #[arg(long, env = "JAM_PEER_LISTEN", value_name = "HOST:PORT")]
+    pub peer_listen: Option<String>,
+    /// The address that nodes are told, with --peer-listen [default: this node's in --peers]
+    #[arg(long, env = "JAM_PEER_ADVERTISE", value_name = "HOST:PORT", value_parser = address, requires = "peer_listen")]
+    pub peer_advertise: Option<String>,
+    /// All the nodes of the cluster, this one included, and where nodes reach them
     #[arg(long, env = "JAM_PEERS", value_name = "1=HOST:PORT,2=…")]
     pub peers: Peers,
     /// Addresses and where to connect instead, for peers behind tunnels or forwarded ports
@@ -128,8 +134,12 @@ pub struct Config {
     pub data: PathBuf,
     /// Where it listens.
     pub listen: SocketAddr,
-    /// What others are told.
+    /// What clients are told.
     pub advertise: String,
+    /// Where it listens for nodes, if they have a door of their own.
+    pub peer_listen: Option<SocketAddr>,
+    /// What nodes are told.
+    pub peer_advertise: String,
     /// All places, this one included.
     pub peers: BTreeMap<u64, String>,
     /// Who may come in.
@@ -184,20 +194,45 @@ impl Args {
                 self.id
             ));
         };
-        let listen = resolve(&self.listen)?;
+        let listen = resolve("--listen", &self.listen)?;
+        let peer_listen = self.peer_listen.as_deref();
+        let peer_listen = peer_listen.map(|at| resolve("--peer-listen", at)).transpose()?;
         if self.heartbeat_ms * 2 > self.election_ms.min {
             return usage(format!(
                 "--election-ms {} must be at least twice --heartbeat-ms {}",
                 self.election_ms.min, self.heartbeat_ms
             ));
         }
-        let advertise = self.advertise.clone().unwrap_or_else(|| own.clone());
-        let access = self.access.check(&self.listen, listen, &advertise)?;
+        let (advertise, peer_advertise) = match (peer_listen, self.advertise.clone()) {
+            (None, advertise) => {
+                let advertise = advertise.unwrap_or_else(|| own.clone());
+                (advertise.clone(), advertise)
+            }
+            (Some(_), Some(advertise)) => {
+                (advertise, self.peer_advertise.clone().unwrap_or_else(|| own.clone()))
+            }
+            (Some(_), None) if listen.ip().is_unspecified() || listen.port() == 0 => {
+                return usage(format!(
+                    "--listen {} is no address to tell clients; give it with --advertise",
+                    self.listen
+                ));
+            }
+            (Some(_), None) => {
+                (self.listen.clone(), self.peer_advertise.clone().unwrap_or_else(|| own.clone()))
+            }
+        };
+        if peer_listen == Some(listen) {
+            return usage(format!("--peer-listen {listen} is where clients are listened for"));
+        }
+        let doors = [Some(("--listen", listen)), peer_listen.map(|at| ("--peer-listen", at))];
+        let access = self.access.check(&self.listen, doors.into_iter().flatten(), &advertise)?;
         Ok(Config {
             place: self.id,
             data: self.data,
             listen,
             advertise,
+            peer_listen,
+            peer_advertise,
             peers: self.peers.0,
             access,
             timing: Timing {
@@ -224,16 +259,16 @@ impl Args {
     }
 }
 
-fn resolve(listen: &str) -> Result<SocketAddr, ConfigError> {
+fn resolve(flag: &str, listen: &str) -> Result<SocketAddr, ConfigError> {
     let addresses = listen.to_socket_addrs().map_err(|error| {
         ConfigError::Usage(format!(
-            "--listen '{listen}' is no address: {error}; it looks like 127.0.0.1:7701"
+            "{flag} '{listen}' is no address: {error}; it looks like 127.0.0.1:7701"
         ))
     })?;
     addresses
         .into_iter()
         .next()
-        .ok_or_else(|| ConfigError::Usage(format!("--listen '{listen}' has no address")))
+        .ok_or_else(|| ConfigError::Usage(format!("{flag} '{listen}' has no address")))
 }
 
 #[cfg(test)]
@@ -273,6 +308,26 @@ mod tests {
                 parse(&format!("{GOOD} {flag}")).expect("flags").check().expect("they fit");
             assert_eq!(config.level_max, allowed, "{flag}");
         }
+    }
+
+    #[test]
+    fn each_door_has_an_address() {
+        let checked = |flags: &str| parse(&format!("{GOOD} {flags}")).expect("flags").check();
+        let told = |flags: &str| {
+            let config = checked(flags).expect("they fit");
+            (config.advertise, config.peer_advertise)
+        };
+        let both = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        assert_eq!(told("--advertise x:9"), both("x:9", "x:9"));
+        let apart = "--peer-listen 127.0.0.1:8";
+        assert_eq!(told(&format!("{apart} --advertise x:9")), both("x:9", "b:2"));
+        let all = format!("{apart} --advertise x:9 --peer-advertise y:9");
+        assert_eq!(told(&all), both("x:9", "y:9"));
+        let refusal = |flags: &str| checked(flags).expect_err(flags).to_string();
+        assert!(refusal(apart).contains("--advertise"), "a port that the system chooses");
+        let open = refusal("--advertise x:9 --peer-listen 0.0.0.0:8");
+        assert!(open.contains("--peer-listen 0.0.0.0:8 is reachable"), "{open}");
+        assert!(parse(&format!("{GOOD} --peer-advertise y:9")).is_err());
     }
 
     #[test]

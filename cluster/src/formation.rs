@@ -9,6 +9,7 @@
 //! one, once an operator has said so (`jam cluster replace`).
 
 mod join;
+mod moved;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use tonic::{Code, Status};
 use crate::api::peer::PeerService;
 use crate::credential::Credential;
 use crate::identity::{Folder, FolderError, Id, Identity, Stage, Step};
+use crate::raft::addresses::Addresses;
 use crate::raft::handle::{Handle, Levels, Timing};
 use crate::raft::incoming_snapshot::IncomingSnapshots;
 use crate::raft::link::{Lane, Links, MESSAGE_BYTES_MAX};
@@ -34,6 +36,7 @@ use crate::shard::{AppliedSink, Group, Stamper, raise_when_allowed};
 use crate::unique::evidence::Unfit;
 use crate::unique::{Asker, Unique};
 use join::Entry;
+use moved::Teller;
 
 /// Between two rounds of asking the peers.
 const ROUND_EVERY: Duration = Duration::from_millis(250);
@@ -55,9 +58,9 @@ pub struct GroupConfig {
     pub place: u64,
     /// Its data folder.
     pub data: PathBuf,
-    /// Where the others reach it.
-    pub address: String,
-    /// All places and their addresses, this one included.
+    /// Where it is reached.
+    pub addresses: Addresses,
+    /// All places and where nodes reach them, this one included.
     pub peers: BTreeMap<u64, String>,
     /// What calls to the peers carry.
     pub credential: Credential,
@@ -137,7 +140,8 @@ impl Local {
     pub fn peer_service(&self) -> PeerServer<PeerService> {
         let founder = self.config.peers.keys().next().copied().unwrap_or(self.config.place);
         let (running, unique) = (self.running.clone(), self.unique.clone());
-        let service = PeerService::new(self.folder.clone(), founder, running, unique);
+        let clients = self.config.addresses.clients.clone();
+        let service = PeerService::new(self.folder.clone(), founder, running, unique, clients);
         PeerServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
@@ -193,6 +197,9 @@ impl Local {
         tokio::spawn(raise_when_allowed(group.clone()));
         tokio::spawn(finish_changes(Arc::downgrade(&handle)));
         tokio::spawn(asker.keep_asking(Arc::downgrade(&handle)));
+        let teller =
+            Teller { config: self.config.clone(), own: own.clone(), links: self.links.clone() };
+        tokio::spawn(teller.run(Arc::downgrade(&handle)));
         if own.node != Some(own.place) {
             let (config, links, group) = (self.config.clone(), self.links.clone(), group.clone());
             tokio::spawn(async move {
@@ -238,13 +245,13 @@ impl Local {
                     Entry::Unknown => {}
                 }
             }
-            let mut members = answers
-                .values()
-                .flatten()
-                .filter(|answer| answer.stage() == WireStage::Member)
-                .peekable();
-            if waiting.is_none() && members.peek().is_some() {
-                let taken = members.any(|answer| answer.place_is_taken);
+            let (mut begun, mut taken) = (false, false);
+            for answer in answers.values().flatten() {
+                let is_member = answer.stage() == WireStage::Member;
+                begun |= is_member;
+                taken |= is_member && answer.place_is_taken;
+            }
+            if waiting.is_none() && begun {
                 *(if taken { &mut refused } else { &mut unknown }) += 1;
                 if unknown >= REFUSED_ROUNDS * 5 {
                     return Err(StartError::NotInCluster { place: self.config.place });
@@ -316,24 +323,34 @@ impl Local {
 
     /// Adopts the peers, all of them, and begins the log.
     async fn found(&self, own: &Identity, handle: &Handle) -> Result<(), StartError> {
-        let node = |place, incarnation| PeerNode {
-            address: if place == own.place {
-                self.config.address.clone()
-            } else {
-                self.config.peers[&place].clone()
-            },
-            place,
-            incarnation,
-        };
-        let mut members = BTreeMap::from([(own.place, node(own.place, own.incarnation.0))]);
+        let mut members = BTreeMap::new();
+        let own_addresses = self.config.addresses.clone();
+        members.insert(own.place, (Some(own_addresses), own.incarnation));
         for (place, address) in self.others() {
-            let incarnation = self.adopt(own, place, address).await?;
-            members.insert(place, node(place, incarnation.0));
+            let (incarnation, clients) = self.adopt(own, place, address).await?;
+            // A build that has one door does not say where clients reach it.
+            let addresses = (!clients.is_empty()).then(|| Addresses::told(&clients, address));
+            members.insert(place, (addresses, incarnation));
         }
+        // Nor does it know the record of two.
+        let all_know_it = members.values().all(|(addresses, _)| addresses.is_some());
+        let members = members.into_iter().map(|(place, (addresses, incarnation))| {
+            let addresses = addresses.filter(|_| all_know_it);
+            let addresses =
+                addresses.unwrap_or_else(|| Addresses::one(self.config.peers[&place].clone()));
+            (place, PeerNode { addresses, place, incarnation: incarnation.0 })
+        });
+        let members = members.collect();
         handle.found(members).await.map_err(StartError::Raft)
     }
 
-    async fn adopt(&self, own: &Identity, place: u64, address: &str) -> Result<Id, StartError> {
+    /// Answers its incarnation, and where clients reach it.
+    async fn adopt(
+        &self,
+        own: &Identity,
+        place: u64,
+        address: &str,
+    ) -> Result<(Id, String), StartError> {
         let cluster = own.cluster.map(|id| id.0.to_vec().into()).unwrap_or_default();
         let request = AdoptRequest { cluster, place, founder: own.place };
         loop {
@@ -343,10 +360,11 @@ impl Local {
             };
             match tokio::time::timeout(ASK_TTL, attempt).await {
                 Ok(Ok(reply)) => {
-                    let incarnation = Id::from_wire(&reply.into_inner().incarnation);
-                    return incarnation.ok_or_else(|| {
+                    let reply = reply.into_inner();
+                    let incarnation = Id::from_wire(&reply.incarnation).ok_or_else(|| {
                         StartError::CantForm(format!("node {place} has no incarnation"))
-                    });
+                    })?;
+                    return Ok((incarnation, reply.client_address));
                 }
                 Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
                     return Err(StartError::CantForm(format!(

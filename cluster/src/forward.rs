@@ -250,7 +250,7 @@ impl Forwarder {
             return Ok(Leader::Here);
         }
         let member = standing.members.iter().find(|member| member.id == leader);
-        let address = &member.ok_or(Refusal::NoQuorum)?.address;
+        let address = &member.ok_or(Refusal::NoQuorum)?.addresses.peers;
         let channel = self.links.to(address)?;
         Ok(Leader::There(Way { address: address.clone(), channel }))
     }

@@ -4,11 +4,11 @@ mod audio;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use http::{StatusCode, header};
 use tokio::sync::watch;
 
@@ -17,6 +17,7 @@ use crate::metrics::{Metrics, Page};
 use crate::presence::Presence;
 use crate::raft::contact::Contact;
 use crate::segments::Segments;
+use crate::server::Who;
 use crate::shard::Group;
 use crate::time::clock::NodeClock;
 use crate::watch::WatchHub;
@@ -57,24 +58,30 @@ pub fn router(pages: Pages) -> Router {
         .with_state(pages)
 }
 
-/// Ready: this node hears a live leader, so that it can take edits and what it sends is current.
-async fn ready(State(pages): State<Pages>, RawQuery(query): RawQuery) -> Response {
+/// Ready: this node hears a live leader, so that it can take edits and what it sends is current. Who has shown no token
+/// is told whether, and why not, and nothing else of the cluster.
+async fn ready(
+    State(pages): State<Pages>,
+    who: Option<Extension<Who>>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let standing = pages.group.standing();
     let contact = pages.group.contact();
     let epoch = pages.group.read(|shard| shard.epoch().epoch);
     let checks = [
-        ("running".to_owned(), !*pages.stopping.borrow()),
-        ("leader".to_owned(), standing.leader.is_some()),
-        (heard(contact), contact.is_live()),
-        ("clock".to_owned(), epoch > 0 && pages.clock.epoch() == epoch),
+        ("running", "it is stopping", !*pages.stopping.borrow()),
+        ("leader", "it knows no leader", standing.leader.is_some()),
+        ("leader heard", "it hears no leader", contact.is_live()),
+        ("clock", "it has no shared time yet", epoch > 0 && pages.clock.epoch() == epoch),
     ];
-    let ready = checks.iter().all(|(_, ok)| *ok);
+    let fault = checks.iter().find(|(_, _, ok)| !ok);
     let verbose =
         query.is_some_and(|query| query.split('&').any(|item| item.starts_with("verbose")));
+    let is_stranger = who.is_some_and(|who| who.0 == Who::Stranger);
     let mut text = String::new();
-    if verbose {
-        for (name, ok) in checks {
-            text += &format!("[{}] {name}\n", if ok { '+' } else { '-' });
+    if verbose && !is_stranger {
+        for (name, _, ok) in checks {
+            text += &format!("[{}] {name}{}\n", if ok { '+' } else { '-' }, more(name, contact));
         }
         text += &format!(
             "node {} term {} leader {} applied {} epoch {epoch} clock_bound_ns {}\n",
@@ -85,18 +92,26 @@ async fn ready(State(pages): State<Pages>, RawQuery(query): RawQuery) -> Respons
             pages.clock.error_bound_ns(),
         );
     }
-    text += if ready { "ready\n" } else { "not ready\n" };
-    answer(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
+    let status = match fault {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    text += &match fault {
+        None => "ready\n".to_owned(),
+        Some((_, why, _)) if verbose && is_stranger => format!("not ready: {why}\n"),
+        Some(_) => "not ready\n".to_owned(),
+    };
+    answer(status, text)
 }
 
-/// The line of the check whether a live leader is heard.
-fn heard(contact: Contact) -> String {
+/// What the line of a check says besides.
+fn more(check: &str, contact: Contact) -> String {
     match contact {
-        Contact::Live => "leader heard".to_owned(),
-        Contact::Stale(silent) => format!(
-            "leader heard: none for {:.1} s, so this node may be cut off from its peers",
+        Contact::Stale(silent) if check == "leader heard" => format!(
+            ": none for {:.1} s, so this node may be cut off from its peers",
             silent.as_secs_f64()
         ),
+        _ => String::new(),
     }
 }
 

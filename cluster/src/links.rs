@@ -14,7 +14,7 @@ use crate::credential::Credential;
 use crate::refusal::{Refusal, code_of};
 
 /// On a request that another node passed on. It is served here or refused, never passed on again. It comes in only with
-/// the credential of a node (`api/admission.rs`).
+/// the credential of a node, and at its door (`api/admission.rs`).
 pub const FORWARDED_KEY: &str = "jam-forwarded";
 
 /// A peer on the same continent answers a handshake well within it.

@@ -19,14 +19,14 @@ use jam_proto::wire::v1::cluster_server::ClusterServer;
 use jam_proto::wire::v1::rooms_server::RoomsServer;
 use jam_proto::wire::v1::time_server::TimeServer;
 use jam_world::World;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tonic::service::Routes;
 
 use crate::answers;
-use crate::api::admission::Admission;
 use crate::api::clocks::ClocksService;
 use crate::api::cluster::ClusterService;
 use crate::api::large::Kitchen;
@@ -37,6 +37,7 @@ use crate::api::time::TimeService;
 use crate::blobs::{self, Blobs, Outside, Pace, StoreUrl};
 use crate::config::Config;
 use crate::credential::Credential;
+use crate::doors::{self, Doors};
 use crate::forgetting::forget_unused;
 use crate::formation::{GroupConfig, Local};
 use crate::forward::{ForwardService, Forwarder};
@@ -45,12 +46,12 @@ use crate::lines::Lines;
 use crate::links::Links;
 use crate::lost::mark_lost_songs;
 use crate::metrics::Metrics;
+use crate::moves::Moves;
 use crate::presence::Presence;
+use crate::raft::addresses::Addresses;
 use crate::raft::handle::Levels;
 use crate::rendering::Rendering;
-use crate::routing;
 use crate::segments::{self, Segments, Shelf};
-use crate::server;
 use crate::shard::{Group, Stamper};
 use crate::slow::drop_slow;
 use crate::songs::{Applied, SongCluster};
@@ -91,31 +92,21 @@ async fn run_until(
     let credential = credential(&config)?;
     blobs::make_room_to_start(&world, &config.data)
         .with_context(|| format!("can't look for room in {}", config.data.display()))?;
-    let local = Local::open(&world, group_config(&config, credential.clone()))?;
+    let local = Arc::new(Local::open(&world, group_config(&config, credential.clone()))?);
     let keeper = Keeper::open(&world, &config.data).context("can't read the saved clock")?;
-    let listener = world
-        .net
-        .listen(config.listen)
-        .await
-        .with_context(|| format!("can't listen on {}", config.listen))?;
-    tracing::info!(place = config.place, listen = %config.listen, "starting");
-
     let (stopping, stops) = watch::channel(false);
     let main = Arc::new(OnceLock::new());
-    let routes = routing::routes(&local, Arc::clone(&main), Admission::new(&config.access));
-    let mut closing = stops.clone();
     let lines = Arc::<Lines>::default();
-    let mut serving = tokio::spawn(server::serve(listener, routes, lines.clone(), async move {
-        // An error means that `run` has ended: then nothing is served either.
-        let _ = closing.wait_for(|stopping| *stopping).await;
-    }));
+    let mut doors = Doors::open(&world, &config, &local, &main, &lines, &stops).await?;
+    tracing::info!(place = config.place, listen = %config.listen, peers = ?config.peer_listen, "starting");
 
     let parts = Parts::new(&config, credential, world, witness, keeper, lines, stops);
     tokio::pin!(stop);
+    let runtime = doors.runtime();
     let group = tokio::select! {
-        started = parts.start(&local) => started?,
+        started = parts.start(&runtime, local) => started?,
         () = &mut stop => return Ok(()),
-        ended = &mut serving => return Err(server_ended(ended)),
+        closed = doors.closed() => return Err(closed),
     };
     let mut tasks = JoinSet::new();
     let outside = tokio::select! {
@@ -127,7 +118,7 @@ async fn run_until(
     let ended = tokio::select! {
         () = &mut stop => Ok(()),
         reason = group.failed() => Err(anyhow!(reason)),
-        ended = &mut serving => Err(server_ended(ended)),
+        closed = doors.closed() => Err(closed),
         Some(task) = tasks.join_next() => Err(match (group.failure(), task) {
             // Its parts end with Raft.
             (Some(reason), _) => anyhow!(reason),
@@ -139,9 +130,7 @@ async fn run_until(
     // First another node leads, then clients are sent there, and then what is under way may end.
     group.hand_over().await;
     stopping.send_replace(true);
-    if timeout(DRAIN_TIMEOUT, &mut serving).await.is_err() {
-        serving.abort();
-    }
+    doors.drain(DRAIN_TIMEOUT).await;
     tasks.shutdown().await;
     group.shutdown().await;
     if let Err(error) = parts.keeper.save_synced() {
@@ -177,6 +166,7 @@ struct Parts {
     applied: Arc<Applied>,
     presence: Arc<Presence>,
     metrics: Arc<Metrics>,
+    moves: Arc<Moves>,
     links: Arc<Links>,
     lines: Arc<Lines>,
     stopping: watch::Receiver<bool>,
@@ -215,6 +205,7 @@ impl Parts {
             hub,
             presence: Arc::default(),
             metrics,
+            moves: Arc::default(),
             links: Arc::new(Links::new(&world, credential)),
             world,
             lines,
@@ -230,7 +221,7 @@ impl Parts {
     }
 
     /// Joins or founds the cluster.
-    async fn start(&self, local: &Local) -> anyhow::Result<Group> {
+    async fn start(&self, runtime: &Handle, local: Arc<Local>) -> anyhow::Result<Group> {
         let stamper = LeaderStamps {
             clock: Arc::clone(&self.clock),
             presence: Arc::clone(&self.presence),
@@ -238,7 +229,9 @@ impl Parts {
         };
         let applied = self.applied.clone();
         let holds_songs = Arc::new(move || applied.holds_songs());
-        Ok(local.start(Arc::new(stamper), self.applied.clone(), holds_songs).await?)
+        let sink = self.applied.clone();
+        let starting = async move { local.start(Arc::new(stamper), sink, holds_songs).await };
+        Ok(doors::run(runtime, starting).await?)
     }
 
     /// Finds out whether the songs' store can be used, if there is to be one.
@@ -263,6 +256,8 @@ impl Parts {
             Voters { group: group.clone(), links: self.links.clone(), clock: clock.clone() };
         tasks.spawn(open_leaderships(voters, presence.clone()));
         tasks.spawn(mark_time(group.clone(), clock.clone()));
+        let (moves, moving) = (self.moves.clone(), group.clone());
+        tasks.spawn(async move { moves.count(moving).await });
         tasks.spawn(pause_unheard(group.clone(), presence.clone(), clock.clone(), self.unheard));
         tasks.spawn(forget_unused(group.clone(), clock.clone(), self.forget_after));
         let follower = Follower {
@@ -332,6 +327,7 @@ impl Parts {
             group: group.clone(),
             forwarder: forwarder.clone(),
             blobs: blobs.clone(),
+            moves: self.moves.clone(),
             cluster_id,
         };
         let pages = Pages {
@@ -387,20 +383,13 @@ fn group_config(config: &Config, credential: Credential) -> GroupConfig {
     GroupConfig {
         place: config.place,
         data: config.data.clone(),
-        address: config.advertise.clone(),
+        addresses: Addresses {
+            clients: config.advertise.clone(),
+            peers: config.peer_advertise.clone(),
+        },
         peers: config.peers.clone(),
         credential,
         timing: config.timing,
         levels: Levels { allowed: config.level_max, ..Levels::default() },
-    }
-}
-
-fn server_ended(
-    ended: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>,
-) -> anyhow::Error {
-    match ended {
-        Ok(Ok(())) => anyhow!("the server ended, which is a bug"),
-        Ok(Err(error)) => anyhow!("the server failed: {error}"),
-        Err(panic) => anyhow!("the server failed, which is a bug: {panic}"),
     }
 }

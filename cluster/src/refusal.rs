@@ -72,6 +72,9 @@ pub enum Refusal {
     /// The log has given the place of the node that asks to a later one; says what to do. Goes to that node only.
     #[error("{0}")]
     NodeReplaced(String),
+    /// It was done several times in a row; the message says when it may be done again. Nothing was changed.
+    #[error("{0}")]
+    TooSoon(String),
     /// The caller belongs to another cluster.
     #[error("this node belongs to another cluster")]
     OtherCluster,
@@ -121,6 +124,7 @@ impl Refusal {
             Self::LevelHeld(_) => "level_held",
             Self::NodeSilent(_) => "node_silent",
             Self::NodeReplaced(_) => NODE_REPLACED,
+            Self::TooSoon(_) => "too_soon",
             Self::OtherCluster => "other_cluster",
             Self::SlowWatcher => "slow_watcher",
             Self::Behind(_) => "behind",
@@ -138,7 +142,9 @@ impl Refusal {
             | Self::Behind(_) => Code::Unavailable,
             Self::Unknown => Code::DeadlineExceeded,
             Self::Invalid(_) => Code::InvalidArgument,
-            Self::Limit(_) | Self::SessionsFull(_) | Self::SlowWatcher => Code::ResourceExhausted,
+            Self::Limit(_) | Self::SessionsFull(_) | Self::TooSoon(_) | Self::SlowWatcher => {
+                Code::ResourceExhausted
+            }
             Self::Unauthenticated | Self::PeerToken(_) => Code::Unauthenticated,
             Self::Forbidden(_) => Code::PermissionDenied,
             Self::RoomUnknown(_) | Self::NodeUnknown(_) => Code::NotFound,

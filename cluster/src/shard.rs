@@ -30,6 +30,7 @@ use tonic::metadata::MetadataMap;
 pub use transfer::TransferError;
 
 use crate::identity::{Folder, Id, Stage};
+use crate::raft::addresses::Addresses;
 use crate::raft::contact::{self, Contact};
 use crate::raft::handle::Handle;
 use crate::raft::link;
@@ -147,7 +148,7 @@ pub struct Member {
     /// `--id` of its jamd.
     pub place: u64,
     /// Where it is reached.
-    pub address: String,
+    pub addresses: Addresses,
     /// Whether it votes.
     pub voter: bool,
     /// On the leader: the last log index known to be stored there.
@@ -354,6 +355,6 @@ impl Group {
 
 fn not_leader(forward: ForwardToLeader<Types>) -> ProposeError {
     ProposeError::NotLeader {
-        leader: forward.leader_id.zip(forward.leader_node.map(|node| node.address)),
+        leader: forward.leader_id.zip(forward.leader_node.map(|node| node.addresses.peers)),
     }
 }

@@ -44,9 +44,9 @@ impl Cluster for SongCluster {
     fn members(&self) -> Vec<Neighbour> {
         let members = self.group.standing().members.into_iter();
         self.group.read(|shard| {
-            let neighbour = |Member { id, place, address, voter, .. }| {
+            let neighbour = |Member { id, place, addresses, voter, .. }| {
                 let is_replaced = shard.replacement(place).is_some_and(|latest| latest != id);
-                Neighbour { id, address, voter, is_replaced }
+                Neighbour { id, address: addresses.peers, voter, is_replaced }
             };
             members.map(neighbour).collect()
         })

@@ -177,7 +177,7 @@ impl Asker {
     /// Where members may be reached, and this node itself: another process that answers there runs as this node.
     fn addresses(&self, raft: Option<&Handle>) -> BTreeSet<String> {
         let mut addresses: BTreeSet<String> = self.config.peers.values().cloned().collect();
-        addresses.insert(self.config.address.clone());
+        addresses.insert(self.config.addresses.peers.clone());
         addresses.extend(raft.map(Handle::addresses).unwrap_or_default());
         addresses
     }

@@ -164,6 +164,8 @@ impl Seat {
             data: self.data(),
             listen: SocketAddr::from(([0, 0, 0, 0], PORT)),
             advertise: address(self.place),
+            peer_listen: None,
+            peer_advertise: address(self.place),
             peers: (1..=NODES).map(|place| (place, address(place))).collect(),
             access: access(),
             timing: self.timing,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use jam_world::{Pacer, Turn};
+use jam_world::{Apart, Pacer, Turn};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -35,6 +35,11 @@ impl jam_world::Work for Inline {
         self.disk.check_life(self.life)?;
         drop(tokio::spawn(task));
         Ok(())
+    }
+
+    fn apart(&self, _name: &str) -> io::Result<Apart> {
+        self.disk.check_life(self.life)?;
+        Ok(Apart::here())
     }
 
     fn paced(&self, _name: &str, mut turn: Turn) -> io::Result<Box<dyn Pacer>> {

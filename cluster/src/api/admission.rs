@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tonic::Status;
 
 use super::auth::Token;
@@ -16,10 +16,14 @@ use crate::config::Access;
 use crate::credential::{LogLimit, PEER_TOKEN_KEY, PeerTokens};
 use crate::links::FORWARDED_KEY;
 use crate::refusal::Refusal;
-use crate::server::RemoteAddress;
+use crate::server::{Answer, Caller, Full, RemoteAddress, Who};
 
-/// The services that only other nodes call: `Peer`, `Forward` and `Blobs`.
+/// The services that only other nodes call: `Peer`, `Forward`, `Clocks` and `Blobs`.
 const PEER_PATHS: &str = "/jam.peer.";
+/// The service for operators, most of whose calls ask all nodes.
+const CLUSTER_PATHS: &str = "/jam.v1.Cluster/";
+/// What one of those counts for, of the requests that a connection may make.
+const CLUSTER_PRICE: u32 = 20;
 
 const MISSING: &str = "a node takes calls from other nodes only with a peer token: start the node that calls with the \
                        --peer-token-file of this cluster";
@@ -27,8 +31,21 @@ const UNKNOWN: &str = "this node does not know the peer token that it was given:
                        --peer-token-file, and while tokens change give every node both of them";
 const NO_CLIENT_TOKEN: &str = "this node has no --peer-token-file and asks nodes for the client token: start the node that \
                                calls with the same --token-file, or give all nodes a --peer-token-file";
+const OTHER_DOOR: &str = "nodes have a door of their own here (--peer-listen): the address of this node in --peers must be \
+                          that of its --peer-advertise";
 const NOT_LOOPBACK: &str =
     "this node has no --peer-token-file, so it takes calls from nodes on its own machine only";
+
+/// Who comes in at a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// Clients and nodes: the node has one door.
+    All,
+    /// Clients: nodes have another door.
+    Clients,
+    /// Nodes.
+    Nodes,
+}
 
 /// What a call must present to pass for another node's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,14 +90,23 @@ pub struct Arrival<'a> {
 ///
 /// # Errors
 /// Why it may not.
-pub fn judge(rule: PeerRule, arrival: Arrival<'_>) -> Result<(), Refusal> {
+pub fn judge(serves: Serves, rule: PeerRule, arrival: Arrival<'_>) -> Result<Who, Refusal> {
+    let is_nodes = arrival.is_forwarded || arrival.path.starts_with(PEER_PATHS);
+    match serves {
+        Serves::Nodes => {
+            return judge_node(rule, arrival).map(|()| Who::Node).map_err(Refusal::PeerToken);
+        }
+        Serves::Clients if is_nodes => return Err(Refusal::Forbidden(OTHER_DOOR.to_owned())),
+        Serves::Clients | Serves::All => {}
+    }
+    let client = if arrival.has_token { Who::Guest } else { Who::Stranger };
     if matches!(arrival.path, "/livez" | "/readyz") {
-        return Ok(());
+        return Ok(client);
     }
-    if arrival.is_forwarded || arrival.path.starts_with(PEER_PATHS) {
-        return judge_node(rule, arrival).map_err(Refusal::PeerToken);
+    if is_nodes {
+        return judge_node(rule, arrival).map(|()| Who::Node).map_err(Refusal::PeerToken);
     }
-    if arrival.has_token { Ok(()) } else { Err(Refusal::Unauthenticated) }
+    if arrival.has_token { Ok(client) } else { Err(Refusal::Unauthenticated) }
 }
 
 fn judge_node(rule: PeerRule, arrival: Arrival<'_>) -> Result<(), &'static str> {
@@ -98,6 +124,7 @@ fn judge_node(rule: PeerRule, arrival: Arrival<'_>) -> Result<(), &'static str> 
 
 /// The layer: what a node asks of requests.
 pub struct Admission {
+    serves: Serves,
     token: Token,
     rule: PeerRule,
     /// Hashes of the peer tokens, so that comparing takes the same time for all wrong ones.
@@ -108,7 +135,7 @@ pub struct Admission {
 
 impl Admission {
     /// As the flags say. Logs what is open for the time being.
-    pub fn new(access: &Access) -> Self {
+    pub fn new(access: &Access, serves: Serves) -> Self {
         let rule = match (&access.peer_tokens, access.peer_token_optional) {
             (None, _) => PeerRule::Loopback,
             (Some(_), true) => PeerRule::TokenOrNone,
@@ -116,6 +143,7 @@ impl Admission {
         };
         match rule {
             PeerRule::Token => {}
+            _ if serves == Serves::Clients => {}
             PeerRule::TokenOrNone => tracing::warn!(
                 "--peer-token-optional: whoever may listen passes for a node; restart without it once all nodes have a \
                  --peer-token-file"
@@ -126,6 +154,7 @@ impl Admission {
         }
         let peer_tokens = access.peer_tokens.as_ref().map_or(&[][..], PeerTokens::all);
         Self {
+            serves,
             token: Token::new(access.token.as_deref()),
             rule,
             peer_tokens: peer_tokens.iter().map(|token| blake3::hash(token.as_bytes())).collect(),
@@ -134,16 +163,16 @@ impl Admission {
         }
     }
 
-    fn judge(&self, request: &Request) -> Result<(), Refusal> {
-        let from = request.extensions().get::<RemoteAddress>();
+    fn judge(&self, request: &Request, from: Option<RemoteAddress>) -> Result<Who, Refusal> {
         let is_forwarded = request.headers().contains_key(FORWARDED_KEY);
         let path = request.uri().path();
         let judged = judge(
+            self.serves,
             self.rule,
             Arrival {
                 path,
                 is_forwarded,
-                from_loopback: from.is_some_and(RemoteAddress::is_loopback),
+                from_loopback: from.is_some_and(|from| from.is_loopback()),
                 has_token: self.token.admits(request.headers()),
                 peer_token: self.peer_token(request.headers()),
             },
@@ -166,20 +195,66 @@ impl Admission {
     }
 }
 
-/// Turns away what a web page may have sent, and who has not the token for what it asks.
+/// Turns away what a web page may have sent, and who has not the token for what it asks. Each request waits here for its turn
+/// among those of its connection.
 pub async fn check(
     State(admission): State<Arc<Admission>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if let Err((status, sentence)) = browsers::check(&request, &admission.host_names) {
-        return plain(status, &sentence);
+    let caller = request.extensions_mut().remove::<Caller>();
+    let from = caller.as_ref().map(|caller| RemoteAddress(caller.from));
+    let is_grpc = has_grpc_content(request.headers());
+    let refused = |refusal: Refusal, status| match is_grpc {
+        true => Status::from(refusal).into_http(),
+        false => plain(status, &refusal.to_string()),
+    };
+    let (who, refusal) = match browsers::check(&request, &admission.host_names) {
+        Err((status, sentence)) => (Who::Stranger, Some(plain(status, &sentence))),
+        Ok(()) => match admission.judge(&request, from) {
+            Ok(who) => (who, None),
+            Err(refusal) => {
+                let status = match refusal {
+                    Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
+                    _ => StatusCode::UNAUTHORIZED,
+                };
+                (Who::Stranger, Some(refused(refusal, status)))
+            }
+        },
+    };
+    let open = match caller.map(|caller| caller.visit.enter(who, price(request.uri().path()))) {
+        None => None,
+        Some(Ok((open, wait))) => {
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
+            Some(open)
+        }
+        Some(Err(Full)) => {
+            let full = "this node has all the connections that it takes; try another one";
+            let full = Refusal::Unavailable(full.to_owned());
+            return refused(full, StatusCode::SERVICE_UNAVAILABLE);
+        }
+    };
+    let response = match refusal {
+        Some(refusal) => refusal,
+        None => {
+            let extensions = request.extensions_mut();
+            extensions.insert(who);
+            if let Some(from) = from {
+                extensions.insert(from);
+            }
+            next.run(request).await
+        }
+    };
+    match open {
+        Some(open) => response.map(|body| Answer::holding(body, open)),
+        None => response,
     }
-    match admission.judge(&request) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) if has_grpc_content(request.headers()) => Status::from(refusal).into_http(),
-        Err(refusal) => plain(StatusCode::UNAUTHORIZED, &refusal.to_string()),
-    }
+}
+
+fn price(path: &str) -> u32 {
+    if path.starts_with(CLUSTER_PATHS) { CLUSTER_PRICE } else { 1 }
 }
 
 fn plain(status: StatusCode, sentence: &str) -> Response {
@@ -208,15 +283,56 @@ mod tests {
             has_token: token,
             peer_token,
         };
-        let judged = judge(rule, arrival);
+        let judged = judge(Serves::All, rule, arrival);
         if !path.starts_with(PEER_PATHS) {
             // With the mark, it is judged as a call between nodes.
-            let marked = judge(rule, Arrival { is_forwarded: true, ..arrival });
+            let marked = judge(Serves::All, rule, Arrival { is_forwarded: true, ..arrival });
             let open = matches!(path, "/livez" | "/readyz");
-            let node = judge(rule, Arrival { path: RAFT, ..arrival });
-            assert_eq!(marked, if open { Ok(()) } else { node }, "{arrival:?}");
+            let node = judge(Serves::All, rule, Arrival { path: RAFT, ..arrival });
+            assert_eq!(marked, if open { judged.clone() } else { node }, "{arrival:?}");
         }
-        judged.map_or_else(|refusal| refusal.code().to_owned(), |()| "ok".to_owned())
+        let who = match (path.starts_with(PEER_PATHS), token) {
+            (true, _) => Who::Node,
+            (false, true) => Who::Guest,
+            (false, false) => Who::Stranger,
+        };
+        judged.map_or_else(
+            |refusal| refusal.code().to_owned(),
+            |came| {
+                assert_eq!(came, who, "{arrival:?}");
+                "ok".to_owned()
+            },
+        )
+    }
+
+    #[test]
+    fn a_door_is_for_those_whom_it_serves() {
+        for (path, is_forwarded) in [
+            (RAFT, false),
+            (FORWARD, false),
+            (BLOBS, false),
+            (HELLO, false),
+            (ROOMS, true),
+            (ROOMS, false),
+            (METRICS, false),
+            ("/readyz", false),
+        ] {
+            let is_nodes = is_forwarded || path.starts_with(PEER_PATHS);
+            for (has_token, peer_token) in
+                [(true, PeerToken::Known), (true, PeerToken::Missing), (false, PeerToken::Known)]
+            {
+                let arrival =
+                    Arrival { path, is_forwarded, from_loopback: true, has_token, peer_token };
+                let at = |serves| judge(serves, PeerRule::Token, arrival);
+                let nodes = at(Serves::Nodes).map_err(|refusal| refusal.code().to_owned());
+                let known = peer_token == PeerToken::Known;
+                assert_eq!(nodes, known.then_some(Who::Node).ok_or("peer_token".to_owned()));
+                match is_nodes {
+                    true => assert!(matches!(at(Serves::Clients), Err(Refusal::Forbidden(_)))),
+                    false => assert_eq!(at(Serves::Clients), at(Serves::All)),
+                }
+            }
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::replace;
 use crate::blobs::Blobs;
 use crate::forward::{Asked, Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
+use crate::moves::Moves;
 use crate::refusal::Refusal;
 use crate::shard::{Group, Member, TransferError};
 
@@ -37,6 +38,8 @@ pub struct ClusterService {
     pub forwarder: Forwarder,
     /// The songs here.
     pub blobs: Arc<Blobs>,
+    /// How often the leader changed lately.
+    pub moves: Arc<Moves>,
     /// Of this cluster.
     pub cluster_id: Vec<u8>,
 }
@@ -146,7 +149,7 @@ impl ClusterService {
         let leader = standing.leader.filter(|_| self.group.contact().is_live());
         let nodes = standing.members.iter().map(|member| NodeStatus {
             id: member.id,
-            address: member.address.clone(),
+            address: member.addresses.clients.clone(),
             role: role(member, leader).to_owned(),
             applied: if member.id == standing.id { standing.applied } else { 0 },
             alive: member.id == standing.id,
@@ -181,6 +184,14 @@ impl ClusterService {
         }
         if to == standing.id {
             return Ok(to);
+        }
+        let wait = self.moves.wait(Instant::now());
+        if !wait.is_zero() {
+            return Err(Failed::Refused(Refusal::TooSoon(format!(
+                "the leader changed several times in a row, and each change costs listeners; nothing was changed; try again \
+                 in {} s",
+                wait.as_millis().div_ceil(1000)
+            ))));
         }
         let voters =
             standing.members.iter().filter(|member| member.voter && member.id != standing.id);
@@ -257,12 +268,13 @@ fn role(member: &Member, leader: Option<u64>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::addresses::Addresses;
 
     fn member(id: u64) -> Member {
         Member {
             id,
             place: id,
-            address: format!("127.0.0.1:{id}"),
+            addresses: Addresses::one(format!("127.0.0.1:{id}")),
             voter: true,
             matched: None,
             alive: None,

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryFutureExt, TryStreamExt};
 use jam_proto::wire::peer::v1::peer_server::Peer;
 use jam_proto::wire::peer::v1::{
     AdoptReply, AdoptRequest, HelloReply, HelloRequest, JoinReply, JoinRequest, PeerHeader,
-    RaftMessage, SnapshotChunk, Stage as WireStage,
+    RaftMessage, ReaddressReply, ReaddressRequest, SnapshotChunk, Stage as WireStage,
 };
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
@@ -27,6 +27,8 @@ pub struct PeerService {
     /// Set once Raft runs here.
     running: Arc<OnceLock<Arc<Handle>>>,
     unique: Arc<Unique>,
+    /// Where clients reach this node.
+    client_address: String,
 }
 
 impl PeerService {
@@ -36,8 +38,9 @@ impl PeerService {
         founder: u64,
         running: Arc<OnceLock<Arc<Handle>>>,
         unique: Arc<Unique>,
+        client_address: String,
     ) -> Self {
-        Self { folder, founder, running, unique }
+        Self { folder, founder, running, unique, client_address }
     }
 
     fn running(&self) -> Result<&Arc<Handle>, Status> {
@@ -109,11 +112,21 @@ impl Peer for PeerService {
                 "the data folder of node {place} belongs to another cluster; if that one never began, empty the folder"
             )));
         }
-        Ok(Response::new(AdoptReply { incarnation: own.incarnation.0.to_vec().into() }))
+        Ok(Response::new(AdoptReply {
+            incarnation: own.incarnation.0.to_vec().into(),
+            client_address: self.client_address.clone(),
+        }))
     }
 
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
         self.running()?.admit(&request.into_inner()).await.map(Response::new)
+    }
+
+    async fn readdress(
+        &self,
+        request: Request<ReaddressRequest>,
+    ) -> Result<Response<ReaddressReply>, Status> {
+        self.running()?.readdress(&request.into_inner()).await.map(Response::new)
     }
 
     async fn vote(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {

@@ -29,10 +29,11 @@ pub fn holder(place: u64, latest: Option<u64>, members: &[Member]) -> Option<&Me
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::addresses::Addresses;
 
     fn member(id: u64, place: u64, voter: bool) -> Member {
-        let address = format!("127.0.0.1:{id}");
-        Member { id, place, address, voter, matched: None, alive: None }
+        let addresses = Addresses::one(format!("127.0.0.1:{id}"));
+        Member { id, place, addresses, voter, matched: None, alive: None }
     }
 
     fn holds(latest: Option<u64>, members: &[Member]) -> Option<u64> {

@@ -131,7 +131,9 @@ impl Exchange {
             error_bound_ns: clock.error_bound_ns(),
             leads,
             leader,
-            leader_address: member.map(|member| member.address.clone()).unwrap_or_default(),
+            leader_address: member
+                .map(|member| member.addresses.clients.clone())
+                .unwrap_or_default(),
             commit_index: if leads { standing.committed } else { 0 },
         };
         // Both by the map of one instant, and the last thing that is done.

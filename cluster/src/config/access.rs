@@ -8,6 +8,7 @@ use http::uri::{Scheme, Uri};
 use super::ConfigError;
 use crate::api::browsers::HostNames;
 use crate::credential::PeerTokens;
+use crate::server::STRANGERS_MAX;
 
 /// Who may come in, as flags.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,6 +25,9 @@ pub struct AccessFlags {
     /// A URL under which people reach this node, besides its addresses; may be given more than once
     #[arg(long, env = "JAM_PUBLIC_URL", value_name = "URL", value_delimiter = ',', value_parser = public_url)]
     pub public_url: Vec<Uri>,
+    /// Connections at one time of one address, or one IPv6 /64, that have not shown a token yet [default: 64; no limit for this machine's own]
+    #[arg(long, env = "JAM_STRANGERS_PER_ADDRESS", value_name = "N", value_parser = strangers)]
+    pub strangers_per_address: Option<usize>,
 }
 
 /// Who may come in.
@@ -37,27 +41,21 @@ pub struct Access {
     pub peer_token_optional: bool,
     /// The names that browsers and the like may ask for.
     pub host_names: HostNames,
+    /// Connections of one address that have shown nothing yet. `None`: the default.
+    pub strangers_per_address: Option<usize>,
 }
 
 impl AccessFlags {
-    /// Reads the files. `listen` is the flag, and `at` is what it means.
+    /// Reads the files. `listen` is the flag; `doors` are the flags and what they mean.
     pub(super) fn check(
         &self,
         listen: &str,
-        at: SocketAddr,
+        doors: impl IntoIterator<Item = (&'static str, SocketAddr)>,
         advertise: &str,
     ) -> Result<Access, ConfigError> {
         let usage = |message: String| Err(ConfigError::Usage(message));
-        if !at.ip().is_loopback() && self.token_file.is_none() {
-            return usage(format!(
-                "--listen {at} is reachable from other machines; give a --token-file, or listen on 127.0.0.1"
-            ));
-        }
-        if !at.ip().is_loopback() && self.peer_token_file.is_none() {
-            return usage(format!(
-                "--listen {at} is reachable from other machines, and without a --peer-token-file each of them would pass for \
-                 a node: make one with `openssl rand -hex 32`, give it to all nodes, or listen on 127.0.0.1"
-            ));
+        for (flag, at) in doors {
+            self.check_door(flag, at)?;
         }
         if self.peer_token_optional && self.peer_token_file.is_none() {
             return usage("--peer-token-optional is of use only with --peer-token-file".to_owned());
@@ -80,8 +78,30 @@ impl AccessFlags {
             peer_tokens,
             peer_token_optional: self.peer_token_optional,
             host_names: HostNames::of([listen, advertise].into_iter().chain(public)),
+            strangers_per_address: self.strangers_per_address,
         })
     }
+
+    fn check_door(&self, flag: &str, at: SocketAddr) -> Result<(), ConfigError> {
+        let usage = |message: String| Err(ConfigError::Usage(message));
+        if !at.ip().is_loopback() && self.token_file.is_none() {
+            return usage(format!(
+                "{flag} {at} is reachable from other machines; give a --token-file, or listen on 127.0.0.1"
+            ));
+        }
+        if !at.ip().is_loopback() && self.peer_token_file.is_none() {
+            return usage(format!(
+                "{flag} {at} is reachable from other machines, and without a --peer-token-file each of them would pass for \
+                 a node: make one with `openssl rand -hex 32`, give it to all nodes, or listen on 127.0.0.1"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn strangers(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=STRANGERS_MAX).contains(count));
+    count.ok_or_else(|| format!("'{text}' must be a number from 1 to {STRANGERS_MAX}"))
 }
 
 fn read(what: &str, path: &Path) -> Result<String, ConfigError> {
@@ -144,7 +164,11 @@ mod tests {
         let flags = flags.replace('@', &format!("{}/", folder.path().display()));
         let flags = std::iter::once("jamd").chain(flags.split_whitespace());
         let flags = Flags::try_parse_from(flags).expect("flags");
-        flags.access.check(listen, listen.parse().expect("an address"), "host1:7701")
+        flags.access.check(
+            listen,
+            [("--listen", listen.parse().expect("an address"))],
+            "host1:7701",
+        )
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum Asked {
 impl Forwarder {
     /// Asks another member how it is.
     pub async fn ask(&self, member: &Member) -> Asked {
-        let Ok(channel) = self.links.to(&member.address) else { return Asked::Silent };
+        let Ok(channel) = self.links.to(&member.addresses.peers) else { return Asked::Silent };
         let request = self.links.request(ClusterStatusRequest {});
         match timeout(ASK_TIMEOUT, ClusterClient::new(channel).status(request)).await {
             Ok(Ok(reply)) => {

@@ -100,7 +100,7 @@ impl Handle {
     async fn ask_level(&self, node: &PeerNode) -> Result<FeatureLevel, Status> {
         let incarnation = self.own.incarnation.0.to_vec().into();
         let hello = HelloRequest { place: self.own.place, incarnation, ..HelloRequest::default() };
-        let mut client = self.links.client(&node.address, Lane::Quick)?;
+        let mut client = self.links.client(&node.addresses.peers, Lane::Quick)?;
         let asked = timeout(ASK_TIMEOUT, client.hello(self.links.request(hello, ASK_TIMEOUT)));
         let answer = asked.await.map_err(|_| Status::deadline_exceeded("no answer"))??.into_inner();
         match answer.incarnation[..] == node.incarnation[..] {

@@ -41,12 +41,14 @@ pub struct Links {
     world: World,
     credential: Credential,
     channels: Arc<Mutex<BTreeMap<(String, Lane), Channel>>>,
+    /// Where members are reached, by the latest membership: Raft keeps its ways to nodes when their addresses change.
+    members: Arc<Mutex<BTreeMap<u64, String>>>,
 }
 
 impl Links {
     /// With what each call carries.
     pub fn new(world: &World, credential: Credential) -> Self {
-        Self { world: world.clone(), credential, channels: Arc::default() }
+        Self { world: world.clone(), credential, channels: Arc::default(), members: Arc::default() }
     }
 
     /// A client for the node at `address`.
@@ -65,6 +67,15 @@ impl Links {
         Ok(client
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// Notes where members are reached.
+    pub fn know(&self, members: BTreeMap<u64, String>) {
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
+    }
+
+    fn address_of(&self, node: u64) -> Option<String> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 
     /// A request without a header: before there is a membership.
@@ -86,23 +97,30 @@ impl Links {
 pub struct Link {
     links: Links,
     header: MetadataValue<Binary>,
+    target: u64,
+    /// As it was when this was made.
     address: String,
 }
 
 impl Link {
     /// From the member `own` to the member `target`.
     pub fn new(links: Links, own: &Identity, target: u64, node: &PeerNode) -> Self {
-        Self { links, header: header(own, target, node), address: node.address.clone() }
+        let address = node.addresses.peers.clone();
+        Self { links, header: header(own, target, node), target, address }
     }
 
     /// A client.
     pub fn client(&self, lane: Lane) -> Result<PeerClient<Channel>, Status> {
-        self.links.client(&self.address, lane)
+        self.links.client(&self.address(), lane)
+    }
+
+    fn address(&self) -> String {
+        self.links.address_of(self.target).unwrap_or_else(|| self.address.clone())
     }
 
     /// As [`Links::log_refusal`], for this member.
     pub fn log_refusal(&self, status: &Status) {
-        self.links.log_refusal(&self.address, status);
+        self.links.log_refusal(&self.address(), status);
     }
 
     /// A request with the header. A `ttl` of `None` is for streams, which watch their own progress.
@@ -167,6 +185,7 @@ pub fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::addresses::Addresses;
 
     #[test]
     fn only_the_node_that_is_meant_takes_a_call() -> Result<(), Box<dyn std::error::Error>> {
@@ -179,7 +198,7 @@ mod tests {
         let (_one, one) = folder(1)?;
         let (_two, two) = folder(2)?;
         let node = |identity: &Identity| PeerNode {
-            address: "a:1".to_owned(),
+            addresses: Addresses::one("a:1".to_owned()),
             place: identity.place,
             incarnation: identity.incarnation.0,
         };

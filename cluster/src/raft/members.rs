@@ -11,6 +11,7 @@ use openraft::{ChangeMembers, Instant, RaftMetrics};
 use tokio::sync::watch;
 use tonic::Status;
 
+use super::addresses::Addresses;
 use super::handle::Handle;
 use super::types::{PeerNode, StoredMembership, Types};
 use crate::identity::{Folder, Id, Stage, Step};
@@ -37,7 +38,7 @@ pub fn standing(metrics: &RaftMetrics<Types>, lease: Duration) -> Standing {
         Member {
             id,
             place: node.place,
-            address: node.address.clone(),
+            addresses: node.addresses.clone(),
             voter: voters.contains(&id),
             matched: leads.then(|| matched.map_or(0, |matched| matched.index)),
             alive: leads.then_some(alive),
@@ -83,6 +84,9 @@ pub async fn follow_standing(
             tracing::error!(%error, "can't write down that this node is a member");
         }
         let next = standing(&now, lease);
+        let addresses =
+            next.members.iter().map(|member| (member.id, member.addresses.peers.clone()));
+        handle.links.know(addresses.collect());
         if next.leads_with_lease {
             handle.heard.note(tokio::time::Instant::now());
         }
@@ -110,7 +114,7 @@ fn same(one: &Standing, other: &Standing) -> bool {
     let leadership =
         |standing: &Standing| (standing.term, standing.leader, standing.leads_with_lease);
     let member = |a: &Member, b: &Member| {
-        (a.id, a.place, a.voter, &a.address) == (b.id, b.place, b.voter, &b.address)
+        (a.id, a.place, a.voter, &a.addresses) == (b.id, b.place, b.voter, &b.addresses)
     };
     leadership(one) == leadership(other)
         && one.members.len() == other.members.len()
@@ -134,7 +138,7 @@ impl Handle {
 
     /// Where the members are reached, by the same.
     pub fn addresses(&self) -> BTreeSet<String> {
-        self.state.read().membership.nodes().map(|(_, node)| node.address.clone()).collect()
+        self.state.read().membership.nodes().map(|(_, node)| node.addresses.peers.clone()).collect()
     }
 
     /// The node that votes at a place, by the same. The latest one, while votes are being swapped.
@@ -164,7 +168,11 @@ impl Handle {
             let leader =
                 metrics.current_leader.and_then(|id| Some((id, membership.get_node(&id)?.clone())));
             let (leader, node) = leader.unwrap_or_default();
-            return Ok(JoinReply { leader, leader_address: node.address, ..JoinReply::default() });
+            return Ok(JoinReply {
+                leader,
+                leader_address: node.addresses.peers,
+                ..JoinReply::default()
+            });
         }
         let votes = membership.voter_ids().any(|id| id == request.node);
         let incarnation = self.check_joiner(request, votes)?;
@@ -238,8 +246,13 @@ impl Handle {
         if !stale.is_empty() {
             self.change(ChangeMembers::RemoveNodes(stale)).await?;
         }
+        // The record of two addresses is for builds that know it.
+        let clients = match self.state.read().shard.level() >= FeatureLevel::DOORS {
+            true => request.client_address.as_str(),
+            false => "",
+        };
         let node = PeerNode {
-            address: request.address.clone(),
+            addresses: Addresses::told(clients, &request.address),
             place: request.place,
             incarnation: incarnation.0,
         };

@@ -1,6 +1,7 @@
 //! Openraft's adapters: log store, state machine, network. Its types stay in here and behind
 //! [`crate::shard::Group`]; the modules are public for the tests' sake.
 
+pub mod addresses;
 pub mod admission;
 pub mod bounds;
 pub mod checkpoint;
@@ -18,6 +19,7 @@ pub mod members;
 pub mod network;
 mod open;
 pub mod pending;
+mod readdress;
 pub mod recover;
 pub mod snapshots;
 pub mod store;

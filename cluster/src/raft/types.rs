@@ -8,6 +8,8 @@ use jam_proto::wire::log::v1::{LogBatch, LogEntry};
 use prost::Message;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::addresses::Addresses;
+
 openraft::declare_raft_types!(
     /// Standard Raft: at most one leader in a term, so that a term names its leader.
     pub Types:
@@ -95,7 +97,7 @@ impl<'de> Deserialize<'de> for Answer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerNode {
     /// Where it is reached.
-    pub address: String,
+    pub addresses: Addresses,
     /// The `--id` of its jamd.
     pub place: u64,
     /// The data folder that holds its log. Another folder is another node, whatever it says.

@@ -52,7 +52,8 @@ impl Leading {
         self.check_running(&metrics)?;
         if metrics.current_leader != Some(metrics.id) || !metrics.state.is_leader() {
             let leader = metrics.current_leader.filter(|&leader| leader != metrics.id);
-            let address = |id| Some((id, metrics.membership_config.get_node(&id)?.address.clone()));
+            let address =
+                |id| Some((id, metrics.membership_config.get_node(&id)?.addresses.peers.clone()));
             return Err(ProposeError::NotLeader { leader: leader.and_then(address) });
         }
         if opening {

@@ -182,5 +182,5 @@ impl Exchange {
 fn other_leader(standing: &Standing) -> Option<(u64, &str)> {
     let leader = standing.leader.filter(|leader| *leader != standing.id)?;
     let member = standing.members.iter().find(|member| member.id == leader)?;
-    Some((leader, &member.address))
+    Some((leader, &member.addresses.peers))
 }

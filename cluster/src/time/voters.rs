@@ -46,7 +46,7 @@ impl Voters {
     async fn read_one(&self, voter: &Member, deadline: Instant) -> Option<Reading> {
         let mut quickest: Option<Reading> = None;
         let asked = async {
-            let mut client = match self.links.to(&voter.address) {
+            let mut client = match self.links.to(&voter.addresses.peers) {
                 Ok(channel) => ClocksClient::new(channel),
                 Err(refusal) => return tracing::debug!(node = voter.id, %refusal, "is no address"),
             };

@@ -1,6 +1,7 @@
 //! Nodes of one group, each with a runtime of its own.
 
 use jam_cluster::formation::{GroupConfig, HoldsSongs, Local, StartError};
+use jam_cluster::raft::addresses::Addresses;
 use jam_cluster::raft::handle::{Levels, Timing};
 use jam_cluster::raft::store::StoreError;
 use jam_cluster::shard::{AppliedSink, Group, Stamper};
@@ -264,7 +265,7 @@ pub fn start_with(
     let config = GroupConfig {
         place,
         data: data.to_owned(),
-        address,
+        addresses: Addresses::one(address),
         peers,
         credential: Default::default(),
         timing,

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use jam_cluster::identity::{Id, Identity};
+use jam_cluster::raft::addresses::Addresses;
 use jam_cluster::raft::bounds::{TERM_MAX, TERMS_AHEAD_MAX};
 use jam_cluster::raft::handle::Timing;
 use jam_cluster::raft::link::{HEADER_KEY, header};
@@ -102,7 +103,8 @@ impl Cluster {
         (own.cluster, own.node, own.incarnation) = (cluster, Some(from), incarnation);
         let address = self.peers[&to].clone();
         let channel = Channel::from_shared(format!("http://{address}")).expect("an address");
-        let node = PeerNode { address, place: to, incarnation: self.incarnation(to).0 };
+        let addresses = Addresses::one(address);
+        let node = PeerNode { addresses, place: to, incarnation: self.incarnation(to).0 };
         // Its connection lives on the callee's runtime.
         let client = callee.block_on(async { PeerClient::new(channel.connect_lazy()) });
         Forger { own, to: callee.group.standing().id, node, client }

@@ -102,6 +102,7 @@ impl Cluster {
         let peers = self.ports.iter().enumerate();
         let peers: Vec<String> =
             peers.map(|(index, port)| format!("{}=127.0.0.1:{port}", index + 1)).collect();
+        let names_peers = self.own_flags[node - 1].iter().any(|flag| flag.starts_with("--peers="));
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -109,12 +110,12 @@ impl Cluster {
             .expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_jamd"))
             .args(["--id", &node.to_string(), "--listen", &self.address(node)])
-            .args(["--peers", &peers.join(",")])
             .arg("--data")
             .arg(self.data(node))
             .args(["--heartbeat-ms", "50", "--election-ms", election_ms])
             .args(&self.flags)
             .args(&self.own_flags[node - 1])
+            .args((!names_peers).then(|| format!("--peers={}", peers.join(","))))
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()

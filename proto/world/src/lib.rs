@@ -25,7 +25,7 @@ pub use disk::{
     Cursor, Database, Disk, Entries, File, Meta, Open, exists, make_lasting_folder, write_and_sync,
 };
 pub use net::{Detours, Duplex, Listener, Net, Stream};
-pub use work::{Pacer, Turn, Work};
+pub use work::{Apart, Pacer, Turn, Work};
 
 /// A machine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -117,6 +117,14 @@ impl World {
     /// If the system has no thread left.
     pub fn worker(&self, name: &str, task: BoxFuture<'static, ()>) -> io::Result<()> {
         self.work.worker(name, task)
+    }
+
+    /// A runtime that nothing else holds up.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub fn apart(&self, name: &str) -> io::Result<Apart> {
+        self.work.apart(name)
     }
 
     /// Starts a thread of its own that takes turns, as [`Work::paced`] says.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// Threads, or what stands in for them.
@@ -30,6 +31,31 @@ pub trait Work: Debug + Send + Sync {
     /// # Errors
     /// If there is no thread.
     fn paced(&self, name: &str, turn: Turn) -> io::Result<Box<dyn Pacer>>;
+    /// A runtime that nothing else holds up, with tokio's time and network at hand.
+    ///
+    /// # Errors
+    /// If there is no thread.
+    fn apart(&self, name: &str) -> io::Result<Apart>;
+}
+
+/// A runtime for what nothing else may hold up. What runs there ends when it is dropped.
+#[derive(Debug)]
+pub struct Apart {
+    handle: Handle,
+    /// Of a thread of its own.
+    _ends: Option<oneshot::Sender<()>>,
+}
+
+impl Apart {
+    /// The runtime of whoever asks: all that is to be done is done there.
+    pub fn here() -> Self {
+        Self { handle: Handle::current(), _ends: None }
+    }
+
+    /// What to start things with.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
 }
 
 /// Something done again and again. Each call says how long to wait until the next one; `None`: there is none.
@@ -78,6 +104,18 @@ impl Work for Threads {
         thread.spawn(move || runtime.block_on(task)).map(drop)
     }
 
+    fn apart(&self, name: &str) -> io::Result<Apart> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (ends, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        thread.spawn(move || {
+            // An error is the end, too.
+            let _ = runtime.block_on(ended);
+        })?;
+        Ok(Apart { handle, _ends: Some(ends) })
+    }
+
     fn paced(&self, name: &str, mut turn: Turn) -> io::Result<Box<dyn Pacer>> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
@@ -122,6 +160,21 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_runs_apart_goes_on_while_everybody_else_is_held_up() {
+        let apart = Threads.apart("apart").expect("a thread");
+        let (tell, told) = mpsc::channel();
+        let running = apart.handle().spawn(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let _ = tell.send(());
+            std::future::pending::<()>().await;
+        });
+        // The only thread of this test's own runtime stands still for it.
+        told.recv().expect("it went on");
+        drop(apart);
+        assert!(running.await.expect_err("it ended").is_cancelled());
+    }
 
     #[test]
     fn turns_are_taken_when_they_are_woken_and_end_with_the_pacer() {

@@ -10,6 +10,7 @@ use jam_world::{Listener, Net, World};
 use super::*;
 use crate::credential::Credential;
 use crate::identity::{Folder, Id, Stage, Step};
+use crate::raft::addresses::Addresses;
 
 /// Nobody is there, and how often somebody was called.
 #[derive(Debug, Default)]
@@ -37,7 +38,8 @@ async fn a_node_that_is_down_is_called_no_sooner_than_there_is_a_request()
     let own =
         own.step(|_| Some(Step::Into { stage: Stage::Joining, cluster: Id([7; 16]), node: 1 }))?;
     let links = Links::new(&world, Credential::default());
-    let node = PeerNode { address: "nobody:1".into(), place: 2, incarnation: [2; 16] };
+    let node =
+        PeerNode { addresses: Addresses::one("nobody:1".into()), place: 2, incarnation: [2; 16] };
     let mut peer = Network { links, own, own_term: Arc::new(|| 1) }.new_client(2, &node).await;
     let option = || RPCOption::new(Duration::from_secs(1));
 
@@ -69,7 +71,8 @@ async fn an_answer_with_a_term_that_no_election_reaches_is_none()
     let world = World { net: Arc::<Nobody>::default(), ..World::real() };
     let links = Links::new(&world, Credential::default());
     let own = Identity { node: Some(1), ..Identity::fresh(1) };
-    let node = PeerNode { address: "nobody:1".into(), place: 2, incarnation: [2; 16] };
+    let node =
+        PeerNode { addresses: Addresses::one("nobody:1".into()), place: 2, incarnation: [2; 16] };
     let peer = Network { links, own, own_term: Arc::new(|| 9) }.new_client(2, &node).await;
     let answer = |term| encode(&VoteResponse::<Types>::new(Vote::new(term, 2), None, false));
     assert!(peer.read::<VoteResponse<Types>>(&answer(10)?).is_ok());
