@@ -14,7 +14,7 @@ use jam_client::songs::disk::DiskCache;
 use jam_client::songs::plan::Wish;
 use jam_client::songs::quality::Quality;
 use jam_media::{Decoder, Manifest, Refusal};
-use jam_proto::event::Entry;
+use jam_proto::event::{self, Entry};
 use jam_proto::ids::{EntryId, TrackId};
 use jam_proto::loudness::Gain;
 use jam_proto::wire::v1 as wire;
@@ -70,14 +70,16 @@ impl Song {
     fn entry(&self) -> Entry {
         Entry {
             id: EntryId(1),
-            track: self.track(),
-            title: "song".into(),
-            artist: String::new(),
-            frames: FRAMES,
-            sample_rate: RATE,
+            song: Arc::new(event::Song {
+                track: self.track(),
+                title: "song".into(),
+                artist: String::new(),
+                album: String::new(),
+                frames: FRAMES,
+                sample_rate: RATE,
+                own_gain: None,
+            }),
             added_by: "ann".into(),
-            album: String::new(),
-            own_gain: None,
             gain: Gain(0),
         }
     }

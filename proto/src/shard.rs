@@ -21,7 +21,7 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::command::{Command, Rejection, Reply, RoomCommand};
 use crate::convert::{Malformed, within_range};
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Song};
 use crate::ids::{Revision, RoomCode, TrackId};
 use crate::level::{self, FeatureLevel};
 use crate::limits;
@@ -50,6 +50,8 @@ pub struct Shard {
     rooms: OrdMap<RoomCode, Arc<Room>>,
     sessions: Sessions,
     tracks: OrdMap<TrackId, Arc<Track>>,
+    /// What entries of each committed track share.
+    songs: OrdMap<TrackId, Arc<Song>>,
     derived: derived::Blobs,
     uses: Uses,
     /// Committed tracks whose bytes no member has any more.
@@ -204,7 +206,7 @@ impl Shard {
         &mut self,
         code: &RoomCode,
         command: &Command,
-        user: &str,
+        user: &Arc<str>,
         times: Times,
     ) -> (Reply, Option<Event>) {
         let Some(room) = self.rooms.get_mut(code) else {
@@ -222,15 +224,15 @@ impl Shard {
             Command::Rename { .. } => times.stamp.max(room.last_effective()),
             _ => times.effective_in(room),
         };
-        let track = match command {
+        let song = match command {
             Command::Enqueue { track, .. } if !self.lost.contains(track) => {
-                self.tracks.get(track).map(Arc::as_ref)
+                self.songs.get(track).cloned()
             }
             _ => None,
         };
         let mut reply =
             Reply { revision: room.revision(), effective_at, entry: None, rejection: None };
-        match room.judge(command, user, track, effective_at) {
+        match room.judge(command, user, song, effective_at) {
             Ok(None) => (reply, None),
             Ok(Some(kind)) => {
                 let mut gone = Vec::new();

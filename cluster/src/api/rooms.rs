@@ -192,7 +192,7 @@ impl RoomsService {
         let rooms = shard.rooms().take(ROOMS_LISTED_MAX).map(|(code, room)| RoomSummary {
             name: room.name().to_owned(),
             playing: room.is_playing(),
-            entries: count(room.queue_at(now).len()),
+            entries: count(room.queue_len_at(now)),
             listeners: count(self.presence.count(code)),
             code: code.as_str().to_owned(),
         });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Applied, Outcome, Shard, derived};
 use crate::convert::{self, Malformed};
+use crate::event::Song;
 use crate::ids::TrackId;
 use crate::limits;
 use crate::time::SharedTime;
@@ -23,6 +24,7 @@ impl Shard {
         }
         if !self.tracks.contains_key(&id) {
             self.tracks.insert(id, Arc::new(track.clone()));
+            self.songs.insert(id, Arc::new(Song::of(id, track)));
             self.derived.add(id, track);
             self.uses.begin(id, stamp);
         }
@@ -39,6 +41,7 @@ impl Shard {
             return Ok(Applied::only(Outcome::Nothing));
         }
         self.lost.remove(&id);
+        self.songs.remove(&id);
         let track = self.tracks.remove(&id);
         let mut gone = track.map_or(Vec::new(), |track| self.derived.end(&id, &track));
         gone.push(id);

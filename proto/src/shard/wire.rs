@@ -9,6 +9,7 @@ use super::opening::origin_from_wire;
 use super::sessions::{Session, Sessions, Settled};
 use crate::command::{Command, Reply};
 use crate::convert::{self, Malformed};
+use crate::event::Song;
 use crate::ids::{Origin, RoomCode, SessionId, TrackId, check_user_name};
 use crate::level::FeatureLevel;
 use crate::room::Room;
@@ -68,6 +69,7 @@ impl Shard {
         for track in &snapshot.tracks {
             let id = convert::check_track(track)?;
             shard.tracks.insert(id, Arc::new(track.clone()));
+            shard.songs.insert(id, Arc::new(Song::of(id, track)));
             shard.derived.add(id, track);
         }
         shard.count_uses(&snapshot.unused)?;
