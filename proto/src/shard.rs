@@ -12,6 +12,7 @@ mod sessions;
 mod stamps;
 mod tracks;
 mod uses;
+pub mod weight;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -52,6 +53,8 @@ pub struct Shard {
     tracks: OrdMap<TrackId, Arc<Track>>,
     /// What entries of each committed track share.
     songs: OrdMap<TrackId, Arc<Song>>,
+    /// What the rooms hold: see [`weight`].
+    held: u64,
     derived: derived::Blobs,
     uses: Uses,
     /// Committed tracks whose bytes no member has any more.
@@ -189,6 +192,10 @@ impl Shard {
             reply.rejection = Some(Rejection::RoomsFull { limit: limits::ROOMS_MAX });
             return (reply, None);
         }
+        if let Some(full) = self.is_full(weight::ROOM_BYTES) {
+            reply.rejection = Some(full);
+            return (reply, None);
+        }
         reply.revision = Revision(1);
         let created = Event {
             revision: reply.revision,
@@ -198,6 +205,7 @@ impl Shard {
             kind: EventKind::Created { code: code.clone(), name: name.to_owned() },
         };
         let room = Room::begin(&created).expect("a Created event begins a room");
+        self.held += weight::of(&room);
         self.rooms.insert(code.clone(), Arc::new(room));
         (reply, Some(created))
     }
@@ -209,6 +217,7 @@ impl Shard {
         user: &Arc<str>,
         times: Times,
     ) -> (Reply, Option<Event>) {
+        let is_full = self.is_full(weight::ENTRY_BYTES);
         let Some(room) = self.rooms.get_mut(code) else {
             let rejection = Some(Rejection::RoomUnknown(code.clone()));
             let reply = Reply {
@@ -232,12 +241,18 @@ impl Shard {
         };
         let mut reply =
             Reply { revision: room.revision(), effective_at, entry: None, rejection: None };
-        match room.judge(command, user, song, effective_at) {
-            Ok(None) => (reply, None),
-            Ok(Some(kind)) => {
+        match (room.judge(command, user, song, effective_at), is_full) {
+            (Ok(None), _) => (reply, None),
+            (Ok(Some(EventKind::Enqueued { .. })), Some(full)) => {
+                reply.rejection = Some(full);
+                (reply, None)
+            }
+            (Ok(Some(kind)), _) => {
                 let mut gone = Vec::new();
+                let before = weight::of(room);
                 let room = Arc::make_mut(room);
                 let event = room.append(kind, user, times.stamp, effective_at, &mut gone);
+                self.held = self.held - before + weight::of(room);
                 reply.revision = event.revision;
                 if let EventKind::Enqueued { entry, .. } = &event.kind {
                     reply.entry = Some(entry.id);
@@ -246,7 +261,7 @@ impl Shard {
                 self.uses.drop_all(gone, times.aged);
                 (reply, Some(event))
             }
-            Err(rejection) => {
+            (Err(rejection), _) => {
                 reply.rejection = Some(rejection);
                 (reply, None)
             }
@@ -281,8 +296,10 @@ impl Shard {
                 let room = self.rooms.get_mut(&code).expect("it was found there");
                 let effective_at = times.effective_in(room);
                 let kind = EventKind::EpochBumped { epoch: epoch.epoch, floor };
+                let before = weight::of(room);
                 let room = Arc::make_mut(room);
                 let event = room.append(kind, "", times.stamp, effective_at, &mut gone);
+                self.held = self.held - before + weight::of(room);
                 applied.events.push((code, vec![event]));
             }
         }
@@ -305,8 +322,10 @@ impl Shard {
         let effective_at = times.effective_in(room);
         let kind = EventKind::Paused { nobody_listening: true };
         let mut gone = Vec::new();
+        let before = weight::of(room);
         let room = Arc::make_mut(room);
         let event = room.append(kind, "", times.stamp, effective_at, &mut gone);
+        self.held = self.held - before + weight::of(room);
         self.uses.drop_all(gone, times.aged);
         let reply = Reply { revision: event.revision, effective_at, entry: None, rejection: None };
         Ok(Applied { events: vec![(code, vec![event])], ..Applied::only(Outcome::Command(reply)) })

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jam_proto::command::{Command, Reply, RoomCommand};
 use jam_proto::event::{Entry, Event, EventKind, Song};
 use jam_proto::ids::{EntryId, Revision, RoomCode, SessionId, TrackId};
+use jam_proto::level::FeatureLevel;
 use jam_proto::loudness::Gain;
 use jam_proto::room::Room;
 use jam_proto::shard::{Outcome, Shard};
@@ -113,6 +114,13 @@ fn entry() -> impl Strategy<Value = log::LogEntry> {
             ..Default::default()
         }
     })
+}
+
+/// Raises the feature level to the highest, or leaves it.
+fn raised(raises: bool) -> Option<log::LogEntry> {
+    let level = FeatureLevel::CURRENT.0;
+    let op = Some(Op::RaiseLevel(log::RaiseLevel { level }));
+    raises.then_some(log::LogEntry { level, op, ..Default::default() })
 }
 
 /// A log that begins with three rooms, three songs and two sessions, so that something happens.
@@ -227,10 +235,14 @@ proptest! {
     }
 
     #[test]
-    fn a_snapshot_holds_everything(entries in whole_log(), at in 0..80usize) {
+    fn a_snapshot_holds_everything(
+        entries in whole_log(),
+        raises in any::<bool>(),
+        at in 0..80usize,
+    ) {
         let mut shard = Shard::default();
         let mut restored = Shard::default();
-        for (index, entry) in entries.iter().enumerate() {
+        for (index, entry) in raised(raises).iter().chain(&entries).enumerate() {
             let applied = shard.apply(1, entry);
             prop_assert_eq!(&applied, &restored.apply(1, entry));
             if let Outcome::Command(reply) = &applied.outcome {

@@ -125,6 +125,11 @@ impl Room {
         self.upcoming.len() + usize::from(self.timeline.last().entry.is_some())
     }
 
+    /// All entries that it keeps: queued, current, remembered, or only with a place on the timeline.
+    pub(crate) fn entries_kept(&self) -> usize {
+        self.entries() + self.history.len() + self.leaving().count()
+    }
+
     /// Who last changed what sounds, and how.
     pub fn last_action(&self) -> Option<&LastAction> {
         self.last_action.as_ref()

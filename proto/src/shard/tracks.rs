@@ -6,6 +6,7 @@ use super::{Applied, Outcome, Shard, derived};
 use crate::convert::{self, Malformed};
 use crate::event::Song;
 use crate::ids::TrackId;
+use crate::level::FeatureLevel;
 use crate::limits;
 use crate::time::SharedTime;
 use crate::wire::log::v1 as log;
@@ -19,6 +20,9 @@ impl Shard {
     ) -> Result<Outcome, Malformed> {
         let track = register.track.as_ref().ok_or(Malformed::Missing("the track"))?;
         let id = convert::check_track(track)?;
+        if self.level >= FeatureLevel::BOUNDED {
+            convert::check_tags(track)?;
+        }
         if !self.tracks.contains_key(&id) && self.tracks.len() >= limits::TRACKS_MAX {
             return Ok(Outcome::TracksFull(limits::TRACKS_MAX));
         }

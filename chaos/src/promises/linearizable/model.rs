@@ -169,18 +169,34 @@ impl Asked {
         let code = &self.command.room;
         match (room, &self.command.command) {
             (Some(room), command) => {
-                let song = self.track.as_ref().and_then(song);
-                room.judge(command, &self.user.as_str().into(), song, effective_at)
+                let (kind, told) = (self.judge_in(room, command, effective_at)?, &self.told);
+                match (&kind, told.rejection.as_ref()) {
+                    // Of all rooms together, which this one can't know of.
+                    (Some(EventKind::Enqueued { .. }), Some(told)) if told.code == "state_full" => {
+                        Err(Rejection::from_wire(told))
+                    }
+                    _ => Ok(kind),
+                }
             }
             (None, Command::Create { name }) => match self.told.rejection.as_ref() {
                 // Of the other rooms, which this one can't know of.
-                Some(told) if told.code == "rooms_full" => {
+                Some(told) if matches!(told.code.as_str(), "rooms_full" | "state_full") => {
                     Err(Rejection::from_wire(told))
                 }
                 _ => Ok(Some(EventKind::Created { code: code.clone(), name: name.clone() })),
             },
             (None, _) => Err(Rejection::RoomUnknown(code.clone())),
         }
+    }
+
+    fn judge_in(
+        &self,
+        room: &Room,
+        command: &Command,
+        effective_at: SharedTime,
+    ) -> Result<Option<EventKind>, Rejection> {
+        let song = self.track.as_ref().and_then(song);
+        room.judge(command, &self.user.as_str().into(), song, effective_at)
     }
 }
 
