@@ -288,6 +288,7 @@ impl Listener {
             buffer_ms: status.buffer_ms,
             underruns: status.underruns,
             kbps: status.kbps,
+            receipt: self.songs.receipt(),
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::api::songs;
 use crate::api::time::TimeService;
 use crate::blobs::{self, Blobs, Outside, Pace, StoreUrl};
 use crate::config::Config;
-use crate::credential::Credential;
+use crate::credential::{Credential, PeerTokens};
 use crate::forgetting::forget_unused;
 use crate::formation::{GroupConfig, Local};
 use crate::forward::{ForwardService, Forwarder};
@@ -42,6 +42,7 @@ use crate::lost::mark_lost_songs;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::raft::handle::Levels;
+use crate::receipts::Receipts;
 use crate::rendering::Rendering;
 use crate::routing;
 use crate::segments::{self, Segments, Shelf};
@@ -155,6 +156,7 @@ struct Parts {
     presence: Arc<Presence>,
     metrics: Arc<Metrics>,
     links: Arc<Links>,
+    peer_tokens: Option<PeerTokens>,
     stopping: watch::Receiver<bool>,
     unheard: Duration,
     scrub: Pace,
@@ -191,6 +193,7 @@ impl Parts {
             presence: Arc::default(),
             metrics,
             links: Arc::new(Links::new(&world, credential)),
+            peer_tokens: config.access.peer_tokens.clone(),
             world,
             stopping,
             unheard: Duration::from_millis(config.unheard_ms),
@@ -289,10 +292,16 @@ impl Parts {
             cluster_id: cluster_id.clone(),
             stopping: self.stopping.clone(),
         };
+        let receipts = Receipts::new(self.peer_tokens.as_ref(), &cluster_id);
+        let receipt = {
+            let (receipts, clock) = (receipts.clone(), self.clock.clone());
+            Arc::new(move || receipts.issue(clock.now()))
+        };
         let time = TimeService {
             clock: self.clock.clone(),
             group: group.clone(),
             presence: self.presence.clone(),
+            receipts: receipts.clone(),
             metrics: self.metrics.clone(),
             cluster_id: cluster_id.clone(),
             stopping: self.stopping.clone(),
@@ -323,7 +332,7 @@ impl Parts {
             .add_service(ForwardServer::new(ForwardService::new(forwarder.clone())))
             .add_service(blobs::peer_service(blobs.clone()))
             .add_service(songs::service(blobs))
-            .add_service(segments::service(segments))
+            .add_service(segments::service(segments, receipt))
             .into_axum_router()
             .merge(router(pages))
     }
