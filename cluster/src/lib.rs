@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod node;
 pub mod presence;
 pub mod raft;
+pub mod rates;
 pub mod receipts;
 pub mod record;
 pub mod refusal;

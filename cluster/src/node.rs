@@ -289,6 +289,7 @@ impl Parts {
             hub: self.hub.clone(),
             presence: self.presence.clone(),
             clock: self.clock.clone(),
+            rates: Arc::default(),
             cluster_id: cluster_id.clone(),
             stopping: self.stopping.clone(),
         };

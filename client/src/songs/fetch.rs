@@ -245,7 +245,9 @@ impl Fetcher {
             Refusal::Final { message, .. } => {
                 FetchError::Lasting(format!("a song can't be fetched: {message}"))
             }
-            Refusal::Elsewhere(_) | Refusal::NoQuorum(_) => FetchError::Passing,
+            Refusal::Elsewhere(_) | Refusal::NoQuorum(_) | Refusal::Later { .. } => {
+                FetchError::Passing
+            }
             Refusal::Unknown(_) => self.silent(address),
         }
     }

@@ -25,6 +25,7 @@ use super::{deadline, origin};
 use crate::forward::{Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
 use crate::presence::Presence;
+use crate::rates::Rates;
 use crate::refusal::Refusal;
 use crate::shard::Group;
 use crate::time::clock::NodeClock;
@@ -52,6 +53,8 @@ pub struct RoomsService {
     pub presence: Arc<Presence>,
     /// Shared time.
     pub clock: Arc<NodeClock>,
+    /// How fast sessions send commands.
+    pub rates: Arc<Rates>,
     /// Of this cluster.
     pub cluster_id: Vec<u8>,
     /// True once the node stops.
@@ -86,6 +89,7 @@ impl Rooms for RoomsService {
         let mut request = request.into_inner();
         request.session = session_id(&request.session)?.to_wire();
         let command = RoomCommand::from_request(&request).map_err(Refusal::from)?;
+        self.rates.take(command.session, Instant::now())?;
         let op = Op::Command(command.to_wire());
         match self.forwarder.propose(op, deadline(request.deadline_ms)).await? {
             Outcome::Command(reply) => Ok(Response::new(reply.to_wire())),
