@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_server(rpc)
         .bytes(".jam.v1.FetchChunk.data")
         .bytes(".jam.v1.UploadChunk.data")
-        .bytes(".jam.v1.SegmentChunk.data")
+        .bytes(".jam.v1.SegmentChunk")
         .bytes(".jam.v1.Rendition.manifest")
         .bytes(".jam.peer.v1")
         .compile_fds(descriptors)?;

@@ -19,7 +19,7 @@ use jam_client::audio::clocks::slept_ns;
 use jam_client::audio::{
     ClockStanding, ClockView, OutputSpec, Player, PlayerConfig, PlayerInputs, SongFiles, Trims,
 };
-use jam_proto::event::{Entry, Event, EventKind};
+use jam_proto::event::{Entry, Event, EventKind, Song};
 use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
 use jam_proto::limits;
 use jam_proto::loudness::Gain;
@@ -99,14 +99,16 @@ fn room_of(songs: &[String], start: SharedTime, seconds: u64) -> Result<(Room, S
         files.add(track, path);
         entries.push(Entry {
             id: EntryId(0),
-            track,
-            title: song.clone(),
-            artist: String::new(),
-            frames: info.frames,
-            sample_rate: info.sample_rate,
+            song: Arc::new(Song {
+                track,
+                title: song.clone(),
+                artist: String::new(),
+                album: String::new(),
+                frames: info.frames,
+                sample_rate: info.sample_rate,
+                own_gain: None,
+            }),
             added_by: "alone".into(),
-            album: String::new(),
-            own_gain: None,
             gain: Gain(0),
         });
     }

@@ -195,6 +195,10 @@ impl Cluster {
                     asked_another_leader = true;
                     continue;
                 }
+                Refusal::Later { wait, .. } if Instant::now() + wait < self.deadline => {
+                    sleep(wait).await;
+                    continue;
+                }
                 Refusal::Unknown(message) => {
                     if let Some(maybe) = maybe_applied.as_deref_mut() {
                         *maybe = true;

@@ -261,9 +261,10 @@ impl Listener {
     fn want(&self, room: &Room, now: SharedTime) {
         let mut wishes: Vec<Wish> = Vec::with_capacity(SONGS_AHEAD);
         let sounding = room.at(now);
-        for entry in room.queue_at(now).into_iter().take(SONGS_AHEAD) {
-            let is_current = sounding.entry.is_some_and(|current| current.id == entry.id);
-            let position = if is_current { sounding.position } else { Flicks(0) };
+        let following = room.next_after(now, SONGS_AHEAD).into_iter().map(|(_, entry)| entry);
+        let current = sounding.entry.as_ref().map(|current| current.id);
+        for entry in sounding.entry.clone().into_iter().chain(following).take(SONGS_AHEAD) {
+            let position = if current == Some(entry.id) { sounding.position } else { Flicks(0) };
             let (frames, rate) = (entry.frames, entry.sample_rate);
             let frame = u64::try_from(position.as_frames(rate)).unwrap_or(0).min(frames);
             if wishes.iter().all(|wish| wish.track != entry.track) {
@@ -289,6 +290,7 @@ impl Listener {
             kbps: status.kbps,
             silences: status.silence.times,
             silent_ns: status.silence.total_ns,
+            receipt: self.songs.receipt(),
         }
     }
 }

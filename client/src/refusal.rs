@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use tonic::{Code, Status};
 
@@ -19,6 +20,13 @@ pub enum Refusal {
     NoQuorum(String),
     /// Never applied here: another node may take it.
     Elsewhere(String),
+    /// Never applied: the node wants it again, but not before that.
+    Later {
+        /// How long to wait.
+        wait: Duration,
+        /// A plain sentence.
+        message: String,
+    },
     /// It may have been applied, or may still be.
     Unknown(String),
 }
@@ -33,6 +41,7 @@ impl Refusal {
             (Some("no_quorum"), _) => Self::NoQuorum(message),
             (Some("unknown"), _) => Self::Unknown(message),
             (Some("unavailable" | "not_leader"), _) => Self::Elsewhere(message),
+            (Some("too_fast"), _) => Self::Later { wait: wait(status), message },
             (Some(code), _) => Self::Final { code: code.to_owned(), message },
             (None, Code::Unauthenticated) => {
                 Self::Final { code: "unauthenticated".to_owned(), message }
@@ -54,10 +63,16 @@ impl Refusal {
     /// The sentence, whatever it is.
     pub fn message(&self) -> &str {
         match self {
-            Self::Final { message, .. } => message,
+            Self::Final { message, .. } | Self::Later { message, .. } => message,
             Self::NoQuorum(message) | Self::Elsewhere(message) | Self::Unknown(message) => message,
         }
     }
+}
+
+/// How long the node wants to be left alone.
+fn wait(status: &Status) -> Duration {
+    let wait = status.metadata().get("jam-wait-ms").and_then(|wait| wait.to_str().ok());
+    Duration::from_millis(wait.and_then(|wait| wait.parse().ok()).unwrap_or_default())
 }
 
 /// Whether the connection was refused, so that no byte of the request left.
@@ -103,6 +118,10 @@ mod tests {
             Refusal::of(&with_code(Code::Unavailable, "no_quorum")),
             Refusal::NoQuorum("why".into())
         );
+        let mut too_fast = with_code(Code::ResourceExhausted, "too_fast");
+        too_fast.metadata_mut().insert("jam-wait-ms", 30.into());
+        let (wait, message) = (Duration::from_millis(30), "why".into());
+        assert_eq!(Refusal::of(&too_fast), Refusal::Later { wait, message });
         assert_eq!(
             Refusal::of(&with_code(Code::DeadlineExceeded, "unknown")),
             Refusal::Unknown("why".into())

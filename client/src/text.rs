@@ -132,7 +132,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// A queue, one line each: the entry's number, the song, its length, who added it.
-pub fn queue(entries: &[&Entry], current: Option<EntryId>, playing: bool) -> String {
+pub fn queue(entries: &[Entry], current: Option<EntryId>, playing: bool) -> String {
     let rows: Vec<Vec<String>> = entries
         .iter()
         .map(|entry| {
@@ -172,20 +172,25 @@ pub fn silence(playing: bool, current: bool, stopped: Option<&LastAction>) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use jam_proto::event::Song;
     use jam_proto::ids::TrackId;
     use jam_proto::time::SharedTime;
 
     fn entry(id: u64, title: &str, artist: &str) -> Entry {
         Entry {
             id: EntryId(id),
-            track: TrackId([0; 32]),
-            title: title.into(),
-            artist: artist.into(),
-            frames: 44_100 * 185,
-            sample_rate: 44_100,
+            song: Arc::new(Song {
+                track: TrackId([0; 32]),
+                title: title.into(),
+                artist: artist.into(),
+                album: String::new(),
+                frames: 44_100 * 185,
+                sample_rate: 44_100,
+                own_gain: None,
+            }),
             added_by: "ann".into(),
-            album: String::new(),
-            own_gain: None,
             gain: jam_proto::loudness::Gain(0),
         }
     }
@@ -222,7 +227,7 @@ mod tests {
     fn a_queue_lines_up() {
         let (one, two) = (entry(7, "First", "Ann"), entry(12, "Second\u{1b}[2J", ""));
         let want = "▶   7  Ann — First  3:05  added by ann\n   12  Second [2J   3:05  added by ann";
-        assert_eq!(queue(&[&one, &two], Some(EntryId(7)), true), want);
+        assert_eq!(queue(&[one, two], Some(EntryId(7)), true), want);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use jam_client::audio::{SongSource, Sound};
 use jam_client::connection::{Address, Bearer, Dialer};
@@ -14,7 +15,7 @@ use jam_client::songs::disk::DiskCache;
 use jam_client::songs::plan::Wish;
 use jam_client::songs::quality::Quality;
 use jam_media::{Decoder, Manifest, Refusal};
-use jam_proto::event::Entry;
+use jam_proto::event::{self, Entry};
 use jam_proto::ids::{EntryId, TrackId};
 use jam_proto::loudness::Gain;
 use jam_proto::wire::v1 as wire;
@@ -26,6 +27,9 @@ use wire::segments_server::{Segments, SegmentsServer};
 
 const RATE: u32 = 44_100;
 const FRAMES: u64 = 12 * RATE as u64 + 345;
+
+/// What a node gives with the last bytes of a segment.
+const RECEIPT: &[u8] = b"sound was fetched";
 
 /// A song, whole and in segments.
 struct Song {
@@ -70,14 +74,16 @@ impl Song {
     fn entry(&self) -> Entry {
         Entry {
             id: EntryId(1),
-            track: self.track(),
-            title: "song".into(),
-            artist: String::new(),
-            frames: FRAMES,
-            sample_rate: RATE,
+            song: Arc::new(event::Song {
+                track: self.track(),
+                title: "song".into(),
+                artist: String::new(),
+                album: String::new(),
+                frames: FRAMES,
+                sample_rate: RATE,
+                own_gain: None,
+            }),
             added_by: "ann".into(),
-            album: String::new(),
-            own_gain: None,
             gain: Gain(0),
         }
     }
@@ -178,7 +184,14 @@ impl Segments for Node {
         let half = if matches!(mood, Mood::Breaks | Mood::Stalls) { 20_000 } else { bytes.len() };
         let chunks: Vec<_> = bytes[..half]
             .chunks(10_000)
-            .map(|data| Ok(wire::SegmentChunk { data: data.to_vec().into() }))
+            .map(|data| {
+                let is_last = data.as_ptr_range().end == bytes.as_ptr_range().end;
+                let receipt = if is_last { RECEIPT } else { b"" };
+                Ok(wire::SegmentChunk {
+                    data: data.to_vec().into(),
+                    receipt: Bytes::from_static(receipt),
+                })
+            })
             .collect();
         let chunks = stream::iter(chunks);
         Ok(Response::new(match mood {
@@ -233,6 +246,7 @@ async fn a_song_is_played_from_its_segments_and_again_without_a_node() {
     let (node, address) = Node::start(&song, Mood::Well).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut listening = Listening::start(folder.path(), vec![address], vec![song.wish(0)]);
+    assert_eq!(listening.cache.receipt(), b"", "nothing was fetched yet");
     while !matches!(listening.news.recv().await, Some(News::SongReady(ready)) if ready == song.track())
     {
     }
@@ -246,6 +260,7 @@ async fn a_song_is_played_from_its_segments_and_again_without_a_node() {
         assert!(read_all(|out| sound.read(out)) == song.samples(from), "from {from}");
     }
     assert_eq!(node.asked(), song.segments.len());
+    assert_eq!(listening.cache.receipt(), RECEIPT, "for the reports");
     assert_eq!(listening.cache.here_until(&song.track(), 1000), FRAMES);
     // Wanted no more: not promised either, since it may be evicted.
     listening.wishes.send_replace(Vec::new());

@@ -24,6 +24,8 @@ pub mod moves;
 pub mod node;
 pub mod presence;
 pub mod raft;
+pub mod rates;
+pub mod receipts;
 pub mod record;
 pub mod refusal;
 pub mod rendering;

@@ -36,7 +36,7 @@ use crate::api::songs;
 use crate::api::time::TimeService;
 use crate::blobs::{self, Blobs, Outside, Pace, StoreUrl};
 use crate::config::Config;
-use crate::credential::Credential;
+use crate::credential::{Credential, PeerTokens};
 use crate::doors::{self, Doors};
 use crate::forgetting::forget_unused;
 use crate::formation::{GroupConfig, Local};
@@ -50,6 +50,7 @@ use crate::moves::Moves;
 use crate::presence::Presence;
 use crate::raft::addresses::Addresses;
 use crate::raft::handle::Levels;
+use crate::receipts::Receipts;
 use crate::rendering::Rendering;
 use crate::segments::{self, Segments, Shelf};
 use crate::shard::{Group, Stamper};
@@ -169,6 +170,7 @@ struct Parts {
     moves: Arc<Moves>,
     links: Arc<Links>,
     lines: Arc<Lines>,
+    peer_tokens: Option<PeerTokens>,
     stopping: watch::Receiver<bool>,
     unheard: Duration,
     scrub: Pace,
@@ -207,6 +209,7 @@ impl Parts {
             metrics,
             moves: Arc::default(),
             links: Arc::new(Links::new(&world, credential)),
+            peer_tokens: config.access.peer_tokens.clone(),
             world,
             lines,
             stopping,
@@ -310,13 +313,20 @@ impl Parts {
             hub: self.hub.clone(),
             presence: self.presence.clone(),
             clock: self.clock.clone(),
+            rates: Arc::default(),
             cluster_id: cluster_id.clone(),
             stopping: self.stopping.clone(),
+        };
+        let receipts = Receipts::new(self.peer_tokens.as_ref(), &cluster_id);
+        let receipt = {
+            let (receipts, clock) = (receipts.clone(), self.clock.clone());
+            Arc::new(move || receipts.issue(clock.now()))
         };
         let time = TimeService {
             clock: self.clock.clone(),
             group: group.clone(),
             presence: self.presence.clone(),
+            receipts: receipts.clone(),
             metrics: self.metrics.clone(),
             cluster_id: cluster_id.clone(),
             stopping: self.stopping.clone(),
@@ -349,7 +359,7 @@ impl Parts {
             .add_service(ForwardServer::new(forward))
             .add_service(blobs::peer_service(blobs.clone()))
             .add_service(songs::service(blobs))
-            .add_service(segments::service(segments))
+            .add_service(segments::service(segments, receipt))
             .into_axum_router()
             .layer(map_response(answers::put_in_place))
             .merge(router(pages))

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jam_proto::ids::RoomCode;
-use jam_proto::sync::lead::{lead_time, near_rtt_ns};
+use jam_proto::ids::{Origin, RoomCode};
+use jam_proto::sync::lead::{Stream, lead_time, near_rtt_ns};
 use jam_proto::time::Flicks;
 use jam_proto::wire::v1::{Listener, ListenerReport};
 use tokio::time::Instant;
@@ -24,6 +24,17 @@ const NEAR_FOR: Duration = Duration::from_millis(100);
 /// One listener's stream of reports. Numbers are never used again while the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId(pub u64);
+
+/// What the node itself knows of a stream, whatever its reports say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Measured {
+    /// Where it comes from.
+    pub origin: Option<Origin>,
+    /// Whether it has shown that it fetched sound.
+    pub has_sound: bool,
+    /// Its round trip, nanoseconds; 0: not measured yet.
+    pub rtt_ns: i64,
+}
 
 /// All listeners that report to this node.
 #[derive(Debug, Default)]
@@ -59,17 +70,18 @@ struct Near {
 #[derive(Debug)]
 struct Present {
     listener: Listener,
+    measured: Measured,
     seen: Instant,
 }
 
 impl Presence {
-    /// A report came in on a stream whose round trip the node measured as `rtt_ns`.
+    /// A report came in on a stream of which the node knows what it `measured`.
     pub fn report(
         &self,
         stream: StreamId,
         room: &RoomCode,
         report: &ListenerReport,
-        rtt_ns: i64,
+        measured: Measured,
         now: Instant,
     ) {
         let mut inner = self.lock();
@@ -85,14 +97,14 @@ impl Presence {
             device: report.device.clone(),
             state: report.state.clone(),
             offset_error_ns: report.offset_error_ns,
-            rtt_ns,
+            rtt_ns: measured.rtt_ns,
             buffer_ms: report.buffer_ms,
             underruns: report.underruns,
             kbps: report.kbps,
             silences: report.silences,
             silent_ns: report.silent_ns,
         };
-        listeners.insert(stream, Present { listener, seen: now });
+        listeners.insert(stream, Present { listener, measured, seen: now });
         inner.streams.insert(stream, room.clone());
         inner.unheard.remove(room);
     }
@@ -181,8 +193,13 @@ impl Heard {
 
 impl Near {
     fn among<'a>(present: impl Iterator<Item = &'a Present>, at: Instant) -> Self {
-        let mut rtts: Vec<i64> = present.map(|present| present.listener.rtt_ns).collect();
-        Self { rtt_ns: near_rtt_ns(&mut rtts), at }
+        let streams = present.map(|Present { listener, measured, .. }| Stream {
+            origin: measured.origin,
+            user: &listener.user,
+            has_sound: measured.has_sound,
+            rtt_ns: measured.rtt_ns,
+        });
+        Self { rtt_ns: near_rtt_ns(streams), at }
     }
 }
 
@@ -230,28 +247,32 @@ mod tests {
         ListenerReport { user: user.to_owned(), state: "playing".to_owned(), ..Default::default() }
     }
 
+    fn hears(rtt_ms: i64) -> Measured {
+        Measured { has_sound: true, rtt_ns: rtt_ms * 1_000_000, ..Measured::default() }
+    }
+
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
     fn the_last_one_out_starts_the_minute() {
         let (presence, room, start) = (Presence::default(), code(1), Instant::now());
-        presence.report(StreamId(1), &room, &report("ann"), 5, start);
-        presence.report(StreamId(2), &room, &report("bob"), 7, start);
+        presence.report(StreamId(1), &room, &report("ann"), hears(5), start);
+        presence.report(StreamId(2), &room, &report("bob"), hears(7), start);
         presence.end(StreamId(1), start);
         assert_eq!(presence.listeners(&room).len(), 1);
         assert!(presence.unheard_for(Duration::ZERO, start).is_empty());
         presence.end(StreamId(2), start);
         assert!(presence.unheard_for(MINUTE, start + MINUTE / 2).is_empty());
         assert_eq!(presence.unheard_for(MINUTE, start + MINUTE), std::slice::from_ref(&room));
-        presence.report(StreamId(3), &room, &report("eve"), 5, start + MINUTE);
+        presence.report(StreamId(3), &room, &report("eve"), hears(5), start + MINUTE);
         assert!(presence.unheard_for(MINUTE, start + MINUTE).is_empty());
     }
 
     #[test]
     fn the_silent_are_dropped() {
         let (presence, room, start) = (Presence::default(), code(1), Instant::now());
-        presence.report(StreamId(1), &room, &report("ann"), 5, start);
-        presence.report(StreamId(2), &room, &report("bob"), 5, start + SILENT_MAX / 2);
+        presence.report(StreamId(1), &room, &report("ann"), hears(5), start);
+        presence.report(StreamId(2), &room, &report("bob"), hears(5), start + SILENT_MAX / 2);
         presence.drop_silent(start + SILENT_MAX);
         assert_eq!(presence.listeners(&room)[0].user, "bob");
         assert_eq!(presence.total(), 1);
@@ -260,15 +281,15 @@ mod tests {
     #[test]
     fn a_stream_is_in_one_room() {
         let (presence, start) = (Presence::default(), Instant::now());
-        presence.report(StreamId(1), &code(1), &report("ann"), 5, start);
-        presence.report(StreamId(1), &code(2), &report("ann"), 5, start);
+        presence.report(StreamId(1), &code(1), &report("ann"), hears(5), start);
+        presence.report(StreamId(1), &code(2), &report("ann"), hears(5), start);
         assert_eq!((presence.count(&code(1)), presence.count(&code(2))), (0, 1));
     }
 
     #[test]
     fn a_new_leader_waits_for_everybody() {
         let (presence, start) = (Presence::default(), Instant::now());
-        presence.report(StreamId(1), &code(1), &report("ann"), 5, start);
+        presence.report(StreamId(1), &code(1), &report("ann"), hears(5), start);
         presence.begin_leading(vec![code(1), code(2)], start);
         assert_eq!(presence.unheard_for(MINUTE, start + MINUTE), [code(2)]);
     }
@@ -276,12 +297,15 @@ mod tests {
     #[test]
     fn the_lead_is_the_rooms_own() {
         let (presence, start) = (Presence::default(), Instant::now());
-        presence.report(StreamId(1), &code(1), &report("ann"), 400_000_000, start);
+        presence.report(StreamId(1), &code(1), &report("ann"), hears(400), start);
         let lead = |room: Option<&RoomCode>, now| presence.lead(room, 0, now);
         assert_eq!(lead(Some(&code(1)), start), Flicks::from_millis(850));
         assert_eq!(lead(Some(&code(2)), start), Flicks::from_millis(400));
         assert_eq!(lead(None, start), Flicks::from_millis(850));
-        presence.report(StreamId(1), &code(1), &report("ann"), 200_000_000, start);
+        let silent = Measured { has_sound: false, ..hears(3000) };
+        presence.report(StreamId(2), &code(3), &report("eve"), silent, start);
+        assert_eq!(lead(Some(&code(3)), start), Flicks::from_millis(400), "without sound");
+        presence.report(StreamId(1), &code(1), &report("ann"), hears(200), start);
         for room in [Some(&code(1)), None] {
             assert_eq!(
                 lead(room, start + NEAR_FOR / 2),

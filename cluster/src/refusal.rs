@@ -10,6 +10,8 @@ use crate::shard::{ProposeError, TooFewCopies};
 
 /// The metadata that holds a refusal's stable code.
 pub const ERROR_KEY: &str = "jam-error";
+/// The metadata that says after how many milliseconds to try again.
+pub const WAIT_KEY: &str = "jam-wait-ms";
 /// The code of [`Refusal::TooFewCopies`].
 pub const TOO_FEW_COPIES: &str = "too_few_copies";
 /// The code of [`Refusal::NodeReplaced`].
@@ -48,6 +50,14 @@ pub enum Refusal {
         "the cluster has {0} open sessions, its limit, and they are all in use; nothing was sent; try again in some minutes"
     )]
     SessionsFull(usize),
+    /// A session sends commands faster than anybody needs to.
+    #[error(
+        "this session sends commands too fast; nothing was sent; wait {wait_ms} ms and repeat it"
+    )]
+    TooFast {
+        /// How long to wait.
+        wait_ms: u64,
+    },
     /// No token, or a wrong one.
     #[error("this cluster wants a token: give it with --token or JAM_TOKEN")]
     Unauthenticated,
@@ -116,6 +126,7 @@ impl Refusal {
             Self::TooFewCopies(_) => TOO_FEW_COPIES,
             Self::Limit(_) => "limit",
             Self::SessionsFull(_) => "sessions_full",
+            Self::TooFast { .. } => "too_fast",
             Self::Unauthenticated => "unauthenticated",
             Self::PeerToken(_) => "peer_token",
             Self::Forbidden(_) => "forbidden",
@@ -142,7 +153,11 @@ impl Refusal {
             | Self::Behind(_) => Code::Unavailable,
             Self::Unknown => Code::DeadlineExceeded,
             Self::Invalid(_) => Code::InvalidArgument,
-            Self::Limit(_) | Self::SessionsFull(_) | Self::TooSoon(_) | Self::SlowWatcher => {
+            Self::Limit(_)
+            | Self::SessionsFull(_)
+            | Self::TooSoon(_)
+            | Self::TooFast { .. }
+            | Self::SlowWatcher => {
                 Code::ResourceExhausted
             }
             Self::Unauthenticated | Self::PeerToken(_) => Code::Unauthenticated,
@@ -160,10 +175,17 @@ impl Refusal {
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
+        let wait_ms = match refusal {
+            Refusal::TooFast { wait_ms } => Some(wait_ms),
+            _ => None,
+        };
         let mut status = Self::new(refusal.grpc_code(), refusal.to_string());
         // A code is one of ours, or came out of metadata.
         if let Ok(code) = MetadataValue::try_from(refusal.code()) {
             status.metadata_mut().insert(ERROR_KEY, code);
+        }
+        if let Some(wait_ms) = wait_ms {
+            status.metadata_mut().insert(WAIT_KEY, wait_ms.into());
         }
         status
     }

@@ -137,6 +137,15 @@ pub enum Rejection {
         /// Rooms.
         limit: usize,
     },
+    /// The limit of what all rooms hold.
+    #[error(
+        "all rooms and queues together hold as much as they may, {} MiB; clear queues or remove entries that nobody needs, then try again",
+        limit >> 20
+    )]
+    StateFull {
+        /// Bytes.
+        limit: u64,
+    },
     /// The session is not known, or not any more. This attempt was not applied; what became of an earlier one is not
     /// known.
     #[error(
@@ -180,6 +189,7 @@ impl Rejection {
             Self::TrackGone(_) => "track_gone",
             Self::QueueFull { .. } => "queue_full",
             Self::RoomsFull { .. } => "rooms_full",
+            Self::StateFull { .. } => "state_full",
             Self::SessionExpired => "session_expired",
             Self::Stale { .. } => "stale",
             Self::NumberReused(_) => "number_reused",

@@ -99,17 +99,26 @@ pub fn check_track(track: &wire::v1::Track) -> Result<crate::ids::TrackId, Malfo
     Ok(crate::ids::TrackId::from_wire(&track.id)?)
 }
 
+/// Checks the texts of a track as it is registered: the node that took the song in cut them.
+pub fn check_tags(track: &wire::v1::Track) -> Result<(), Malformed> {
+    for tag in [&track.title, &track.artist, &track.album] {
+        check_count("the length of a tag", tag.len(), limits::TAG_BYTES_MAX)?;
+    }
+    check_count("the length of a codec's name", track.codec.len(), limits::CODEC_BYTES_MAX)
+}
+
+fn check_count(what: &'static str, got: usize, max: usize) -> Result<(), Malformed> {
+    if got <= max {
+        return Ok(());
+    }
+    Err(Malformed::OutOfRange { what, range: format!("at most {max}"), got: got as i128 })
+}
+
 /// What was made of a track, as it is committed.
 pub fn check_derived(derived: &[wire::v1::Derived]) -> Result<(), Malformed> {
-    let check = |what, got: usize, max: usize| match got <= max {
-        true => Ok(()),
-        false => {
-            Err(Malformed::OutOfRange { what, range: format!("at most {max}"), got: got as i128 })
-        }
-    };
-    check("the number of things made of a track", derived.len(), limits::DERIVED_MAX)?;
+    check_count("the number of things made of a track", derived.len(), limits::DERIVED_MAX)?;
     derived.iter().try_for_each(|one| {
         crate::ids::TrackId::from_wire(&one.id)?;
-        check("the length of its name", one.name.len(), limits::DERIVED_NAME_BYTES_MAX)
+        check_count("the length of its name", one.name.len(), limits::DERIVED_NAME_BYTES_MAX)
     })
 }

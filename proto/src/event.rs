@@ -1,38 +1,70 @@
 //! What happened in a room: the only thing that changes it.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use crate::ids::{EntryId, Revision, RoomCode, TrackId};
 use crate::loudness::Gain;
 use crate::time::{Flicks, SharedTime};
+use crate::wire::v1::Track;
 
-/// A song in a queue.
+/// What a queue knows of a song. It comes from the song's track, and all entries of one track share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its id in the room.
-    pub id: EntryId,
+pub struct Song {
     /// The song's bytes.
     pub track: TrackId,
     /// From its tags, or its file name.
     pub title: String,
     /// From its tags; may be empty.
     pub artist: String,
+    /// From its tags; may be empty.
+    pub album: String,
     /// Exact length: frames decoded and trimmed.
     pub frames: u64,
     /// Frames per second, never 0.
     pub sample_rate: u32,
-    /// Who queued it.
-    pub added_by: String,
-    /// From its tags; may be empty.
-    pub album: String,
     /// What brings the song by itself to an even loudness; `None`: nobody knows.
     pub own_gain: Option<Gain>,
+}
+
+impl Song {
+    /// The song of a committed track.
+    pub fn of(id: TrackId, track: &Track) -> Self {
+        Self {
+            track: id,
+            title: track.title.clone(),
+            artist: track.artist.clone(),
+            album: track.album.clone(),
+            frames: track.frames,
+            sample_rate: track.sample_rate,
+            own_gain: track.loudness.as_ref().map(Gain::of),
+        }
+    }
+
+    /// Its exact length, rounded once (and only at odd rates) to a flick.
+    pub fn length(&self) -> Flicks {
+        Flicks::from_frames(self.frames, self.sample_rate)
+    }
+}
+
+/// A song in a queue. It reads as its song, and a copy of it costs next to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id in the room.
+    pub id: EntryId,
+    /// What is played.
+    pub song: Arc<Song>,
+    /// Who queued it.
+    pub added_by: Arc<str>,
     /// What it is played at: neighbours of one album share one ([`crate::room`]).
     pub gain: Gain,
 }
 
-impl Entry {
-    /// Its exact length, rounded once (and only at odd rates) to a flick.
-    pub fn length(&self) -> Flicks {
-        Flicks::from_frames(self.frames, self.sample_rate)
+impl Deref for Entry {
+    type Target = Song;
+
+    fn deref(&self) -> &Song {
+        &self.song
     }
 }
 

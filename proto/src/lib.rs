@@ -22,6 +22,7 @@ pub mod limits;
 pub mod loudness;
 #[cfg(feature = "planted")]
 pub mod planted;
+pub mod rate;
 pub mod room;
 pub mod shard;
 pub mod sync;

@@ -6,10 +6,19 @@ pub const ROOM_NAME_BYTES_MAX: usize = 256;
 pub const USER_NAME_BYTES_MAX: usize = 64;
 /// Bytes of a title, artist or album; longer tags are cut at a character.
 pub const TAG_BYTES_MAX: usize = 300;
+/// Bytes of a codec's name.
+pub const CODEC_BYTES_MAX: usize = 64;
 /// Entries in a queue, the current one included.
 pub const QUEUE_ENTRIES_MAX: usize = 10_000;
 /// Played entries that a room remembers.
 pub const HISTORY_ENTRIES_MAX: usize = 100;
+/// Bytes that all rooms and their entries may hold together, by the weights of [`crate::shard::weight`]: two million
+/// entries.
+pub const ROOMS_BYTES_MAX: u64 = 512 << 20;
+/// Bytes of one room in a message: a full queue with the longest tags.
+pub const ROOM_MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a snapshot of everything. All other limits together stay below it.
+pub const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 /// Rooms in a cluster.
 pub const ROOMS_MAX: usize = 100_000;
 /// Open sessions. When there are so many, opening another one closes one or is refused.

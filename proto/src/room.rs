@@ -19,7 +19,6 @@ mod tests;
 mod wire;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::event::{Entry, Event, EventKind};
 use crate::ids::{EntryId, Revision, RoomCode, TrackId};
@@ -43,7 +42,7 @@ pub struct Room {
     timeline: Timeline,
     upcoming: Queue,
     /// Oldest first.
-    history: VecDeque<Arc<Entry>>,
+    history: VecDeque<Entry>,
     last_action: Option<LastAction>,
     stopped: Option<LastAction>,
 }
@@ -82,9 +81,9 @@ pub enum Action {
 
 /// What sounds at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sounding<'a> {
+pub struct Sounding {
     /// The current entry; `None`: the queue is dry.
-    pub entry: Option<&'a Entry>,
+    pub entry: Option<Entry>,
     /// The position in it; below its length.
     pub position: Flicks,
     /// Whether the clock runs.
@@ -202,7 +201,7 @@ impl Room {
                 None
             }
             EventKind::Enqueued { entry, before } => {
-                self.enqueue(Arc::new(entry.clone()), *before, at);
+                self.enqueue(entry.clone(), *before, at);
                 None
             }
             EventKind::Removed { entry } => {
@@ -220,7 +219,7 @@ impl Room {
             EventKind::Moved { entry, before } => {
                 let (from, moved) = self.upcoming.remove(*entry)?;
                 self.level_around(from);
-                let to = self.upcoming.insert(moved, *before);
+                let to = self.upcoming.insert(moved, *before)?;
                 self.level_around(to);
                 None
             }
@@ -272,12 +271,11 @@ impl Room {
         }
     }
 
-    fn enqueue(&mut self, entry: Arc<Entry>, before: Option<EntryId>, at: SharedTime) {
+    fn enqueue(&mut self, entry: Entry, before: Option<EntryId>, at: SharedTime) {
         self.next_entry = self.next_entry.max(entry.id.0.saturating_add(1));
         if self.timeline.last().entry.is_none() {
             self.continue_with(at, Some(entry));
-        } else {
-            let at = self.upcoming.insert(entry, before);
+        } else if let Some(at) = self.upcoming.insert(entry, before) {
             self.level_around(at);
         }
     }
@@ -292,7 +290,7 @@ impl Room {
     }
 
     /// Makes `entry` current, from its start.
-    fn continue_with(&mut self, at: SharedTime, entry: Option<Arc<Entry>>) {
+    fn continue_with(&mut self, at: SharedTime, entry: Option<Entry>) {
         let playing = self.timeline.last().playing;
         self.timeline.push(Piece { from: at, entry, position: Flicks::ZERO, playing });
     }
@@ -303,7 +301,7 @@ impl Room {
         self.timeline.push(Piece { from: at, entry, position, playing });
     }
 
-    fn current(&self) -> Option<&Arc<Entry>> {
+    fn current(&self) -> Option<&Entry> {
         self.timeline.last().entry.as_ref()
     }
 
@@ -318,7 +316,7 @@ impl Room {
 
     /// The track of each entry that is queued, current or remembered.
     pub(crate) fn tracks(&self) -> impl Iterator<Item = TrackId> {
-        let entries = self.history.iter().chain(self.current()).chain(self.upcoming.iter());
-        entries.map(|entry| entry.track)
+        let known = self.history.iter().chain(self.current()).map(|entry| entry.track);
+        known.chain(self.upcoming.iter().map(|entry| entry.track))
     }
 }

@@ -12,6 +12,7 @@ mod sessions;
 mod stamps;
 mod tracks;
 mod uses;
+pub mod weight;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::command::{Command, Rejection, Reply, RoomCommand};
 use crate::convert::{Malformed, within_range};
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Song};
 use crate::ids::{Revision, RoomCode, TrackId};
 use crate::level::{self, FeatureLevel};
 use crate::limits;
@@ -50,6 +51,10 @@ pub struct Shard {
     rooms: OrdMap<RoomCode, Arc<Room>>,
     sessions: Sessions,
     tracks: OrdMap<TrackId, Arc<Track>>,
+    /// What entries of each committed track share.
+    songs: OrdMap<TrackId, Arc<Song>>,
+    /// What the rooms hold: see [`weight`].
+    held: u64,
     derived: derived::Blobs,
     uses: Uses,
     /// Committed tracks whose bytes no member has any more.
@@ -187,6 +192,10 @@ impl Shard {
             reply.rejection = Some(Rejection::RoomsFull { limit: limits::ROOMS_MAX });
             return (reply, None);
         }
+        if let Some(full) = self.is_full(weight::ROOM_BYTES) {
+            reply.rejection = Some(full);
+            return (reply, None);
+        }
         reply.revision = Revision(1);
         let created = Event {
             revision: reply.revision,
@@ -196,6 +205,7 @@ impl Shard {
             kind: EventKind::Created { code: code.clone(), name: name.to_owned() },
         };
         let room = Room::begin(&created).expect("a Created event begins a room");
+        self.held += weight::of(&room);
         self.rooms.insert(code.clone(), Arc::new(room));
         (reply, Some(created))
     }
@@ -204,9 +214,10 @@ impl Shard {
         &mut self,
         code: &RoomCode,
         command: &Command,
-        user: &str,
+        user: &Arc<str>,
         times: Times,
     ) -> (Reply, Option<Event>) {
+        let is_full = self.is_full(weight::ENTRY_BYTES);
         let Some(room) = self.rooms.get_mut(code) else {
             let rejection = Some(Rejection::RoomUnknown(code.clone()));
             let reply = Reply {
@@ -222,20 +233,26 @@ impl Shard {
             Command::Rename { .. } => times.stamp.max(room.last_effective()),
             _ => times.effective_in(room),
         };
-        let track = match command {
+        let song = match command {
             Command::Enqueue { track, .. } if !self.lost.contains(track) => {
-                self.tracks.get(track).map(Arc::as_ref)
+                self.songs.get(track).cloned()
             }
             _ => None,
         };
         let mut reply =
             Reply { revision: room.revision(), effective_at, entry: None, rejection: None };
-        match room.judge(command, user, track, effective_at) {
-            Ok(None) => (reply, None),
-            Ok(Some(kind)) => {
+        match (room.judge(command, user, song, effective_at), is_full) {
+            (Ok(None), _) => (reply, None),
+            (Ok(Some(EventKind::Enqueued { .. })), Some(full)) => {
+                reply.rejection = Some(full);
+                (reply, None)
+            }
+            (Ok(Some(kind)), _) => {
                 let mut gone = Vec::new();
+                let before = weight::of(room);
                 let room = Arc::make_mut(room);
                 let event = room.append(kind, user, times.stamp, effective_at, &mut gone);
+                self.held = self.held - before + weight::of(room);
                 reply.revision = event.revision;
                 if let EventKind::Enqueued { entry, .. } = &event.kind {
                     reply.entry = Some(entry.id);
@@ -244,7 +261,7 @@ impl Shard {
                 self.uses.drop_all(gone, times.aged);
                 (reply, Some(event))
             }
-            Err(rejection) => {
+            (Err(rejection), _) => {
                 reply.rejection = Some(rejection);
                 (reply, None)
             }
@@ -279,8 +296,10 @@ impl Shard {
                 let room = self.rooms.get_mut(&code).expect("it was found there");
                 let effective_at = times.effective_in(room);
                 let kind = EventKind::EpochBumped { epoch: epoch.epoch, floor };
+                let before = weight::of(room);
                 let room = Arc::make_mut(room);
                 let event = room.append(kind, "", times.stamp, effective_at, &mut gone);
+                self.held = self.held - before + weight::of(room);
                 applied.events.push((code, vec![event]));
             }
         }
@@ -303,8 +322,10 @@ impl Shard {
         let effective_at = times.effective_in(room);
         let kind = EventKind::Paused { nobody_listening: true };
         let mut gone = Vec::new();
+        let before = weight::of(room);
         let room = Arc::make_mut(room);
         let event = room.append(kind, "", times.stamp, effective_at, &mut gone);
+        self.held = self.held - before + weight::of(room);
         self.uses.drop_all(gone, times.aged);
         let reply = Reply { revision: event.revision, effective_at, entry: None, rejection: None };
         Ok(Applied { events: vec![(code, vec![event])], ..Applied::only(Outcome::Command(reply)) })

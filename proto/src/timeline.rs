@@ -6,7 +6,6 @@
 //! the queue tells what comes after it: the end of a song needs no message.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::event::Entry;
 use crate::limits;
@@ -19,7 +18,7 @@ pub(crate) struct Piece {
     /// When it begins. It ends where the next piece begins.
     pub from: SharedTime,
     /// What is current; `None`: nothing is queued.
-    pub entry: Option<Arc<Entry>>,
+    pub entry: Option<Entry>,
     /// Where in the entry it begins.
     pub position: Flicks,
     /// Whether the clock runs.
@@ -101,32 +100,31 @@ impl Timeline {
         let at = begun.checked_sub(1).map_or(At::Before, At::Piece);
         let mut spans = Spans { timeline: self, queue, at };
         // Songs that ended by themselves before `time` are passed over.
-        while let Some(span) = spans.clone().next() {
-            if span.until.is_none_or(|until| until > time) {
-                break;
-            }
-            spans.next();
+        let last = begun == self.past.len() + 1;
+        if let Some(end) = self.last.end().filter(|end| last && *end <= time) {
+            let (index, begin) = queue.sounding(time.since(end));
+            spans.at = At::Queue { from: end + begin, index };
         }
         spans
     }
 }
 
 /// A stretch of time in which one entry sounds without a jump, or stands still, or nothing does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
     /// When it begins.
     pub from: SharedTime,
     /// When it ends by what is known now; `None`: it does not.
     pub until: Option<SharedTime>,
     /// What is current; `None`: nothing is.
-    pub entry: Option<&'a Arc<Entry>>,
+    pub entry: Option<Entry>,
     /// The position in it at `from`.
     pub position: Flicks,
     /// Whether the clock runs.
     pub playing: bool,
 }
 
-impl Span<'_> {
+impl Span {
     /// The position at an instant of this span.
     pub fn position_at(&self, time: SharedTime) -> Flicks {
         if self.playing && self.entry.is_some() {
@@ -157,7 +155,7 @@ enum At {
     End,
 }
 
-impl<'a> Spans<'a> {
+impl Spans<'_> {
     /// How many of the queue's entries have begun by the span that comes next: with the last
     /// piece's song, as many songs have ended by themselves.
     pub(crate) fn begun(&self) -> usize {
@@ -168,10 +166,10 @@ impl<'a> Spans<'a> {
     }
 }
 
-impl<'a> Iterator for Spans<'a> {
-    type Item = Span<'a>;
+impl Iterator for Spans<'_> {
+    type Item = Span;
 
-    fn next(&mut self) -> Option<Span<'a>> {
+    fn next(&mut self) -> Option<Span> {
         let span = match self.at {
             At::Before => {
                 let first = self.timeline.piece(0).map(|piece| piece.from);
@@ -190,14 +188,14 @@ impl<'a> Iterator for Spans<'a> {
                     None => piece.end(),
                 };
                 let Piece { from, position, playing, .. } = *piece;
-                Span { from, until, entry: piece.entry.as_ref(), position, playing }
+                Span { from, until, entry: piece.entry.clone(), position, playing }
             }
             At::Queue { from, index } => {
-                let slot = self.queue.slot(index);
+                let entry = self.queue.get(index);
                 Span {
                     from,
-                    until: slot.map(|slot| from + slot.length),
-                    entry: slot.map(|slot| &slot.entry),
+                    until: entry.as_ref().map(|entry| from + entry.length()),
+                    entry,
                     position: Flicks::ZERO,
                     playing: true,
                 }
@@ -217,24 +215,20 @@ impl<'a> Iterator for Spans<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::Song;
     use crate::ids::{EntryId, TrackId};
+    use crate::loudness::Gain;
+    use crate::wire::v1::Track;
 
-    fn entry(frames: u64) -> Arc<Entry> {
-        Arc::new(Entry {
-            id: EntryId(frames),
-            track: TrackId([0; 32]),
-            title: String::new(),
-            artist: String::new(),
-            frames,
-            sample_rate: 48_000,
-            added_by: String::new(),
-            album: String::new(),
-            own_gain: None,
-            gain: crate::loudness::Gain(0),
-        })
+    fn entry(frames: u64) -> Entry {
+        let track = Track { frames, sample_rate: 48_000, ..Default::default() };
+        let song = Arc::new(Song::of(TrackId([0; 32]), &track));
+        Entry { id: EntryId(frames), song, added_by: "".into(), gain: Gain(0) }
     }
 
     /// Seeks and pauses from 1 ms to 100 ms apart, in songs of 5 s and of 2 ms.
@@ -245,7 +239,7 @@ mod tests {
     fn sounding(timeline: &Timeline, time: SharedTime) -> Option<(Option<EntryId>, Flicks, bool)> {
         let queue = Queue::default();
         let span = timeline.spans(&queue, time).next()?;
-        Some((span.entry.map(|entry| entry.id), span.position_at(time), span.playing))
+        Some((span.entry.as_ref().map(|entry| entry.id), span.position_at(time), span.playing))
     }
 
     proptest! {

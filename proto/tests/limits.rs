@@ -186,3 +186,172 @@ fn what_happens_at_the_end_of_time_can_be_read_again() {
     assert_eq!(shard.room(&room).unwrap().revision().0, 4);
     assert_eq!(Shard::from_wire(&shard.to_wire()), Ok(shard));
 }
+
+/// The largest of each thing that a snapshot holds, in bytes of its encoding with what goes before it in a list.
+mod largest {
+    use super::*;
+    use jam_proto::ids::Origin;
+    use jam_proto::shard::weight;
+    use prost::Message;
+
+    fn text(bytes: usize) -> String {
+        "x".repeat(bytes)
+    }
+
+    fn in_list(message: &impl Message) -> u64 {
+        let bytes = message.encoded_len();
+        (1 + prost::length_delimiter_len(bytes) + bytes) as u64
+    }
+
+    fn id() -> Vec<u8> {
+        TrackId([255; 32]).to_wire()
+    }
+
+    fn entry(tag_bytes: usize, frames: u64) -> wire::Entry {
+        wire::Entry {
+            id: u64::MAX,
+            track: id(),
+            added_by: text(limits::USER_NAME_BYTES_MAX),
+            gain: i32::MIN,
+            title: text(tag_bytes),
+            artist: text(tag_bytes),
+            album: text(tag_bytes),
+            frames,
+            sample_rate: if frames > 0 { u32::MAX } else { 0 },
+            own_gain: (frames > 0).then_some(i32::MIN),
+        }
+    }
+
+    fn piece() -> wire::Piece {
+        wire::Piece { from: i64::MIN, entry: u64::MAX, position: i64::MAX, playing: true }
+    }
+
+    fn pieces() -> usize {
+        limits::PIECES_MAX + 1
+    }
+
+    /// Without entries and pieces.
+    fn room() -> wire::RoomSnapshot {
+        let action = wire::LastAction {
+            by: text(limits::USER_NAME_BYTES_MAX),
+            what: text(32),
+            at: i64::MIN,
+        };
+        wire::RoomSnapshot {
+            code: text(14),
+            name: text(limits::ROOM_NAME_BYTES_MAX),
+            created_by: text(limits::USER_NAME_BYTES_MAX),
+            revision: u64::MAX,
+            last_effective: i64::MIN,
+            next_entry: u64::MAX,
+            playing: true,
+            last_action: Some(action.clone()),
+            stopped: Some(action),
+            ..Default::default()
+        }
+    }
+
+    fn track() -> wire::Track {
+        let derived =
+            wire::Derived { name: text(limits::DERIVED_NAME_BYTES_MAX), id: id(), bytes: u64::MAX };
+        wire::Track {
+            id: id(),
+            title: text(limits::TAG_BYTES_MAX),
+            artist: text(limits::TAG_BYTES_MAX),
+            album: text(limits::TAG_BYTES_MAX),
+            frames: u64::MAX,
+            sample_rate: u32::MAX,
+            channels: u32::MAX,
+            codec: text(limits::CODEC_BYTES_MAX),
+            bytes: u64::MAX,
+            loudness: Some(wire::Loudness { integrated: i32::MIN, true_peak: i32::MIN }),
+            derived: vec![derived; limits::DERIVED_MAX],
+            rendered: true,
+        }
+    }
+
+    fn session() -> log::Session {
+        let name = text(limits::ROOM_NAME_BYTES_MAX);
+        let kind = Some(wire::command::Kind::Create(wire::CreateRoom { name }));
+        let command = log::RoomCommand {
+            room: text(14),
+            command: Some(wire::Command { kind }),
+            ..Default::default()
+        };
+        let rejection = Rejection::TrackGone(TrackId([255; 32])).to_wire();
+        let reply = wire::SubmitReply {
+            revision: u64::MAX,
+            effective_at: i64::MIN,
+            entry: u64::MAX,
+            rejection: Some(wire::Rejection { message: text(512), ..rejection }),
+        };
+        log::Session {
+            session: vec![255; 16],
+            user: text(limits::USER_NAME_BYTES_MAX),
+            number: u64::MAX,
+            payload: command.encode_to_vec(),
+            reply: reply.encode_to_vec(),
+            used: i64::MIN,
+            origin: Origin([255; 8]).to_wire(),
+        }
+    }
+
+    #[test]
+    fn what_rooms_weigh_is_no_less_than_what_a_snapshot_holds_of_them() {
+        // A room's length in the list may take four bytes more once it has entries.
+        assert!(in_list(&room()) + 4 <= weight::ROOM_BYTES);
+        assert!(in_list(&entry(0, 0)) <= weight::ENTRY_BYTES);
+    }
+
+    #[test]
+    fn the_largest_snapshot_that_the_limits_allow_is_within_its_own() {
+        let count = |count: usize| count as u64;
+        let unused = log::UnusedTrack { track: id(), since: i64::MIN };
+        let replaced = log::Replacement { place: u64::MAX, node: u64::MAX };
+        let parts = [
+            ("rooms and entries", limits::ROOMS_BYTES_MAX),
+            ("pieces", count(limits::ROOMS_MAX * pieces()) * in_list(&piece())),
+            ("tracks", count(limits::TRACKS_MAX) * in_list(&track())),
+            ("unused tracks", count(limits::TRACKS_MAX) * in_list(&unused)),
+            ("lost tracks", count(limits::TRACKS_MAX) * (2 + count(id().len()))),
+            ("sessions", count(limits::SESSIONS_MAX) * in_list(&session())),
+            ("places", (limits::PLACE_MAX + 1) * in_list(&replaced)),
+            ("the rest", 1024),
+        ];
+        parts.iter().for_each(|(what, bytes)| println!("{what}: {} MB", bytes / 1_000_000));
+        let whole: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        assert!(whole <= limits::SNAPSHOT_BYTES_MAX, "{whole}");
+    }
+
+    #[test]
+    fn the_largest_room_fits_into_a_message() {
+        let song = entry(limits::TAG_BYTES_MAX, u64::MAX);
+        let room = wire::RoomSnapshot {
+            current: Some(song.clone()),
+            upcoming: vec![song.clone(); limits::QUEUE_ENTRIES_MAX],
+            history: vec![song.clone(); limits::HISTORY_ENTRIES_MAX],
+            leaving: vec![song; pieces()],
+            pieces: vec![piece(); pieces()],
+            ..room()
+        };
+        assert!(room.encoded_len() <= limits::ROOM_MESSAGE_BYTES_MAX, "{}", room.encoded_len());
+    }
+
+    #[test]
+    fn the_largest_operation_fits_into_the_log() {
+        let holders = (0..=limits::PLACE_MAX).map(|place| u64::MAX - place).collect();
+        let register = log::RegisterTrack { track: Some(track()), holders };
+        let name = text(limits::ROOM_NAME_BYTES_MAX);
+        let rename = RoomCommand {
+            session: SessionId([255; 16]),
+            number: u64::MAX,
+            room: RoomCode::from_random(u64::MAX),
+            command: Command::Rename { name },
+        };
+        for op in [Op::RegisterTrack(register), Op::Command(rename.to_wire())] {
+            assert!(
+                at(i64::MAX / FLICKS_PER_SECOND, op).encoded_len() <= limits::OPERATION_BYTES_MAX
+            );
+        }
+    }
+}

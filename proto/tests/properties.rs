@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jam_proto::command::{Command, Reply, RoomCommand};
-use jam_proto::event::{Entry, Event, EventKind};
+use jam_proto::event::{Entry, Event, EventKind, Song};
 use jam_proto::ids::{EntryId, Revision, RoomCode, SessionId, TrackId};
+use jam_proto::level::FeatureLevel;
 use jam_proto::loudness::Gain;
 use jam_proto::room::Room;
 use jam_proto::shard::{Outcome, Shard};
@@ -112,6 +114,13 @@ fn entry() -> impl Strategy<Value = log::LogEntry> {
             ..Default::default()
         }
     })
+}
+
+/// Raises the feature level to the highest, or leaves it.
+fn raised(raises: bool) -> Option<log::LogEntry> {
+    let level = FeatureLevel::CURRENT.0;
+    let op = Some(Op::RaiseLevel(log::RaiseLevel { level }));
+    raises.then_some(log::LogEntry { level, op, ..Default::default() })
 }
 
 /// A log that begins with three rooms, three songs and two sessions, so that something happens.
@@ -226,10 +235,14 @@ proptest! {
     }
 
     #[test]
-    fn a_snapshot_holds_everything(entries in whole_log(), at in 0..80usize) {
+    fn a_snapshot_holds_everything(
+        entries in whole_log(),
+        raises in any::<bool>(),
+        at in 0..80usize,
+    ) {
         let mut shard = Shard::default();
         let mut restored = Shard::default();
-        for (index, entry) in entries.iter().enumerate() {
+        for (index, entry) in raised(raises).iter().chain(&entries).enumerate() {
             let applied = shard.apply(1, entry);
             prop_assert_eq!(&applied, &restored.apply(1, entry));
             if let Outcome::Command(reply) = &applied.outcome {
@@ -299,7 +312,7 @@ fn use_it(mut room: Room, events: &[Event], time: SharedTime) {
         room.at(time);
         room.queue_at(time);
         room.next_after(time, 3);
-        let judged = room.judge(&Command::Back { entry: None }, "eve", None, time);
+        let judged = room.judge(&Command::Back { entry: None }, &"eve".into(), None, time);
         assert!(judged.is_ok() || judged.is_err());
         room.to_wire();
     }
@@ -307,17 +320,10 @@ fn use_it(mut room: Room, events: &[Event], time: SharedTime) {
 
 fn event() -> impl Strategy<Value = Event> {
     let entry =
-        (entry_id(), 1..2_000_000u64, 1..96_000u32).prop_map(|(id, frames, sample_rate)| Entry {
-            id,
-            track: TrackId([0; 32]),
-            title: String::new(),
-            artist: String::new(),
-            frames,
-            sample_rate,
-            added_by: String::new(),
-            album: String::new(),
-            own_gain: None,
-            gain: Gain(0),
+        (entry_id(), 1..2_000_000u64, 1..96_000u32).prop_map(|(id, frames, sample_rate)| {
+            let track = wire::Track { frames, sample_rate, ..Default::default() };
+            let song = Arc::new(Song::of(TrackId([0; 32]), &track));
+            Entry { id, song, added_by: "".into(), gain: Gain(0) }
         });
     let some = || prop::option::of(entry_id());
     let kind = prop_oneof![

@@ -91,4 +91,5 @@ stories! {
     lost_replacements
     forged_epochs
     the_last_epoch
+    bounds
 }

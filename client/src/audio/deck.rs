@@ -96,8 +96,8 @@ impl Deck {
         let part = match foreseen {
             Some(part) => part,
             None => {
-                let Some(sound) = self.library.take(entry, now_ns) else { return false };
-                let gain = self.library.gain(entry);
+                let Some(sound) = self.library.take(&entry, now_ns) else { return false };
+                let gain = self.library.gain(&entry);
                 Part { entry: song.entry, frames: song.frames, sound, gain }
             }
         };
@@ -156,8 +156,8 @@ impl Deck {
         let current = room.at(playhead.time()).entry;
         let following = room.next_after(playhead.time(), 1).into_iter().map(|(_, entry)| entry);
         for entry in current.into_iter().chain(following) {
-            if !self.plays(entry) {
-                self.library.prepare(entry, now_ns);
+            if !self.plays(&entry) {
+                self.library.prepare(&entry, now_ns);
             }
         }
     }
@@ -177,9 +177,9 @@ impl Deck {
         let Some(song) = next.sounding().filter(|_| next.origin == self.ends) else { return };
         if let Some(entry) = room.at(self.ends).entry
             && self.library.has(&song, 0, now_ns)
-            && let Some(sound) = self.library.take(entry, now_ns)
+            && let Some(sound) = self.library.take(&entry, now_ns)
         {
-            let gain = self.library.gain(entry);
+            let gain = self.library.gain(&entry);
             let mut part = Part { entry: song.entry, frames: song.frames, sound, gain };
             if song.rate == voice.rate() {
                 voice.chain(part);

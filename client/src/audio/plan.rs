@@ -37,7 +37,7 @@ impl Due {
     /// What is due at `time`, and until when.
     pub fn at(room: &Room, time: SharedTime) -> (Self, Option<SharedTime>) {
         let sounding = room.at(time);
-        let song = sounding.entry.map(Song::of);
+        let song = sounding.entry.as_ref().map(Song::of);
         let state = match (sounding.playing, song) {
             (true, Some(_)) => PlayerState::Playing,
             (true, None) => PlayerState::Ended,

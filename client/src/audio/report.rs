@@ -119,7 +119,7 @@ impl Renderer {
             if !whole {
                 break;
             }
-            let song = Song::of(entry);
+            let song = Song::of(&entry);
             let until = library.here_until(&song, 0, now_ns);
             flicks += until as f64 / song.frames_per_flick();
             whole = until >= song.frames;

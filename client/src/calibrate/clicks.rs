@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jam_proto::event::{Entry, Event, EventKind};
+use jam_proto::event::{Entry, Event, EventKind, Song};
 use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
 use jam_proto::limits::SONG_SECS_MAX;
 use jam_proto::loudness::Gain;
@@ -88,14 +88,16 @@ pub fn room(now: SharedTime) -> Arc<Room> {
     };
     let entry = Entry {
         id: EntryId(1),
-        track: TrackId([0; 32]),
-        title: "clicks".to_owned(),
-        artist: String::new(),
-        frames: SONG_SECS_MAX * u64::from(RATE),
-        sample_rate: RATE,
-        added_by: String::new(),
-        album: String::new(),
-        own_gain: None,
+        song: Arc::new(Song {
+            track: TrackId([0; 32]),
+            title: "clicks".to_owned(),
+            artist: String::new(),
+            album: String::new(),
+            frames: SONG_SECS_MAX * u64::from(RATE),
+            sample_rate: RATE,
+            own_gain: None,
+        }),
+        added_by: "".into(),
         gain: Gain(0),
     };
     let created = EventKind::Created { code: RoomCode::from_random(0), name: String::new() };

@@ -163,9 +163,10 @@ async fn current(
         }
         let view = View::of(&mut cluster, room).await?;
         let entry = view.current();
-        let command = wire::Command { kind: Some(to_kind(entry.map(|entry| entry.id))?) };
+        let named = entry.as_ref().map(|entry| entry.id);
+        let command = wire::Command { kind: Some(to_kind(named)?) };
         let settled = session.submit(&mut cluster, STEP, room, command).await?;
-        Ok((settled, entry.map(text::entry_song)))
+        Ok((settled, entry.as_ref().map(text::entry_song)))
     };
     let edited = edited.await;
     let (settled, song) = finish(session, edited)?;

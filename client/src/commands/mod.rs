@@ -70,13 +70,13 @@ impl View {
     }
 
     /// What sounds now or, if nothing does, what will once all that was acknowledged has taken effect.
-    fn sounding(&self) -> Sounding<'_> {
+    fn sounding(&self) -> Sounding {
         let now = self.room.at(self.now());
         if now.playing && now.entry.is_some() { now } else { self.room.at(self.settled()) }
     }
 
     /// The song that an edit sent now is about.
-    fn current(&self) -> Option<&Entry> {
+    fn current(&self) -> Option<Entry> {
         self.room.at(self.settled()).entry
     }
 }
@@ -89,7 +89,7 @@ fn entry_json(entry: &Entry) -> Value {
         "artist": entry.artist,
         "frames": entry.frames,
         "sample_rate": entry.sample_rate,
-        "added_by": entry.added_by,
+        "added_by": entry.added_by.as_ref(),
         "album": entry.album,
         "gain_millibels": entry.gain.0,
     })

@@ -102,7 +102,7 @@ pub(super) async fn queue(
     let view = View::of(&mut options.find().await?, room).await?;
     let entries = view.room.queue_at(view.settled());
     if output.is_json() {
-        for entry in entries {
+        for entry in &entries {
             output.show(|| entry_json(entry), String::new);
         }
         return Ok(());
@@ -131,9 +131,8 @@ pub(super) async fn status(
 
 fn status_json(view: &View) -> Value {
     let sounding = view.sounding();
-    let entry = sounding.entry;
-    let queue: Vec<Value> =
-        view.room.queue_at(view.settled()).into_iter().map(entry_json).collect();
+    let entry = sounding.entry.as_ref();
+    let queue: Vec<Value> = view.room.queue_at(view.settled()).iter().map(entry_json).collect();
     let listeners: Vec<Value> = view.reply.listeners.iter().map(listener_json).collect();
     json!({
         "room": view.room.code().as_str(),
@@ -180,7 +179,7 @@ fn why_silent(view: &View) -> Option<String> {
 fn status_text(view: &View) -> String {
     let sounding = view.sounding();
     let mut out = format!("{}  {}\n", text::clean(view.room.name()), view.room.code());
-    match (sounding.entry, why_silent(view)) {
+    match (&sounding.entry, why_silent(view)) {
         (Some(entry), why) => {
             let mark = if sounding.playing { "▶" } else { "⏸" };
             let (at, length) = (text::clock(sounding.position), text::clock(entry.length()));
@@ -196,10 +195,8 @@ fn status_text(view: &View) -> String {
         (None, why) => out += &format!("  silent: {}\n", why.unwrap_or_default()),
     }
     let queue = view.room.queue_at(view.settled());
-    let upcoming: Vec<_> = queue
-        .into_iter()
-        .filter(|entry| Some(entry.id) != sounding.entry.map(|entry| entry.id))
-        .collect();
+    let current = sounding.entry.as_ref().map(|entry| entry.id);
+    let upcoming: Vec<_> = queue.into_iter().filter(|entry| Some(entry.id) != current).collect();
     if upcoming.is_empty() {
         out += "\nNothing comes after it.\n";
     } else {

@@ -86,7 +86,7 @@ impl LineView<'_> {
         };
         let room_for_song = width.saturating_sub(right.chars().count() + 4);
         let song =
-            format!("{} (added by {})", text::entry_song(entry), text::clean(&entry.added_by));
+            format!("{} (added by {})", text::entry_song(&entry), text::clean(&entry.added_by));
         format!("{mark} {}  {right}", text::fit(&song, room_for_song.max(12)))
     }
 
@@ -147,7 +147,9 @@ fn progress(position: Flicks, length: Flicks, width: usize) -> String {
 mod tests {
     use super::*;
     use crate::audio::{ClockStanding, ClockView};
-    use jam_proto::event::{Entry, Event, EventKind};
+    use std::sync::Arc;
+
+    use jam_proto::event::{Entry, Event, EventKind, Song};
     use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
     use jam_proto::sync::SharedMap;
 
@@ -159,14 +161,16 @@ mod tests {
     fn enqueued(revision: u64, id: u64, title: &str) -> Event {
         let entry = Entry {
             id: EntryId(id),
-            track: TrackId([id as u8; 32]),
-            title: title.into(),
-            artist: "The Band".into(),
-            frames: 48_000 * 60,
-            sample_rate: 48_000,
+            song: Arc::new(Song {
+                track: TrackId([id as u8; 32]),
+                title: title.into(),
+                artist: "The Band".into(),
+                album: String::new(),
+                frames: 48_000 * 60,
+                sample_rate: 48_000,
+                own_gain: None,
+            }),
             added_by: "bob".into(),
-            album: String::new(),
-            own_gain: None,
             gain: jam_proto::loudness::Gain(0),
         };
         event(revision, EventKind::Enqueued { entry, before: None })

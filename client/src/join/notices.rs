@@ -147,7 +147,7 @@ impl Notices {
         };
         if state != self.state || status.entry != self.entry {
             let song = status.entry.and_then(|entry| room.and_then(|room| room.entry(entry)));
-            let song_text = song.map_or_else(|| "a song".to_owned(), text::entry_song);
+            let song_text = song.as_ref().map_or_else(|| "a song".to_owned(), text::entry_song);
             let words = match state {
                 PlayerState::Joining => None,
                 PlayerState::Playing => Some(format!("playing {song_text}")),
@@ -166,8 +166,8 @@ impl Notices {
                     "event": "state",
                     "state": state.as_str(),
                     "entry": status.entry.map(|entry| entry.0),
-                    "title": song.map(|song| &song.title),
-                    "artist": song.map(|song| &song.artist),
+                    "title": song.as_ref().map(|song| &song.title),
+                    "artist": song.as_ref().map(|song| &song.artist),
                 });
                 lines.push(self.say(value, words));
             }
@@ -223,7 +223,7 @@ fn event_text(event: &Event, room: Option<&Room>) -> String {
     let who = if event.by.is_empty() { "the cluster".to_owned() } else { text::clean(&event.by) };
     let song = |id: &EntryId| {
         let entry = room.and_then(|room| room.entry(*id));
-        entry.map_or_else(|| format!("entry {id}"), text::entry_song)
+        entry.as_ref().map_or_else(|| format!("entry {id}"), text::entry_song)
     };
     match &event.kind {
         EventKind::Created { name, .. } => format!("{who} made the room {}", text::clean(name)),

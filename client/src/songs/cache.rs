@@ -104,6 +104,11 @@ impl SongCache {
         })
     }
 
+    /// What shows the cluster that this listener has fetched sound; empty: it has not.
+    pub fn receipt(&self) -> Vec<u8> {
+        self.fetcher.receipt()
+    }
+
     /// Fetches what is wanted, the most urgent first, for ever.
     pub async fn run(self: Arc<Self>, wanted: watch::Receiver<Vec<Wish>>) {
         tokio::select! {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jam_proto::ids::TrackId;
@@ -39,6 +40,8 @@ pub struct Fetcher {
     /// Which node is asked first.
     preferred: AtomicUsize,
     received: AtomicU64,
+    /// What came with the last segment.
+    receipt: Mutex<Bytes>,
 }
 
 /// Why something was not fetched.
@@ -56,12 +59,23 @@ impl Fetcher {
     /// From these nodes, whichever answer.
     pub fn new(nodes: Arc<Nodes>) -> Self {
         let preferred = AtomicUsize::new(rand::random_range(0..nodes.all().len().max(1)));
-        Self { nodes, doors: Mutex::default(), preferred, received: AtomicU64::new(0) }
+        Self {
+            nodes,
+            doors: Mutex::default(),
+            preferred,
+            received: AtomicU64::new(0),
+            receipt: Mutex::default(),
+        }
     }
 
     /// Bytes of segments that came in so far, also of such as were called off.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// What shows the cluster that sound was fetched; empty: none was.
+    pub fn receipt(&self) -> Vec<u8> {
+        self.receipt.lock().unwrap_or_else(PoisonError::into_inner).to_vec()
     }
 
     /// What there is of a song, with the manifest of one quality.
@@ -173,6 +187,9 @@ impl Fetcher {
             heard.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
             self.received.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
             bytes.extend_from_slice(&chunk.data);
+            if !chunk.receipt.is_empty() {
+                *self.receipt.lock().unwrap_or_else(PoisonError::into_inner) = chunk.receipt;
+            }
             if bytes.len() > info.bytes as usize {
                 break;
             }
@@ -228,7 +245,9 @@ impl Fetcher {
             Refusal::Final { message, .. } => {
                 FetchError::Lasting(format!("a song can't be fetched: {message}"))
             }
-            Refusal::Elsewhere(_) | Refusal::NoQuorum(_) => FetchError::Passing,
+            Refusal::Elsewhere(_) | Refusal::NoQuorum(_) | Refusal::Later { .. } => {
+                FetchError::Passing
+            }
             Refusal::Unknown(_) => self.silent(address),
         }
     }

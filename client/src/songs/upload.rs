@@ -82,7 +82,9 @@ pub async fn upload(
             Err(status) => match Refusal::of(&status) {
                 Refusal::Final { code, message } => return Err(Failure::Refused { code, message }),
                 Refusal::NoQuorum(message) => return Err(Failure::refused("no_quorum", message)),
-                Refusal::Elsewhere(message) | Refusal::Unknown(message) => message,
+                Refusal::Elsewhere(message)
+                | Refusal::Later { message, .. }
+                | Refusal::Unknown(message) => message,
             },
         };
         if sent.load(Ordering::Relaxed) > before + CHUNK_BYTES as u64 * 16 {

@@ -25,8 +25,8 @@ const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
 /// Whoever asks for more gets this.
 const DEADLINE_MAX: Duration = Duration::from_secs(30);
 
-/// Between nodes, a room's status holds its whole queue: 10,000 entries with all their tags.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Between nodes, a room's status holds its whole queue: 10,000 entries with all their tags. And who listens.
+const MESSAGE_BYTES_MAX: usize = jam_proto::limits::ROOM_MESSAGE_BYTES_MAX + (4 << 20);
 
 /// The deadline of an edit, from a request's `deadline_ms`.
 fn deadline(deadline_ms: u32) -> Duration {

@@ -36,6 +36,12 @@ pub fn line<T>(request: &Request<T>) -> Option<IpAddr> {
     })
 }
 
+/// Where the client of a stream comes from, for what no log holds; `None`: it came over no connection.
+pub fn of_stream<T>(request: &Request<T>, cluster_id: &[u8]) -> Option<Origin> {
+    let RemoteAddress(address) = request.extensions().get()?;
+    Some(digest(address.ip(), cluster_id))
+}
+
 /// One origin for each IPv4 address and for each IPv6 /64, which is what one line gets.
 fn digest(address: IpAddr, cluster_id: &[u8]) -> Origin {
     let key = blake3::derive_key(CONTEXT, cluster_id);

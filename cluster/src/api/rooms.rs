@@ -28,6 +28,7 @@ use crate::forward::Forwarder;
 use crate::lines::{Line, Lines};
 use crate::links::is_forwarded;
 use crate::presence::Presence;
+use crate::rates::Rates;
 use crate::refusal::Refusal;
 use crate::server::RemoteAddress;
 use crate::shard::Group;
@@ -58,6 +59,8 @@ pub struct RoomsService {
     pub presence: Arc<Presence>,
     /// Shared time.
     pub clock: Arc<NodeClock>,
+    /// How fast sessions send commands.
+    pub rates: Arc<Rates>,
     /// Of this cluster.
     pub cluster_id: Vec<u8>,
     /// True once the node stops.
@@ -93,6 +96,7 @@ impl Rooms for RoomsService {
         let mut request = request.into_inner();
         request.session = session_id(&request.session)?.to_wire();
         let command = RoomCommand::from_request(&request).map_err(Refusal::from)?;
+        self.rates.take(command.session, Instant::now())?;
         let op = Op::Command(command.to_wire());
         match self.forwarder.propose(op, deadline(request.deadline_ms)).await? {
             Outcome::Command(reply) => Ok(Response::new(reply.to_wire())),

@@ -14,8 +14,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::origin;
 use crate::metrics::Metrics;
-use crate::presence::{Presence, StreamId};
+use crate::presence::{Measured, Presence, StreamId};
+use crate::receipts::Receipts;
 use crate::refusal::Refusal;
 use crate::shard::Group;
 use crate::time::clock::NodeClock;
@@ -34,6 +36,8 @@ pub struct TimeService {
     pub group: Group,
     /// Where reports go.
     pub presence: Arc<Presence>,
+    /// Shows who has fetched sound.
+    pub receipts: Receipts,
     /// Counts probes.
     pub metrics: Arc<Metrics>,
     /// Of this cluster.
@@ -52,6 +56,7 @@ impl Time for TimeService {
         &self,
         request: Request<Streaming<TimeProbe>>,
     ) -> Result<Response<Self::SyncStream>, Status> {
+        let origin = origin::of_stream(&request, &self.cluster_id);
         let exchange = Exchange {
             service: self.clone(),
             probes: request.into_inner(),
@@ -60,7 +65,7 @@ impl Time for TimeService {
                 presence: Arc::clone(&self.presence),
             },
             last_sent_ns: None,
-            rtt_ns: 0,
+            measured: Measured { origin, ..Measured::default() },
             second: Instant::now(),
             probes_in_second: 0,
         };
@@ -83,7 +88,7 @@ struct Exchange {
     probes: Streaming<TimeProbe>,
     listener: Listening,
     last_sent_ns: Option<i64>,
-    rtt_ns: i64,
+    measured: Measured,
     second: Instant,
     probes_in_second: u32,
 }
@@ -145,21 +150,23 @@ impl Exchange {
 
     /// Smoothed as TCP smooths its own (RFC 6298): one slow probe is no slow listener.
     fn round_trip(&mut self, rtt_ns: i64) {
-        self.rtt_ns = match self.rtt_ns {
+        self.measured.rtt_ns = match self.measured.rtt_ns {
             0 => rtt_ns,
             smoothed => smoothed + (rtt_ns - smoothed) / 8,
         };
     }
 
-    fn report(&self, report: &ListenerReport) -> Result<(), Refusal> {
+    fn report(&mut self, report: &ListenerReport) -> Result<(), Refusal> {
         let room = RoomCode::parse(&report.room)?;
         check_user_name(&report.user)?;
         check_text("a device's name", USER_NAME_BYTES_MAX, &report.device)?;
         check_text("a listener's state", USER_NAME_BYTES_MAX, &report.state)?;
+        let service = &self.service;
+        self.measured.has_sound |= service.receipts.is_good(&report.receipt, service.clock.now());
         // A node that is behind may not know the room yet; the next report comes in a second.
         if self.service.group.read(|shard| shard.room(&room).is_some()) {
             let Listening { id, presence } = &self.listener;
-            presence.report(*id, &room, report, self.rtt_ns, Instant::now());
+            presence.report(*id, &room, report, self.measured, Instant::now());
         }
         Ok(())
     }

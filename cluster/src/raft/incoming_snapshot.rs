@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use jam_proto::level::{self, FeatureLevel};
+use jam_proto::limits::SNAPSHOT_BYTES_MAX;
 use jam_proto::shard::Shard;
 use jam_proto::wire::log::v1::ShardSnapshot;
 use jam_world::{File, Open, World};
@@ -25,8 +26,6 @@ use super::incoming::Part;
 
 /// Snapshots that may be on their way to a node at one time: the leader's, and one that was cut off and has not ended yet.
 pub const AT_ONE_TIME_MAX: usize = 2;
-/// Bytes of a snapshot that a node takes. Rooms at all their limits stay below it.
-pub const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 /// One that brings nothing for so long is given up.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Bytes that stay free on the disk.

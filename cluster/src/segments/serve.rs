@@ -19,13 +19,20 @@ use crate::blobs::SongError;
 /// Bytes of one message: a listener measures its line by what has come, and sees only whole ones.
 const CHUNK_BYTES: usize = 16 << 10;
 
+/// Makes what goes with the last bytes of a segment, to show that sound was fetched.
+pub type Receipt = Arc<dyn Fn() -> Vec<u8> + Send + Sync>;
+
 /// The service, with its limits.
-pub fn service(segments: Arc<Segments>) -> SegmentsServer<impl segments_server::Segments> {
-    SegmentsServer::new(Service { segments }).max_decoding_message_size(REQUEST_BYTES_MAX)
+pub fn service(
+    segments: Arc<Segments>,
+    receipt: Receipt,
+) -> SegmentsServer<impl segments_server::Segments> {
+    SegmentsServer::new(Service { segments, receipt }).max_decoding_message_size(REQUEST_BYTES_MAX)
 }
 
 struct Service {
     segments: Arc<Segments>,
+    receipt: Receipt,
 }
 
 #[tonic::async_trait]
@@ -64,12 +71,17 @@ impl segments_server::Segments for Service {
             let message = format!("the segment has {length} bytes; there are none at {offset}");
             return Err(SongError::Invalid(message).into());
         }
-        let chunks = stream::unfold(bytes.slice(offset..), |mut left| async move {
-            if left.is_empty() {
-                return None;
+        let receipt = Bytes::from((self.receipt)());
+        let chunks = stream::unfold(bytes.slice(offset..), move |mut left| {
+            let receipt = receipt.clone();
+            async move {
+                if left.is_empty() {
+                    return None;
+                }
+                let data = left.split_to(left.len().min(CHUNK_BYTES));
+                let receipt = if left.is_empty() { receipt } else { Bytes::new() };
+                Some((Ok(SegmentChunk { data, receipt }), left))
             }
-            let data = left.split_to(left.len().min(CHUNK_BYTES));
-            Some((Ok(SegmentChunk { data }), left))
         });
         Ok(Response::new(Box::pin(chunks)))
     }

@@ -233,7 +233,7 @@ impl Nodes {
         let server = Server::builder()
             .add_service(songs::service(blobs.clone()))
             .add_service(peer_service(blobs.clone()))
-            .add_service(segments::service(segments))
+            .add_service(segments::service(segments, Arc::new(Vec::new)))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let tasks = vec![
             tokio::spawn(async move { server.await.expect("serves") }),

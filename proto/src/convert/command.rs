@@ -154,6 +154,7 @@ impl Rejection {
             }
             "queue_full" => Self::QueueFull { limit },
             "rooms_full" => Self::RoomsFull { limit },
+            "state_full" => Self::StateFull { limit: rejection.limit },
             "session_expired" => Self::SessionExpired,
             "stale" => Self::Stale { number: rejection.number, last: rejection.last },
             "number_reused" => Self::NumberReused(rejection.number),
@@ -177,6 +178,7 @@ impl Rejection {
             Self::PastEnd { length } => wire.length = length.0,
             Self::TrackGone(track) => wire.track = track.to_wire(),
             Self::QueueFull { limit } | Self::RoomsFull { limit } => wire.limit = limit as u64,
+            Self::StateFull { limit } => wire.limit = limit,
             Self::Stale { number, last } => (wire.number, wire.last) = (number, last),
             Self::NumberReused(number) => wire.number = number,
             Self::NoHistory | Self::SessionExpired | Self::Other { .. } => {}

@@ -1,44 +1,63 @@
 //! Events and the entries in them.
 
+use std::sync::Arc;
+
 use super::command::{named, optional, or_zero};
 use super::{Malformed, check_length, instant, position};
-use crate::event::{Entry, Event, EventKind};
+use crate::event::{Entry, Event, EventKind, Song};
 use crate::ids::{Revision, RoomCode, TrackId};
 use crate::loudness::Gain;
 use crate::wire::v1 as wire;
 use crate::wire::v1::event::Kind;
 
-impl Entry {
-    /// From the wire.
-    pub fn from_wire(entry: &wire::Entry) -> Result<Self, Malformed> {
+impl Song {
+    fn from_wire(entry: &wire::Entry) -> Result<Self, Malformed> {
         check_length(entry.frames, entry.sample_rate)?;
         Ok(Self {
-            id: named(entry.id)?,
             track: TrackId::from_wire(&entry.track)?,
             title: entry.title.clone(),
             artist: entry.artist.clone(),
+            album: entry.album.clone(),
             frames: entry.frames,
             sample_rate: entry.sample_rate,
-            added_by: entry.added_by.clone(),
-            album: entry.album.clone(),
             own_gain: entry.own_gain.map(Gain),
-            gain: Gain(entry.gain),
         })
+    }
+}
+
+impl Entry {
+    /// From the wire.
+    pub fn from_wire(entry: &wire::Entry) -> Result<Self, Malformed> {
+        Self::from_wire_with(entry, Arc::new(Song::from_wire(entry)?))
+    }
+
+    /// The same, with a song that other entries have too.
+    pub(crate) fn from_wire_with(entry: &wire::Entry, song: Arc<Song>) -> Result<Self, Malformed> {
+        let (added_by, gain) = (entry.added_by.as_str().into(), Gain(entry.gain));
+        Ok(Self { id: named(entry.id)?, song, added_by, gain })
     }
 
     /// For the wire.
     pub fn to_wire(&self) -> wire::Entry {
         wire::Entry {
-            id: self.id.0,
-            track: self.track.to_wire(),
             title: self.title.clone(),
             artist: self.artist.clone(),
             frames: self.frames,
             sample_rate: self.sample_rate,
-            added_by: self.added_by.clone(),
             album: self.album.clone(),
             own_gain: self.own_gain.map(|gain| gain.0),
+            ..self.to_wire_without_song()
+        }
+    }
+
+    /// The same, for who has the song from elsewhere.
+    pub(crate) fn to_wire_without_song(&self) -> wire::Entry {
+        wire::Entry {
+            id: self.id.0,
+            track: self.track.to_wire(),
+            added_by: self.added_by.as_ref().to_owned(),
             gain: self.gain.0,
+            ..Default::default()
         }
     }
 }

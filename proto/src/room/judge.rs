@@ -4,17 +4,15 @@ use std::sync::Arc;
 
 use super::Room;
 use crate::command::{Command, Rejection};
-use crate::event::{Entry, Event, EventKind};
+use crate::event::{Entry, Event, EventKind, Song};
 use crate::ids::{EntryId, Revision, TrackId};
 use crate::limits;
-use crate::loudness::Gain;
 use crate::time::SharedTime;
-use crate::wire;
 
 /// The queue as it stands at an instant that no event is beyond.
-struct Standing<'a> {
+pub(super) struct Standing<'a> {
     room: &'a Room,
-    current: Option<&'a Arc<Entry>>,
+    current: Option<Entry>,
     /// How many of the upcoming entries have become current, or even ended, since the last event.
     begun: usize,
     playing: bool,
@@ -24,18 +22,18 @@ impl Room {
     /// Judges `command` at `effective_at` (not before the last one) and says what happens, or why
     /// nothing may. `Ok(None)`: all is already as the command wants it. Changes nothing itself.
     ///
-    /// `track` is the committed track of an `Enqueue`, if the cluster has it.
+    /// `song` is that of the committed track of an `Enqueue`, if the cluster has it.
     pub fn judge(
         &self,
         command: &Command,
-        by: &str,
-        track: Option<&wire::v1::Track>,
+        by: &Arc<str>,
+        song: Option<Arc<Song>>,
         effective_at: SharedTime,
     ) -> Result<Option<EventKind>, Rejection> {
         let standing = self.standing(effective_at);
         match *command {
             Command::Create { .. } => Err(Rejection::RoomExists(self.code.clone())),
-            Command::Enqueue { track: id, next } => standing.enqueue(id, next, by, track).map(Some),
+            Command::Enqueue { track: id, next } => standing.enqueue(id, next, by, song).map(Some),
             Command::Remove { entry } => {
                 if standing.current_id() != Some(entry) {
                     standing.index_of(entry)?;
@@ -97,33 +95,33 @@ impl Room {
         upcoming.filter(|entry| entry.track == *track).map(|entry| entry.id).collect()
     }
 
-    fn standing(&self, time: SharedTime) -> Standing<'_> {
+    pub(super) fn standing(&self, time: SharedTime) -> Standing<'_> {
         let spans = self.spans(time.max(self.timeline.last().from));
         let begun = spans.begun();
         let current = if begun == 0 {
-            self.timeline.last().entry.as_ref()
+            self.timeline.last().entry.clone()
         } else {
-            self.upcoming.slot(begun - 1).map(|slot| &slot.entry)
+            self.upcoming.get(begun - 1)
         };
         Standing { room: self, current, begun, playing: self.is_playing() }
     }
 }
 
-impl<'a> Standing<'a> {
-    fn current_id(&self) -> Option<EntryId> {
-        self.current.map(|entry| entry.id)
+impl Standing<'_> {
+    pub(super) fn current_id(&self) -> Option<EntryId> {
+        self.current.as_ref().map(|entry| entry.id)
     }
 
     /// Upcoming entries.
-    fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.room.upcoming.len().saturating_sub(self.begun)
     }
 
-    fn last_played(&self) -> Option<&'a Arc<Entry>> {
+    fn last_played(&self) -> Option<Entry> {
         match self.begun {
-            0 => self.room.history.back(),
-            1 => self.room.timeline.last().entry.as_ref(),
-            begun => self.room.upcoming.slot(begun - 2).map(|slot| &slot.entry),
+            0 => self.room.history.back().cloned(),
+            1 => self.room.timeline.last().entry.clone(),
+            begun => self.room.upcoming.get(begun - 2),
         }
     }
 
@@ -132,8 +130,9 @@ impl<'a> Standing<'a> {
         if current == entry { Ok(()) } else { Err(Rejection::NotCurrent { current }) }
     }
 
-    fn expect_named(&self, entry: EntryId) -> Result<&'a Arc<Entry>, Rejection> {
+    fn expect_named(&self, entry: EntryId) -> Result<&Entry, Rejection> {
         self.current
+            .as_ref()
             .filter(|current| current.id == entry)
             .ok_or(Rejection::NotCurrent { current: self.current_id() })
     }
@@ -154,26 +153,16 @@ impl<'a> Standing<'a> {
         &self,
         id: TrackId,
         next: bool,
-        by: &str,
-        track: Option<&wire::v1::Track>,
+        by: &Arc<str>,
+        song: Option<Arc<Song>>,
     ) -> Result<EventKind, Rejection> {
         self.expect_place()?;
-        let track = track.ok_or(Rejection::TrackGone(id))?;
-        let own_gain = track.loudness.as_ref().map(Gain::of);
-        let entry = Entry {
-            id: EntryId(self.room.next_entry),
-            track: id,
-            title: track.title.clone(),
-            artist: track.artist.clone(),
-            frames: track.frames,
-            sample_rate: track.sample_rate,
-            added_by: by.to_owned(),
-            album: track.album.clone(),
-            own_gain,
-            gain: own_gain.unwrap_or_default(),
-        };
-        let first = self.room.upcoming.slot(self.begun).filter(|_| next);
-        Ok(EventKind::Enqueued { entry, before: first.map(|slot| slot.id) })
+        let song = song.ok_or(Rejection::TrackGone(id))?;
+        let gain = song.own_gain.unwrap_or_default();
+        let entry =
+            Entry { id: EntryId(self.room.next_entry), song, added_by: Arc::clone(by), gain };
+        let first = self.room.upcoming.get(self.begun).filter(|_| next);
+        Ok(EventKind::Enqueued { entry, before: first.map(|first| first.id) })
     }
 
     fn r#move(

@@ -1,7 +1,6 @@
 //! What anybody can ask of a room.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::{LastAction, Room, Sounding, Spans};
 use crate::event::Entry;
@@ -10,11 +9,11 @@ use crate::time::{Flicks, SharedTime};
 
 impl Room {
     /// What sounds at `time`, also in the future (by what is known) and up to 10 s back.
-    pub fn at(&self, time: SharedTime) -> Sounding<'_> {
+    pub fn at(&self, time: SharedTime) -> Sounding {
         match self.spans(time).next() {
             Some(span) => Sounding {
-                entry: span.entry.map(Arc::as_ref),
                 position: span.position_at(time),
+                entry: span.entry,
                 playing: span.playing,
                 until: span.until,
             },
@@ -29,18 +28,19 @@ impl Room {
 
     /// What follows the current song at `time`, in order: at most `count` entries with the instants
     /// at which they start (`None` while paused).
-    pub fn next_after(&self, time: SharedTime, count: usize) -> Vec<(Option<SharedTime>, &Entry)> {
+    pub fn next_after(&self, time: SharedTime, count: usize) -> Vec<(Option<SharedTime>, Entry)> {
         let mut spans = self.spans(time);
         let mut before = spans.next().and_then(|span| span.entry).map(|entry| entry.id);
-        let mut starts: Vec<(Option<SharedTime>, &Entry)> = Vec::new();
+        let mut starts: Vec<(Option<SharedTime>, Entry)> = Vec::new();
         for span in spans {
             let start = span.playing.then_some(span.from);
+            let id = span.entry.as_ref().map(|entry| entry.id);
             match (span.entry, starts.last_mut()) {
                 // It was announced standing still, and this is where its clock starts.
                 (Some(entry), Some(listed)) if listed.1.id == entry.id && listed.0.is_none() => {
                     listed.0 = start
                 }
-                (Some(entry), _) if Some(entry.id) != before => {
+                (Some(entry), _) if id != before => {
                     if starts.len() == count {
                         return starts;
                     }
@@ -48,18 +48,18 @@ impl Room {
                 }
                 _ => {}
             }
-            before = span.entry.map(|entry| entry.id);
+            before = id;
         }
         if !self.is_playing() {
             // Where the clock stands, the queue waits.
             let left = count.saturating_sub(starts.len());
-            starts.extend(self.upcoming.iter().take(left).map(|entry| (None, entry.as_ref())));
+            starts.extend(self.upcoming.iter().take(left).map(|entry| (None, entry)));
         }
         starts
     }
 
     /// The queue at `time`, the current entry first.
-    pub fn queue_at(&self, time: SharedTime) -> Vec<&Entry> {
+    pub fn queue_at(&self, time: SharedTime) -> Vec<Entry> {
         let mut listed = BTreeSet::new();
         let following = self.next_after(time, usize::MAX).into_iter().map(|(_, entry)| entry);
         // An announced `back` can bring up an entry twice.
@@ -71,22 +71,23 @@ impl Room {
             .collect()
     }
 
+    /// How many entries the queue has at `time`, the current one included; before the last event takes effect, how many it
+    /// will have then.
+    pub fn queue_len_at(&self, time: SharedTime) -> usize {
+        let standing = self.standing(time);
+        standing.waiting() + usize::from(standing.current_id().is_some())
+    }
+
     /// An entry that is queued, played or leaving.
-    pub fn entry(&self, id: EntryId) -> Option<&Entry> {
+    pub fn entry(&self, id: EntryId) -> Option<Entry> {
         let pieces = self.timeline.pieces().filter_map(|piece| piece.entry.as_ref());
-        let upcoming = self
-            .upcoming
-            .index_of(id)
-            .and_then(|index| self.upcoming.slot(index))
-            .map(|slot| &slot.entry);
-        upcoming
-            .or_else(|| pieces.chain(&self.history).find(|entry| entry.id == id))
-            .map(Arc::as_ref)
+        let upcoming = self.upcoming.index_of(id).and_then(|index| self.upcoming.get(index));
+        upcoming.or_else(|| pieces.chain(&self.history).find(|entry| entry.id == id).cloned())
     }
 
     /// What was played, oldest first, as of the last event.
     pub fn history(&self) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.history.iter().map(Arc::as_ref)
+        self.history.iter()
     }
 
     /// Its code.
@@ -122,6 +123,11 @@ impl Room {
     /// Current and upcoming entries as of the last event; songs that ended since are still counted.
     pub fn entries(&self) -> usize {
         self.upcoming.len() + usize::from(self.timeline.last().entry.is_some())
+    }
+
+    /// All entries that it keeps: queued, current, remembered, or only with a place on the timeline.
+    pub(crate) fn entries_kept(&self) -> usize {
+        self.entries() + self.history.len() + self.leaving().count()
     }
 
     /// Who last changed what sounds, and how.

@@ -16,7 +16,7 @@ const ENTRIES_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Parts {
     room: Arc<Room>,
-    leaving: Vec<Arc<Entry>>,
+    leaving: Vec<Entry>,
     /// The entries that the parts so far had; `None`: there was no part yet.
     next: Option<usize>,
 }
@@ -45,7 +45,7 @@ impl Iterator for Parts {
     fn next(&mut self) -> Option<wire::RoomSnapshot> {
         let Some(from) = self.next else {
             self.next = Some(0);
-            return Some(self.room.to_wire_but_entries());
+            return Some(self.room.write_but_entries(Entry::to_wire));
         };
         let (upcoming, history) = (&self.room.upcoming, &self.room.history);
         let mut part = wire::RoomSnapshot::default();
@@ -56,7 +56,7 @@ impl Iterator for Parts {
                 (_, Some(at)) => part.leaving.push(self.leaving[at].to_wire()),
                 (Some(at), None) => part.history.push(history[at].to_wire()),
                 (None, None) => {
-                    part.upcoming.extend(upcoming.slot(at).map(|slot| slot.entry.to_wire()));
+                    part.upcoming.extend(upcoming.get(at).map(|entry| entry.to_wire()));
                 }
             }
             self.next = Some(at + 1);

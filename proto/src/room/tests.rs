@@ -1,37 +1,40 @@
 //! Properties of one room: its arithmetic against a model that counts flick by flick, and that it
 //! does not matter in how many steps a room plays on.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::command::Command;
+use crate::event::Song;
 use crate::ids::TrackId;
 use crate::time::FLICKS_PER_SECOND;
 use crate::wire::v1::{Loudness, Track};
 
 /// How a test's time runs: `flicks` in a tick, songs being whole ticks long.
 #[derive(Clone, Copy, Debug)]
-struct Tick {
+pub(super) struct Tick {
     flicks: i64,
 }
 
 /// So short that a model can count the flicks, and nothing is ever pruned.
-const FLICK: Tick = Tick { flicks: 1 };
+pub(super) const FLICK: Tick = Tick { flicks: 1 };
 /// Thirty of them make the ten seconds after which pieces are pruned.
 const THIRD: Tick = Tick { flicks: FLICKS_PER_SECOND / 3 };
 
 /// One attempt at an edit: `wait` ticks after the last, announced `lead` ticks ahead.
 #[derive(Clone, Debug)]
-struct Attempt {
-    wait: i64,
-    lead: i64,
-    edit: Edit,
+pub(super) struct Attempt {
+    pub(super) wait: i64,
+    pub(super) lead: i64,
+    pub(super) edit: Edit,
     /// How far on the way to its effect a room plays on by itself before, in 1/8.
     pauses: Vec<i64>,
 }
 
 #[derive(Clone, Debug)]
-enum Edit {
+pub(super) enum Edit {
     /// An entry of so many ticks.
     Enqueue(u64, bool),
     /// Which of the queue's entries, and where to.
@@ -49,7 +52,7 @@ enum Edit {
     Epoch(i64),
 }
 
-fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
+pub(super) fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
     let edit = prop_oneof![
         6 => (1..12u64, any::<bool>()).prop_map(|(length, next)| Edit::Enqueue(length, next)),
         1 => (0..9usize).prop_map(Edit::Remove),
@@ -70,7 +73,7 @@ fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
 }
 
 impl Tick {
-    fn instant(self, tick: i64) -> SharedTime {
+    pub(super) fn instant(self, tick: i64) -> SharedTime {
         SharedTime(tick * self.flicks)
     }
 
@@ -79,7 +82,7 @@ impl Tick {
         u32::try_from(FLICKS_PER_SECOND / self.flicks).expect("a tick is a flick or more")
     }
 
-    fn begin(self) -> Event {
+    pub(super) fn begin(self) -> Event {
         let code = RoomCode::from_random(1);
         Event {
             revision: Revision(1),
@@ -91,25 +94,33 @@ impl Tick {
     }
 
     /// What `edit` comes to in `room`, if anything.
-    fn judge(self, room: &Room, edit: &Edit, stamp: i64, at: SharedTime) -> Option<EventKind> {
+    pub(super) fn judge(
+        self,
+        room: &Room,
+        edit: &Edit,
+        stamp: i64,
+        at: SharedTime,
+    ) -> Option<EventKind> {
         let queue = room.queue_at(at);
         let current = room.at(at).entry.map(|entry| entry.id);
         // Past the queue: one that may have been there before.
         let id =
             |index: usize| queue.get(index).map_or(EntryId(1 + index as u64), |entry| entry.id);
-        let mut track = None;
+        let mut song = None;
         let command = match *edit {
             Edit::Enqueue(length, next) => {
                 let album = ["", "one", "two"][length as usize % 3].to_owned();
                 let integrated = -(length as i32 % 31) * 100;
-                track = Some(Track {
+                let track = Track {
                     frames: length,
                     sample_rate: self.sample_rate(),
                     album,
                     loudness: (length % 5 > 0).then_some(Loudness { integrated, true_peak: -100 }),
                     ..Track::default()
-                });
-                Command::Enqueue { track: TrackId([1; 32]), next }
+                };
+                let id = TrackId([1; 32]);
+                song = Some(Arc::new(Song::of(id, &track)));
+                Command::Enqueue { track: id, next }
             }
             Edit::Remove(index) => Command::Remove { entry: id(index) },
             Edit::Move(index, before) => Command::Move { entry: id(index), before: before.map(id) },
@@ -127,7 +138,7 @@ impl Tick {
                 return Some(EventKind::EpochBumped { epoch: 2, floor });
             }
         };
-        room.judge(&command, "ann", track.as_ref(), at).ok().flatten()
+        room.judge(&command, &"ann".into(), song, at).ok().flatten()
     }
 
     /// The room that the attempts make, and its events.
@@ -270,7 +281,7 @@ proptest! {
             // Just as long as it says, the same thing sounds.
             for time in [Some(begin), span.until.map(|until| until - Flicks(1))].into_iter().flatten() {
                 let sounding = room.at(time);
-                prop_assert_eq!(sounding.entry, span.entry.map(Arc::as_ref));
+                prop_assert_eq!(sounding.entry, span.entry.clone());
                 prop_assert_eq!(sounding.position, span.position_at(time));
                 prop_assert_eq!((sounding.playing, sounding.until), (span.playing, span.until));
             }

@@ -1,7 +1,6 @@
 //! Rooms in snapshots.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use super::{Action, LastAction, Room};
 use crate::convert::{self, Malformed};
@@ -12,7 +11,10 @@ use crate::timeline::{Piece, Timeline};
 use crate::wire::v1 as wire;
 
 /// Every entry of a snapshot, by id: pieces name entries, and no id may stand twice.
-type Entries = BTreeMap<EntryId, Arc<Entry>>;
+type Entries = BTreeMap<EntryId, Entry>;
+
+/// How an entry of a snapshot is read.
+type Read<'a> = &'a mut dyn FnMut(&wire::Entry) -> Result<Entry, Malformed>;
 
 /// The highest revision and entry id of a snapshot. Both count up one by one, so only a forged snapshot has a higher one.
 const COUNTED_MAX: u64 = u64::MAX / 2;
@@ -20,16 +22,24 @@ const COUNTED_MAX: u64 = u64::MAX / 2;
 impl Room {
     /// For snapshots.
     pub fn to_wire(&self) -> wire::RoomSnapshot {
+        self.write(Entry::to_wire)
+    }
+
+    /// The same, with each entry as `write` has it.
+    pub(crate) fn write(&self, write: impl Fn(&Entry) -> wire::Entry) -> wire::RoomSnapshot {
         wire::RoomSnapshot {
-            upcoming: self.upcoming.iter().map(|entry| entry.to_wire()).collect(),
-            history: self.history.iter().map(|entry| entry.to_wire()).collect(),
-            leaving: self.leaving().map(|entry| entry.to_wire()).collect(),
-            ..self.to_wire_but_entries()
+            upcoming: self.upcoming.iter().map(|entry| write(&entry)).collect(),
+            history: self.history.iter().map(&write).collect(),
+            leaving: self.leaving().map(&write).collect(),
+            ..self.write_but_entries(&write)
         }
     }
 
     /// All but the entries that are not current.
-    pub(super) fn to_wire_but_entries(&self) -> wire::RoomSnapshot {
+    pub(super) fn write_but_entries(
+        &self,
+        write: impl Fn(&Entry) -> wire::Entry,
+    ) -> wire::RoomSnapshot {
         let last = self.timeline.last();
         wire::RoomSnapshot {
             code: self.code.as_str().to_owned(),
@@ -39,7 +49,7 @@ impl Room {
             last_effective: self.last_effective.0,
             next_entry: self.next_entry,
             playing: last.playing,
-            current: last.entry.as_ref().map(|entry| entry.to_wire()),
+            current: last.entry.as_ref().map(write),
             upcoming: Vec::new(),
             history: Vec::new(),
             pieces: self.timeline.pieces().map(Piece::to_wire).collect(),
@@ -51,11 +61,16 @@ impl Room {
 
     /// From a snapshot; one that can't be is refused.
     pub fn from_wire(snapshot: &wire::RoomSnapshot) -> Result<Self, Malformed> {
+        Self::read(snapshot, &mut Entry::from_wire)
+    }
+
+    /// The same, from entries as `read` has them.
+    pub(crate) fn read(snapshot: &wire::RoomSnapshot, read: Read<'_>) -> Result<Self, Malformed> {
         let mut entries = Entries::new();
-        let current = read_entries(&snapshot.current, &mut entries)?.pop();
-        let upcoming = read_entries(&snapshot.upcoming, &mut entries)?;
-        let history = read_entries(&snapshot.history, &mut entries)?;
-        read_entries(&snapshot.leaving, &mut entries)?;
+        let current = read_entries(&snapshot.current, &mut entries, read)?.pop();
+        let upcoming = read_entries(&snapshot.upcoming, &mut entries, read)?;
+        let history = read_entries(&snapshot.history, &mut entries, read)?;
+        read_entries(&snapshot.leaving, &mut entries, read)?;
         if history.len() > limits::HISTORY_ENTRIES_MAX {
             return Err(Malformed::Contradiction("the history is longer than it can be"));
         }
@@ -71,7 +86,7 @@ impl Room {
         {
             return Err(Malformed::Contradiction("the last piece is not what is current"));
         }
-        Ok(Self {
+        let mut room = Self {
             code: RoomCode::parse(&snapshot.code)?,
             name: snapshot.name.clone(),
             created_by: snapshot.created_by.clone(),
@@ -83,16 +98,22 @@ impl Room {
             history: VecDeque::from(history),
             last_action: snapshot.last_action.as_ref().map(LastAction::from_wire).transpose()?,
             stopped: snapshot.stopped.as_ref().map(LastAction::from_wire).transpose()?,
-        })
+        };
+        let begun: Vec<EntryId> = room.begun().collect();
+        room.upcoming.set_returned(begun.into_iter());
+        Ok(room)
     }
 
     /// Entries that only pieces still refer to.
-    pub(super) fn leaving(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        let mut known: BTreeSet<EntryId> = self.history.iter().map(|entry| entry.id).collect();
-        known.extend(self.current_id());
+    pub(super) fn leaving(&self) -> impl Iterator<Item = &Entry> {
         let pieces = self.timeline.pieces().filter_map(|piece| piece.entry.as_ref());
+        let mut listed = BTreeSet::new();
         pieces.filter(move |entry| {
-            known.insert(entry.id) && self.upcoming.index_of(entry.id).is_none()
+            let is_current = self.current_id() == Some(entry.id);
+            !is_current
+                && !self.upcoming.contains(entry.id)
+                && listed.insert(entry.id)
+                && !self.history.iter().any(|played| played.id == entry.id)
         })
     }
 }
@@ -109,9 +130,10 @@ fn counted(what: &'static str, number: u64) -> Result<u64, Malformed> {
 fn read_entries<'a>(
     wire: impl IntoIterator<Item = &'a wire::Entry>,
     entries: &mut Entries,
-) -> Result<Vec<Arc<Entry>>, Malformed> {
+    read: Read<'_>,
+) -> Result<Vec<Entry>, Malformed> {
     let read = |wire| {
-        let entry = Arc::new(Entry::from_wire(wire)?);
+        let entry = read(wire)?;
         match entries.insert(entry.id, entry.clone()) {
             None => Ok(entry),
             Some(_) => Err(Malformed::Contradiction("an entry stands twice")),

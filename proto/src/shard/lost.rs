@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Applied, Outcome, Shard, Times, derived};
+use super::{Applied, Outcome, Shard, Times, derived, weight};
 use crate::convert::Malformed;
 use crate::event::EventKind;
 use crate::ids::{RoomCode, TrackId};
@@ -33,12 +33,14 @@ impl Shard {
             if entries.is_empty() {
                 continue;
             }
+            let before = weight::of(room);
             let room = Arc::make_mut(room);
             let remove = |entry| {
                 let kind = EventKind::Removed { entry };
                 room.append(kind, "", times.stamp, effective_at, &mut gone)
             };
             let events = entries.into_iter().map(remove).collect();
+            self.held = self.held - before + weight::of(room);
             applied.events.push((code, events));
         }
         self.uses.drop_all(gone, times.stamp);

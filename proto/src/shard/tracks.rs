@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{Applied, Outcome, Shard, derived};
 use crate::convert::{self, Malformed};
+use crate::event::Song;
 use crate::ids::TrackId;
+use crate::level::FeatureLevel;
 use crate::limits;
 use crate::time::SharedTime;
 use crate::wire::log::v1 as log;
@@ -18,11 +20,15 @@ impl Shard {
     ) -> Result<Outcome, Malformed> {
         let track = register.track.as_ref().ok_or(Malformed::Missing("the track"))?;
         let id = convert::check_track(track)?;
+        if self.level >= FeatureLevel::BOUNDED {
+            convert::check_tags(track)?;
+        }
         if !self.tracks.contains_key(&id) && self.tracks.len() >= limits::TRACKS_MAX {
             return Ok(Outcome::TracksFull(limits::TRACKS_MAX));
         }
         if !self.tracks.contains_key(&id) {
             self.tracks.insert(id, Arc::new(track.clone()));
+            self.songs.insert(id, Arc::new(Song::of(id, track)));
             self.derived.add(id, track);
             self.uses.begin(id, stamp);
         }
@@ -39,6 +45,7 @@ impl Shard {
             return Ok(Applied::only(Outcome::Nothing));
         }
         self.lost.remove(&id);
+        self.songs.remove(&id);
         let track = self.tracks.remove(&id);
         let mut gone = track.map_or(Vec::new(), |track| self.derived.end(&id, &track));
         gone.push(id);

@@ -1,21 +1,23 @@
 //! Shards in snapshots.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use prost::Message;
 
-use super::Shard;
 use super::opening::origin_from_wire;
 use super::sessions::{Session, Sessions, Settled};
+use super::{Shard, weight};
 use crate::command::{Command, Reply};
 use crate::convert::{self, Malformed};
+use crate::event::{Entry, Song};
 use crate::ids::{Origin, RoomCode, SessionId, TrackId, check_user_name};
 use crate::level::FeatureLevel;
 use crate::room::Room;
 use crate::sync::Succession;
 use crate::time::Flicks;
 use crate::wire::log::v1 as log;
-use crate::wire::v1::SubmitReply;
+use crate::wire::v1::{self as wire, SubmitReply};
 
 impl Shard {
     /// The whole state, for snapshots.
@@ -26,7 +28,11 @@ impl Shard {
             skipped: self.skipped.0,
             epoch: Some(self.epoch),
             succession: Some(self.succession.to_wire()),
-            rooms: self.rooms.values().map(|room| room.to_wire()).collect(),
+            rooms: self
+                .rooms
+                .values()
+                .map(|room| room.write(|entry| self.write_entry(entry)))
+                .collect(),
             sessions: self.sessions.iter().map(|(id, session)| session.to_wire(*id)).collect(),
             tracks: self.tracks.values().map(|track| track.as_ref().clone()).collect(),
             replacements: self
@@ -56,8 +62,16 @@ impl Shard {
             next_node: snapshot.next_node,
             ..Self::default()
         };
+        for track in &snapshot.tracks {
+            let id = convert::check_track(track)?;
+            shard.tracks.insert(id, Arc::new(track.clone()));
+            shard.songs.insert(id, Arc::new(Song::of(id, track)));
+            shard.derived.add(id, track);
+        }
+        let mut names = BTreeSet::new();
         for room in &snapshot.rooms {
-            let room = Room::from_wire(room)?;
+            let room = Room::read(room, &mut |entry| shard.read_entry(entry, &mut names))?;
+            shard.held += weight::of(&room);
             shard.rooms.insert(room.code().clone(), Arc::new(room));
         }
         shard.sessions =
@@ -65,11 +79,6 @@ impl Shard {
                 sessions.insert(SessionId::from_wire(&wire.session)?, Session::from_wire(wire)?);
                 Ok::<_, Malformed>(sessions)
             })?;
-        for track in &snapshot.tracks {
-            let id = convert::check_track(track)?;
-            shard.tracks.insert(id, Arc::new(track.clone()));
-            shard.derived.add(id, track);
-        }
         shard.count_uses(&snapshot.unused)?;
         for lost in &snapshot.lost {
             shard.lost.insert(TrackId::from_wire(lost)?);
@@ -77,6 +86,39 @@ impl Shard {
         shard.replacements =
             snapshot.replacements.iter().map(|wire| (wire.place, wire.node)).collect();
         Ok(shard)
+    }
+
+    /// From [`FeatureLevel::BOUNDED`] on, an entry whose song is that of its track is written without it.
+    fn write_entry(&self, entry: &Entry) -> wire::Entry {
+        let is_of_track = || self.songs.get(&entry.track).is_some_and(|song| *song == entry.song);
+        if self.level >= FeatureLevel::BOUNDED && is_of_track() {
+            entry.to_wire_without_song()
+        } else {
+            entry.to_wire()
+        }
+    }
+
+    /// Entries of one track share its song, and entries of one person the name.
+    fn read_entry(
+        &self,
+        wire: &wire::Entry,
+        names: &mut BTreeSet<Arc<str>>,
+    ) -> Result<Entry, Malformed> {
+        let known = self.songs.get(&TrackId::from_wire(&wire.track)?);
+        let mut entry = if self.level >= FeatureLevel::BOUNDED && wire.frames == 0 {
+            let song = known.ok_or(Malformed::Missing("the track of an entry"))?;
+            Entry::from_wire_with(wire, Arc::clone(song))?
+        } else {
+            Entry::from_wire(wire)?
+        };
+        if let Some(song) = known.filter(|song| **song == entry.song) {
+            entry.song = Arc::clone(song);
+        }
+        match names.get(&entry.added_by) {
+            Some(name) => entry.added_by = Arc::clone(name),
+            None => drop(names.insert(Arc::clone(&entry.added_by))),
+        }
+        Ok(entry)
     }
 
     /// What the rooms need is theirs to say. A track that nobody needs and that is not listed is of a version that did not

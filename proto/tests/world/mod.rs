@@ -92,14 +92,12 @@ impl World {
                 vec![show::sounding(&self.here().at(time))]
             }
             ["queue", time] => {
-                self.here().queue_at(instant(time)).into_iter().map(show::entry).collect()
+                self.here().queue_at(instant(time)).iter().map(show::entry).collect()
             }
-            ["gains", time] => {
-                self.here().queue_at(instant(time)).into_iter().map(show::gain).collect()
-            }
+            ["gains", time] => self.here().queue_at(instant(time)).iter().map(show::gain).collect(),
             ["next", time] => {
                 let next = self.here().next_after(instant(time), 3);
-                next.into_iter().map(|(start, entry)| show::start(start, entry)).collect()
+                next.iter().map(|(start, entry)| show::start(*start, entry)).collect()
             }
             ["history"] => self.here().history().map(show::entry).collect(),
             ["who"] => show::who(self.here()),

@@ -55,10 +55,10 @@ pub fn event(event: &Event) -> String {
     format!("event {} from {}: {by} {did}", event.revision.0, time(event.effective_at))
 }
 
-pub fn sounding(sounding: &Sounding<'_>) -> String {
+pub fn sounding(sounding: &Sounding) -> String {
     let until = sounding.until.map_or("for ever".into(), |until| format!("until {}", time(until)));
     let clock = if sounding.playing { "playing" } else { "paused" };
-    match sounding.entry {
+    match &sounding.entry {
         Some(entry) => {
             let (position, rate) = (sounding.position, entry.sample_rate);
             let title = &entry.title;
@@ -73,8 +73,7 @@ pub fn sounding(sounding: &Sounding<'_>) -> String {
 }
 
 pub fn entry(entry: &Entry) -> String {
-    let Entry { id, title, added_by, .. } = entry;
-    format!("{id}. {title} ({}, {added_by})", clock_text(entry.length()))
+    format!("{}. {} ({}, {})", entry.id, entry.title, clock_text(entry.length()), entry.added_by)
 }
 
 pub fn gain(entry: &Entry) -> String {

@@ -40,7 +40,7 @@ impl<'a> Rooms<'a> {
     pub fn due(&mut self, room: &str, revision: u64, time: SharedTime) -> Option<Due> {
         let sounding = self.at(room, revision)?.at(time);
         let position_ns = sounding.position.as_nanos();
-        let entry = sounding.entry;
+        let entry = sounding.entry.as_ref();
         let playing = sounding.playing && entry.is_some();
         Some(Due {
             playing,

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use jam_proto::command::{Command, Rejection, Reply, RoomCommand};
-use jam_proto::event::{Event, EventKind};
-use jam_proto::ids::{EntryId, Revision};
+use jam_proto::event::{Event, EventKind, Song};
+use jam_proto::ids::{EntryId, Revision, TrackId};
 use jam_proto::room::Room;
 use jam_proto::time::SharedTime;
 use jam_proto::wire::v1::{SubmitReply, Track};
@@ -169,16 +169,40 @@ impl Asked {
         let code = &self.command.room;
         match (room, &self.command.command) {
             (Some(room), command) => {
-                room.judge(command, &self.user, self.track.as_ref(), effective_at)
+                let (kind, told) = (self.judge_in(room, command, effective_at)?, &self.told);
+                match (&kind, told.rejection.as_ref()) {
+                    // Of all rooms together, which this one can't know of.
+                    (Some(EventKind::Enqueued { .. }), Some(told)) if told.code == "state_full" => {
+                        Err(Rejection::from_wire(told))
+                    }
+                    _ => Ok(kind),
+                }
             }
             (None, Command::Create { name }) => match self.told.rejection.as_ref() {
                 // Of the other rooms, which this one can't know of.
-                Some(told) if told.code == "rooms_full" => Err(Rejection::from_wire(told)),
+                Some(told) if matches!(told.code.as_str(), "rooms_full" | "state_full") => {
+                    Err(Rejection::from_wire(told))
+                }
                 _ => Ok(Some(EventKind::Created { code: code.clone(), name: name.clone() })),
             },
             (None, _) => Err(Rejection::RoomUnknown(code.clone())),
         }
     }
+
+    fn judge_in(
+        &self,
+        room: &Room,
+        command: &Command,
+        effective_at: SharedTime,
+    ) -> Result<Option<EventKind>, Rejection> {
+        let song = self.track.as_ref().and_then(song);
+        room.judge(command, &self.user.as_str().into(), song, effective_at)
+    }
+}
+
+fn song(track: &Track) -> Option<Arc<Song>> {
+    let id = TrackId::from_wire(&track.id).ok()?;
+    Some(Arc::new(Song::of(id, track)))
 }
 
 fn added(kind: &EventKind) -> Option<EntryId> {

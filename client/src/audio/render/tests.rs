@@ -5,8 +5,9 @@ mod devices;
 mod seams;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use jam_proto::event::{Entry, Event, EventKind};
+use jam_proto::event::{Entry, Event, EventKind, Song};
 use jam_proto::ids::{EntryId, Revision, RoomCode, TrackId};
 use jam_proto::loudness::Gain;
 use jam_proto::sync::SharedMap;
@@ -116,14 +117,16 @@ impl Sim {
         let number = self.room.entries() as u64 + 1;
         let entry = Entry {
             id: EntryId(number),
-            track: TrackId([number as u8; 32]),
-            title: format!("song {number}"),
-            artist: String::new(),
-            frames,
-            sample_rate,
+            song: Arc::new(Song {
+                track: TrackId([number as u8; 32]),
+                title: format!("song {number}"),
+                artist: String::new(),
+                album: String::new(),
+                frames,
+                sample_rate,
+                own_gain: None,
+            }),
             added_by: "ann".into(),
-            album: String::new(),
-            own_gain: None,
             gain: Gain(0),
         };
         self.event(0.5, EventKind::Enqueued { entry: entry.clone(), before: None });
@@ -177,7 +180,7 @@ impl Sim {
         let time = SharedTime((seconds * FLICKS_PER_SECOND as f64) as i64);
         let sounding = self.room.at(time);
         match sounding.entry {
-            Some(entry) if sounding.playing => song_at(entry, sounding.position.as_secs_f64()),
+            Some(entry) if sounding.playing => song_at(&entry, sounding.position.as_secs_f64()),
             _ => 0.0,
         }
     }
