@@ -309,11 +309,6 @@ impl Room {
         self.current().map(|entry| entry.id)
     }
 
-    /// Entries that wait or were played: what the room takes is about in proportion.
-    pub fn entries_kept(&self) -> usize {
-        self.upcoming.len() + self.history.len()
-    }
-
     /// The track of each entry that is queued, current or remembered.
     pub(crate) fn tracks(&self) -> impl Iterator<Item = TrackId> {
         let known = self.history.iter().chain(self.current()).map(|entry| entry.track);

@@ -125,8 +125,9 @@ impl Room {
         self.upcoming.len() + usize::from(self.timeline.last().entry.is_some())
     }
 
-    /// All entries that it keeps: queued, current, remembered, or only with a place on the timeline.
-    pub(crate) fn entries_kept(&self) -> usize {
+    /// All entries that it keeps: queued, current, remembered, or only with a place on the timeline. What it takes is about in
+    /// proportion.
+    pub fn entries_kept(&self) -> usize {
         self.entries() + self.history.len() + self.leaving().count()
     }
 
