@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
         room.next_after(now, 3);
         room.queue_at(now);
         if let Ok(Ok(command)) = command.as_ref().map(Command::from_wire) {
-            let _ = room.judge(&command, "ann", None, now);
+            let _ = room.judge(&command, &"ann".into(), None, now);
         }
     }
 });

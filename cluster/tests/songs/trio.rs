@@ -34,6 +34,8 @@ use tonic::transport::{Channel, Server};
 
 /// The id of their cluster.
 pub const CLUSTER: &str = "three of a kind";
+/// What goes with the last bytes of a segment.
+const RECEIPT: &[u8] = b"sound was fetched";
 
 /// What the log would hold.
 #[derive(Default)]
@@ -233,7 +235,7 @@ impl Nodes {
         let server = Server::builder()
             .add_service(songs::service(blobs.clone()))
             .add_service(peer_service(blobs.clone()))
-            .add_service(segments::service(segments, Arc::new(Vec::new)))
+            .add_service(segments::service(segments, Arc::new(|| RECEIPT.to_vec())))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let tasks = vec![
             tokio::spawn(async move { server.await.expect("serves") }),
@@ -320,10 +322,14 @@ impl Node {
             offset,
         };
         let mut chunks = self.segments_client.clone().segment(request).await?.into_inner();
-        let mut bytes = Vec::new();
+        let (mut bytes, mut receipts) = (Vec::new(), Vec::new());
         while let Some(chunk) = chunks.message().await? {
             bytes.extend_from_slice(&chunk.data);
+            receipts.push(chunk.receipt);
         }
+        let with_the_last = receipts.pop();
+        assert!(with_the_last.is_none_or(|receipt| receipt == RECEIPT));
+        assert!(receipts.iter().all(|receipt| receipt.is_empty()), "before all of it was given");
         Ok(bytes)
     }
 
