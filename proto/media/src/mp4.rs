@@ -26,12 +26,15 @@ const HEADER_BYTES_MAX: u64 = 1 << 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     movie_timescale: u32,
+    is_fragmented: bool,
     tracks: Vec<TrackFacts>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct TrackFacts {
     id: u32,
+    /// In its own units, as its `mdhd` says.
+    duration: Option<u64>,
     edits: Vec<Edit>,
     /// Entries of its table of durations, and of its table of sizes.
     durations: u32,
@@ -56,6 +59,16 @@ impl Facts {
     /// All of them. An empty edit at the start, which shifts sound against a picture, is left out.
     pub(crate) fn edits_of(&self, track: u32) -> &[Edit] {
         self.tracks.iter().find(|facts| facts.id == track).map_or(&[], |facts| &facts.edits)
+    }
+
+    /// Its packets lie in fragments, of each of which only the fragment itself tells.
+    pub(crate) fn is_fragmented(&self) -> bool {
+        self.is_fragmented
+    }
+
+    /// How long a track says it is, in its own units.
+    pub(crate) fn duration_of(&self, track: u32) -> Option<u64> {
+        self.tracks.iter().find(|facts| facts.id == track)?.duration
     }
 
     /// The movie's units per second; 0 if it does not say.
@@ -129,6 +142,7 @@ impl<F: Read + Seek> Walk<'_, F> {
             }
             b"moof" => {
                 self.fragments += 1;
+                self.facts.is_fragmented = true;
                 self.table_bytes += end - from;
             }
             b"trak" => {
@@ -146,6 +160,17 @@ impl<F: Read + Seek> Walk<'_, F> {
                 let id = body.get(at..at + 4).map_or(0, |field| be32(field, 0));
                 if let Some(track) = self.facts.tracks.last_mut() {
                     track.id = id;
+                }
+            }
+            b"mdhd" => {
+                let body = self.body(from, end)?;
+                let duration = match body.first() {
+                    Some(&1) => body.get(24..32).map(|field| be64(field, 0)),
+                    _ => body.get(16..20).map(|field| u64::from(be32(field, 0))),
+                };
+                let unknown = [0, u64::from(u32::MAX), u64::MAX];
+                if let Some(track) = self.facts.tracks.last_mut() {
+                    track.duration = duration.filter(|duration| !unknown.contains(duration));
                 }
             }
             b"stts" => {
