@@ -22,7 +22,7 @@ use crate::allowance::{AT_ONCE_MIB_MAX, Allowance};
 use crate::cover::Cover;
 use crate::tags::{self, Tags};
 use crate::unwrap::{Unwrapped, unwrap};
-use crate::{Refusal, Source, mp4, sbr};
+use crate::{Refusal, Source, foreign, mp4, sbr};
 
 /// Frames of an AAC-LC packet.
 const AAC_FRAMES: u64 = 1024;
@@ -69,7 +69,11 @@ pub(crate) struct Placed {
 impl Demux {
     /// Finds out what the bytes are, and reads the headers.
     pub(crate) fn open(source: Source) -> Result<Self, Refusal> {
-        let Unwrapped { source, tags, missing_frames } = unwrap(source).map_err(unreadable)?;
+        let unwrapped = unwrap(source).map_err(unreadable)?;
+        let Unwrapped { source, tags, missing_frames, foreign } = unwrapped;
+        if let Some(what) = foreign {
+            return Err(Refusal::Foreign(what));
+        }
         let (source, allowance) = Allowance::over(source);
         let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
         let demux = Self::open_stream(stream, allowance, tags)?;
@@ -99,6 +103,9 @@ impl Demux {
                 return Err(Refusal::Truncated(
                     "it is shorter than its first bytes say".to_owned(),
                 ));
+            }
+            Err(Refusal::NotAudio) => {
+                return Err(foreign::name(&head).map_or(Refusal::NotAudio, Refusal::Foreign));
             }
             probed => probed?,
         };

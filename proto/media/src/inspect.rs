@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use symphonia::core::codecs::CodecInfo;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::{
     FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP3, FORMAT_ID_OGG,
@@ -129,6 +129,18 @@ fn check_headers(demux: &Demux, limits: Limits) -> Result<(), Refusal> {
     let config = demux.params.extra_data.as_deref().unwrap_or_default();
     if demux.params.codec == CODEC_ID_AAC && sbr::announced(config) {
         return Err(Refusal::HeAac);
+    }
+    // The decoders of AAC and Opus here have no more. Symphonia's of Vorbis undoes channel coupling from the first pair on;
+    // the specification (Vorbis I, 4.3.5) says from the last.
+    let channels = demux.params.channels.as_ref().map_or(0, |channels| channels.count());
+    let stereo_only = match demux.params.codec {
+        CODEC_ID_VORBIS => Some("Vorbis"),
+        CODEC_ID_AAC => Some("AAC"),
+        CODEC_ID_OPUS => Some("Opus"),
+        _ => None,
+    };
+    if let Some(codec) = stereo_only.filter(|_| channels > 2) {
+        return Err(Refusal::Channels { codec, channels });
     }
     if demux.mp4.as_ref().is_some_and(|facts| facts.edits_of(demux.track.id).len() > 1) {
         return Err(Refusal::EditList);

@@ -27,6 +27,7 @@ mod downmix;
 mod elementary;
 mod ending;
 mod filter;
+mod foreign;
 mod id3;
 mod inspect;
 mod loudness;

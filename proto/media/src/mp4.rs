@@ -79,7 +79,14 @@ impl Facts {
 
 /// Walks the boxes of a file of `length` bytes.
 pub(crate) fn read(file: &mut (impl Read + Seek), length: u64) -> Result<Facts, Refusal> {
-    let mut walk = Walk { file, facts: Facts::default(), boxes: 0, fragments: 0, table_bytes: 0 };
+    let mut walk = Walk {
+        file,
+        facts: Facts::default(),
+        boxes: 0,
+        fragments: 0,
+        table_bytes: 0,
+        has_sound: false,
+    };
     walk.boxes_within(0, length, 0)?;
     let no = |what: String| Err(Refusal::OutOfBounds(what));
     if walk.boxes >= BOXES_MAX {
@@ -104,6 +111,8 @@ struct Walk<'a, F> {
     boxes: usize,
     fragments: u64,
     table_bytes: u64,
+    /// There was a box of packets.
+    has_sound: bool,
 }
 
 impl<F: Read + Seek> Walk<'_, F> {
@@ -118,9 +127,16 @@ impl<F: Read + Seek> Walk<'_, F> {
                 1 => (16, be64(&head, 8)),
                 size => (8, size),
             };
+            // What lies behind a whole file is no box.
+            let is_whole = depth == 0 && self.has_sound && !self.facts.tracks.is_empty();
+            let fits = size >= header && at.checked_add(size).is_some_and(|end| end <= to);
+            if !fits && is_whole {
+                return Ok(());
+            }
             let Some(end) = at.checked_add(size).filter(|_| size >= header) else {
                 return Err(Refusal::Damaged("it has a box of an impossible size".to_owned()));
             };
+            self.has_sound |= depth == 0 && &kind == b"mdat";
             if end > to {
                 return Err(match depth {
                     0 => Refusal::Truncated(format!("{} bytes are missing at its end", end - to)),

@@ -13,8 +13,8 @@ use symphonia::core::meta::{
 };
 use symphonia::default::meta::Id3v2Reader;
 
-use crate::Source;
 use crate::part::Part;
+use crate::{Source, foreign};
 
 const INFO: MetadataInfo =
     MetadataInfo { metadata: METADATA_ID_WAVE, short_name: "wave", long_name: "RIFF INFO" };
@@ -33,6 +33,8 @@ pub(crate) struct Wave {
     pub(crate) tags: Vec<MetadataRevision>,
     /// Frames that its sizes promise and that are not there.
     pub(crate) missing_frames: u64,
+    /// What it holds that is not played.
+    pub(crate) foreign: Option<&'static str>,
 }
 
 /// What the chunks say.
@@ -55,12 +57,13 @@ pub(crate) fn is_wave(head: &[u8; 12]) -> bool {
 /// Puts a WAV of `length` bytes right. Whatever is not one that can be is given back as it is.
 pub(crate) fn open(mut source: Source, length: u64) -> io::Result<Wave> {
     let chunks = walk(&mut source, length)?;
-    let as_it_is = |source| Ok(Wave { source, tags: Vec::new(), missing_frames: 0 });
+    let as_it_is = |source| Ok(Wave { source, tags: Vec::new(), missing_frames: 0, foreign: None });
     let (Some((first, stated)), true) = (chunks.data, chunks.format.len() >= 16) else {
         source.seek(SeekFrom::Start(0))?;
         return as_it_is(source);
     };
     let format = &chunks.format;
+    let format_tag = [format[0], format[1]];
     let frame = u64::from(u16::from_le_bytes([format[12], format[13]])).max(1);
     let there = length - first;
     let stated = stated.unwrap_or(there);
@@ -79,6 +82,7 @@ pub(crate) fn open(mut source: Source, length: u64) -> io::Result<Wave> {
     Ok(Wave {
         source: Part::behind(head, source, first, held),
         tags,
+        foreign: foreign::in_wave(u16::from_le_bytes(format_tag)),
         missing_frames: stated.saturating_sub(there).div_ceil(frame),
     })
 }

@@ -16,6 +16,8 @@ pub(crate) struct Unwrapped {
     pub(crate) tags: Vec<MetadataRevision>,
     /// Frames that sizes promise and that are not there.
     pub(crate) missing_frames: u64,
+    /// What a WAV holds that is not played.
+    pub(crate) foreign: Option<&'static str>,
 }
 
 /// Takes off tags at both ends, and puts the header of a WAV or AIFF right.
@@ -29,9 +31,9 @@ pub(crate) fn unwrap(source: Source) -> io::Result<Unwrapped> {
         source.read_exact(&mut head)?;
     }
     if riff::is_wave(&head) {
-        let Wave { source, tags: within, missing_frames } = riff::open(source, end)?;
+        let Wave { source, tags: within, missing_frames, foreign } = riff::open(source, end)?;
         tags.extend(within);
-        return Ok(Unwrapped { source, tags, missing_frames });
+        return Ok(Unwrapped { source, tags, missing_frames, foreign });
     }
     let mut source = if end < length { Part::of(source, 0, end) } else { source };
     let mut missing_frames = 0;
@@ -40,5 +42,5 @@ pub(crate) fn unwrap(source: Source) -> io::Result<Unwrapped> {
     } else if ogg::is_ogg(&head) {
         missing_frames = ogg::missing_frames(&mut source, end)?;
     }
-    Ok(Unwrapped { source, tags, missing_frames })
+    Ok(Unwrapped { source, tags, missing_frames, foreign: None })
 }
