@@ -17,7 +17,7 @@ use crate::connection::Cluster;
 use crate::error::Failure;
 use crate::output::{Output, error_json};
 use crate::session::Session;
-use crate::songs::order::Plan;
+use crate::songs::order::{Plan, Unread};
 use crate::songs::upload::{Uploaded, upload};
 use crate::{songs, text};
 
@@ -35,6 +35,9 @@ pub(super) async fn add(options: &Options, args: &AddArgs, output: Output) -> Re
     let plan = Plan::of(&args.files)?;
     for path in &plan.skipped {
         output.remark(&format!("skipped {}: not a song", path.display()));
+    }
+    for Unread { folder, why } in &plan.unread {
+        output.remark(&format!("skipped the folder {}: {why}", folder.display()));
     }
     let mut cluster = options.find().await?;
     // Whoever mistyped the room shall hear it before an album is uploaded.
@@ -115,8 +118,14 @@ impl Adding<'_> {
         let bar = self.bar(place, path, size, total);
         let owned = path.to_owned();
         let hashed = tokio::task::spawn_blocking(move || songs::hash(File::open(owned)?)).await;
-        let (id, size) =
+        let (id, hashed_bytes) =
             hashed.map_err(std::io::Error::other).and_then(|hashed| hashed).map_err(unreadable)?;
+        if hashed_bytes != size {
+            return Err(Failure::refused(
+                "changed",
+                format!("{} changed while it was read; add it once it is whole", path.display()),
+            ));
+        }
         let moving = bar.clone();
         let patience = self.options.deadline;
         let uploaded = upload(&mut self.cluster, path, id, size, patience, move |at| {

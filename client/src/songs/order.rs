@@ -20,6 +20,17 @@ pub struct Plan {
     pub files: Vec<PathBuf>,
     /// Found in a folder, but no songs.
     pub skipped: Vec<PathBuf>,
+    /// Folders within one that was named.
+    pub unread: Vec<Unread>,
+}
+
+/// A folder that can't be read.
+#[derive(Debug)]
+pub struct Unread {
+    /// Which.
+    pub folder: PathBuf,
+    /// Why.
+    pub why: String,
 }
 
 impl Plan {
@@ -33,8 +44,13 @@ impl Plan {
                 plan.add_folder(path).map_err(|error| {
                     Failure::local(format!("can't read the folder {}", path.display()), error)
                 })?;
-            } else {
+            } else if kind.is_file() {
                 plan.files.push(path.clone());
+            } else {
+                return Err(Failure::Usage(format!(
+                    "{} is not a plain file; name a song or a folder of songs",
+                    path.display()
+                )));
             }
         }
         if plan.files.is_empty() {
@@ -48,7 +64,7 @@ impl Plan {
 
     fn add_folder(&mut self, folder: &Path) -> io::Result<()> {
         let mut found = Vec::new();
-        walk(folder, &mut found)?;
+        walk(folder, &mut found, &mut self.unread)?;
         let mut songs = Vec::new();
         for path in found {
             match jam_media::tags(&path) {
@@ -65,8 +81,9 @@ impl Plan {
     }
 }
 
-/// Every plain file below `folder`, by path. Hidden ones are not meant; links to folders could go in circles.
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+/// Every plain file below `folder`, by path. Hidden ones are not meant; links to folders could go in circles. A folder
+/// within it that can't be read goes to `unread`.
+fn walk(folder: &Path, found: &mut Vec<PathBuf>, unread: &mut Vec<Unread>) -> io::Result<()> {
     let mut entries: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
@@ -75,7 +92,9 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
         }
         let path = entry.path();
         if entry.file_type()?.is_dir() {
-            walk(&path, found)?;
+            if let Err(error) = walk(&path, found, unread) {
+                unread.push(Unread { folder: path, why: error.to_string() });
+            }
         } else if fs::metadata(&path).is_ok_and(|kind| kind.is_file()) {
             found.push(path);
         }
@@ -161,6 +180,28 @@ mod tests {
         assert_eq!(plan.files, [folder.path().join("sub/silence.wav")]);
         assert_eq!(plan.skipped, [folder.path().join("cover.txt")]);
         assert!(Plan::of(&[folder.path().join("nowhere")]).is_err());
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        let refused = Plan::of(&[socket]).expect_err("no file").to_string();
+        assert!(refused.contains("not a plain file"), "{refused}");
+    }
+
+    #[test]
+    fn a_folder_that_can_t_be_read_is_told_and_the_rest_is_added() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("silence.wav"), wav(1000)).expect("written");
+        // So deep that its path is longer than any call takes: root may read all others.
+        let (name, mode) = ("d".repeat(60), rustix::fs::Mode::RWXU);
+        let mut at = rustix::fd::OwnedFd::from(fs::File::open(folder.path()).expect("a folder"));
+        for _ in 0..80 {
+            rustix::fs::mkdirat(&at, &name, mode).expect("made");
+            let flags = rustix::fs::OFlags::DIRECTORY;
+            at = rustix::fs::openat(&at, &name, flags, mode).expect("open");
+        }
+        let plan = Plan::of(&[folder.path().to_owned()]).expect("readable");
+        assert_eq!(plan.files, [folder.path().join("silence.wav")]);
+        assert_eq!(plan.unread.len(), 1);
+        assert!(!plan.unread[0].why.is_empty());
     }
 
     fn wav(frames: u32) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Opens a container and lays its packets on the raw line: each packet's first frame and number of
 //! frames are known before anything is decoded.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
@@ -14,14 +14,15 @@ use symphonia::core::formats::{
     FormatId, FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType,
 };
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
-use symphonia::core::meta::MetadataOptions;
+use symphonia::core::meta::{MetadataOptions, MetadataRevision};
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase, Timestamp};
 
 use crate::allowance::{AT_ONCE_MIB_MAX, Allowance};
 use crate::cover::Cover;
 use crate::tags::{self, Tags};
-use crate::{Refusal, Source, id3, mp4, sbr};
+use crate::unwrap::{Unwrapped, unwrap};
+use crate::{Refusal, Source, foreign, mp4, sbr};
 
 /// Frames of an AAC-LC packet.
 const AAC_FRAMES: u64 = 1024;
@@ -41,6 +42,12 @@ pub(crate) struct Demux {
     pub(crate) tags: Tags,
     pub(crate) cover: Option<Cover>,
     pub(crate) mp4: Option<mp4::Facts>,
+    /// Frames that sizes promise and that are not there.
+    pub(crate) missing_frames: u64,
+    /// The file ends within a packet.
+    pub(crate) broken_off: bool,
+    /// Tags that stand around the container.
+    around: Vec<MetadataRevision>,
     next_frame: u64,
     /// The first packet, read ahead since it may tell of more delay.
     ahead: Option<Placed>,
@@ -62,16 +69,22 @@ pub(crate) struct Placed {
 impl Demux {
     /// Finds out what the bytes are, and reads the headers.
     pub(crate) fn open(source: Source) -> Result<Self, Refusal> {
-        let source = id3::without_huge_tags(source).map_err(unreadable)?;
+        let unwrapped = unwrap(source).map_err(unreadable)?;
+        let Unwrapped { source, tags, missing_frames, foreign } = unwrapped;
+        if let Some(what) = foreign {
+            return Err(Refusal::Foreign(what));
+        }
         let (source, allowance) = Allowance::over(source);
         let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
-        Self::open_stream(stream, allowance)
+        let demux = Self::open_stream(stream, allowance, tags)?;
+        Ok(Self { missing_frames, ..demux })
     }
 
     /// As `open`, from a stream that was looked at before.
     pub(crate) fn open_stream(
         mut stream: MediaSourceStream<'static>,
         allowance: Allowance,
+        around: Vec<MetadataRevision>,
     ) -> Result<Self, Refusal> {
         let mut head = [0; 12];
         let length = stream.seek(SeekFrom::End(0)).map_err(unreadable)?;
@@ -91,9 +104,12 @@ impl Demux {
                     "it is shorter than its first bytes say".to_owned(),
                 ));
             }
+            Err(Refusal::NotAudio) => {
+                return Err(foreign::name(&head).map_or(Refusal::NotAudio, Refusal::Foreign));
+            }
             probed => probed?,
         };
-        let (tags, cover) = tags::read(reader.as_mut());
+        let (tags, cover) = tags::read(reader.as_mut(), &around);
         let track = match reader.default_track(TrackType::Audio) {
             Some(track) => track.clone(),
             None if reader.tracks().is_empty() => return Err(Refusal::NotAudio),
@@ -115,6 +131,9 @@ impl Demux {
             tags,
             cover,
             mp4,
+            missing_frames: 0,
+            broken_off: false,
+            around,
             next_frame: 0,
             ahead: None,
         };
@@ -177,7 +196,15 @@ impl Demux {
         let Some(reader) = self.reader.as_mut() else { return Ok(None) };
         let packet = loop {
             let next = self.allowance.within(|| reader.next_packet());
-            match next.ok_or(Error::LimitError("a packet of more than 64 MiB"))?? {
+            let next = match next.ok_or(Error::LimitError("a packet of more than 64 MiB"))? {
+                // Half a packet is none.
+                Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                    self.broken_off = true;
+                    return Ok(None);
+                }
+                next => next?,
+            };
+            match next {
                 Some(packet) if packet.track_id == self.track.id => break packet,
                 Some(_) => {}
                 None => return Ok(None),
@@ -266,8 +293,13 @@ impl Demux {
     }
 
     /// Gives the bytes back, for a closer look at them.
-    pub(crate) fn take_stream(&mut self) -> Option<(MediaSourceStream<'static>, Allowance)> {
-        self.reader.take().map(|reader| (reader.into_inner(), self.allowance.clone()))
+    pub(crate) fn take_stream(&mut self) -> Option<MediaSourceStream<'static>> {
+        self.reader.take().map(|reader| reader.into_inner())
+    }
+
+    /// Begins anew with the bytes that were taken.
+    pub(crate) fn reopen(self, stream: MediaSourceStream<'static>) -> Result<Self, Refusal> {
+        Self::open_stream(stream, self.allowance, self.around)
     }
 }
 

@@ -45,7 +45,7 @@ struct Header {
     xing_at: usize,
 }
 
-/// Walks a file of `length` bytes.
+/// Walks a file of `length` bytes. Tags behind the sound were taken off before.
 pub(crate) fn walk(
     file: &mut (impl Read + Seek),
     length: u64,
@@ -68,13 +68,12 @@ pub(crate) fn walk(
             break;
         }
     }
-    let end = end_of_sound(file, start.min(length), length)?;
     file.seek(SeekFrom::Start(start.min(length))).map_err(unreadable)?;
     let mut walk = Walk {
         file: BufReader::with_capacity(1 << 16, file),
-        left: end.saturating_sub(start),
+        left: length.saturating_sub(start),
         kind,
-        facts: Facts { bytes: end.saturating_sub(start), ..Facts::default() },
+        facts: Facts { bytes: length.saturating_sub(start), ..Facts::default() },
         first: None,
         in_step: false,
     };
@@ -234,38 +233,6 @@ fn xing_frames(header: Header, frame: &[u8]) -> Option<Option<u64>> {
     let word = |at: usize| Some(u32::from_be_bytes(tag.get(at..at + 4)?.try_into().ok()?));
     let has_frames = word(4)? & 1 != 0;
     Some(word(8).filter(|_| has_frames).map(u64::from))
-}
-
-/// Where the sound ends and the tags begin that some programs put after it.
-fn end_of_sound(file: &mut (impl Read + Seek), start: u64, length: u64) -> Result<u64, Refusal> {
-    let mut end = length;
-    loop {
-        let before = end;
-        if end >= start + 128 && bytes_at::<3>(file, end - 128, length)? == *b"TAG" {
-            end -= 128;
-        }
-        if end >= start + 32 {
-            let footer = bytes_at::<32>(file, end - 32, length)?;
-            if footer.starts_with(b"APETAGEX") {
-                let size =
-                    u64::from(u32::from_le_bytes([footer[12], footer[13], footer[14], footer[15]]));
-                let header = if footer[23] & 0x80 != 0 { 32 } else { 0 };
-                end = end.saturating_sub(size + header).max(start);
-            }
-        }
-        if end >= start + 15 {
-            let footer = bytes_at::<15>(file, end - 15, length)?;
-            if footer.ends_with(b"LYRICS200") {
-                let size = std::str::from_utf8(&footer[..6])
-                    .ok()
-                    .and_then(|digits| digits.parse::<u64>().ok());
-                end = end.saturating_sub(size.unwrap_or(0) + 15).max(start);
-            }
-        }
-        if end == before {
-            return Ok(end);
-        }
-    }
 }
 
 /// Bytes at a place, zeros past the end.

@@ -5,9 +5,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use symphonia::core::io::MediaSource;
-
 use crate::Source;
+use crate::part::Part;
 
 /// Larger tags are not read. Title and cover take less by far; at the limit reading one takes twice as much.
 const TAG_BYTES_MAX: u64 = 16 << 20;
@@ -28,8 +27,7 @@ pub(crate) fn without_huge_tags(mut source: Source) -> io::Result<Source> {
     if end <= TAG_BYTES_MAX || end >= length {
         return Ok(source);
     }
-    source.seek(SeekFrom::Start(end))?;
-    Ok(Box::new(Behind { source, first: end, length: length - end }))
+    Ok(Part::of(source, end, length - end))
 }
 
 /// The size of a tag with such a header (<https://id3.org/id3v2.4.0-structure>, 3.1): four times seven bits, and
@@ -42,40 +40,6 @@ fn tag_bytes(head: &[u8; 10]) -> Option<u64> {
     let size = size.iter().fold(0, |size, byte| size << 7 | u64::from(*byte));
     let footer = if flags & 0x10 != 0 { HEAD_BYTES } else { 0 };
     Some(HEAD_BYTES + size + footer)
-}
-
-/// What lies behind the first bytes of a source.
-struct Behind {
-    source: Source,
-    first: u64,
-    length: u64,
-}
-
-impl Read for Behind {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source.read(buffer)
-    }
-}
-
-impl Seek for Behind {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let to = match to {
-            SeekFrom::Start(at) => SeekFrom::Start(at.saturating_add(self.first)),
-            other => other,
-        };
-        let at = self.source.seek(to)?;
-        at.checked_sub(self.first).ok_or_else(|| io::ErrorKind::InvalidInput.into())
-    }
-}
-
-impl MediaSource for Behind {
-    fn is_seekable(&self) -> bool {
-        self.source.is_seekable()
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        Some(self.length)
-    }
 }
 
 #[cfg(test)]

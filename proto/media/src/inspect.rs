@@ -4,14 +4,16 @@ use std::io::{ErrorKind, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use symphonia::core::codecs::CodecInfo;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::{
-    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP3, FORMAT_ID_WAVE,
+    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP3, FORMAT_ID_OGG,
+    FORMAT_ID_WAVE,
 };
 
 use crate::demux::{Demux, unreadable};
 use crate::elementary::{self, Kind};
+use crate::ending::Ending;
 use crate::loudness::{Loudness, Meter};
 use crate::voice::{Outcome, Voice};
 use crate::waveform::Waveform;
@@ -31,6 +33,8 @@ pub struct SongInfo {
     pub frames: u64,
     /// Frames per second.
     pub sample_rate: u32,
+    /// Frames that are missing at the end: fewer than a second, or it would be refused.
+    pub missing_frames: u64,
     /// Channels of the original.
     pub channels: u32,
     /// Short name of the codec: `mp3`, `flac`, `aac`, …
@@ -76,11 +80,11 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
     };
     let mut facts = None;
     if let Some(kind) = kind
-        && let Some((mut stream, allowance)) = demux.take_stream()
+        && let Some(mut stream) = demux.take_stream()
     {
         let length = stream.seek(SeekFrom::End(0)).map_err(unreadable)?;
         facts = Some(elementary::walk(&mut stream, length, kind)?);
-        demux = Demux::open_stream(stream, allowance)?;
+        demux = demux.reopen(stream)?;
     }
     check_headers(&demux, limits)?;
     if let Some(facts) = &facts {
@@ -102,7 +106,7 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
     if counted.failed * FAILED_MAX > counted.packets {
         return Err(not_decoding(&counted));
     }
-    check_claim(&demux, counted.end)?;
+    let missing_frames = ending(&demux, &counted, facts.as_ref()).missing()?;
     let frames = trimmed(&demux, counted.end, facts.as_ref());
     if frames == 0 {
         return Err(Refusal::NoSound);
@@ -111,6 +115,7 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
         frames,
         sample_rate,
         channels: u32::try_from(channels).unwrap_or(u32::MAX),
+        missing_frames,
         codec: codec_name(voice.codec_info()),
         tags: std::mem::take(&mut demux.tags),
         loudness: counted.meter.loudness(),
@@ -124,6 +129,18 @@ fn check_headers(demux: &Demux, limits: Limits) -> Result<(), Refusal> {
     let config = demux.params.extra_data.as_deref().unwrap_or_default();
     if demux.params.codec == CODEC_ID_AAC && sbr::announced(config) {
         return Err(Refusal::HeAac);
+    }
+    // The decoders of AAC and Opus here have no more. Symphonia's of Vorbis undoes channel coupling from the first pair on;
+    // the specification (Vorbis I, 4.3.5) says from the last.
+    let channels = demux.params.channels.as_ref().map_or(0, |channels| channels.count());
+    let stereo_only = match demux.params.codec {
+        CODEC_ID_VORBIS => Some("Vorbis"),
+        CODEC_ID_AAC => Some("AAC"),
+        CODEC_ID_OPUS => Some("Opus"),
+        _ => None,
+    };
+    if let Some(codec) = stereo_only.filter(|_| channels > 2) {
+        return Err(Refusal::Channels { codec, channels });
     }
     if demux.mp4.as_ref().is_some_and(|facts| facts.edits_of(demux.track.id).len() > 1) {
         return Err(Refusal::EditList);
@@ -156,6 +173,8 @@ struct Counted {
     /// Where the raw line ends.
     end: u64,
     packets: u64,
+    /// The most that one had.
+    packet_frames: u64,
     failed: u64,
     meter: Meter,
     waveform: Waveform,
@@ -171,7 +190,7 @@ fn count(
     let rate = demux.sample_rate();
     let meter = Meter::new(rate, demux.delay);
     let waveform = Waveform::new(demux.delay);
-    let mut counted = Counted { end: 0, packets: 0, failed: 0, meter, waveform };
+    let mut counted = Counted { end: 0, packets: 0, packet_frames: 0, failed: 0, meter, waveform };
     let mut watch = sbr::Watch::default();
     let mut sound = Vec::new();
     loop {
@@ -192,6 +211,7 @@ fn count(
             }
         }
         counted.packets += 1;
+        counted.packet_frames = counted.packet_frames.max(placed.frames);
         counted.end = counted.end.max(placed.start + placed.frames);
         over_limit(counted.end, rate, limits)?;
         sound.clear();
@@ -232,27 +252,39 @@ fn check_elementary(facts: &elementary::Facts) -> Result<(), Refusal> {
     if let Some(change) = &facts.change {
         return Err(Refusal::FormatChanges(change.clone()));
     }
-    if facts.broken_off {
-        return Err(Refusal::Truncated("it ends in the middle of a packet".to_owned()));
-    }
-    // Some encoders count the tag's own frame. Where there is junk instead of frames, they are not missing at the end.
-    let junk = (facts.bytes - facts.covered) * facts.frames / facts.covered.max(1);
-    let lost = facts.promised.map_or(0, |promised| promised.saturating_sub(facts.frames + 1));
-    if lost > junk + junk / 4 {
-        let promised = facts.frames + 1 + lost;
-        return Err(Refusal::Truncated(format!("it has {} of {promised} packets", facts.frames)));
-    }
     Ok(())
 }
 
-fn check_claim(demux: &Demux, end: u64) -> Result<(), Refusal> {
-    let told = matches!(demux.format, FORMAT_ID_WAVE | FORMAT_ID_AIFF | FORMAT_ID_FLAC);
-    match demux.track.num_frames {
-        Some(claim) if told && claim > end => {
-            Err(Refusal::Truncated(format!("it has {end} of {claim} frames")))
+/// What is there of the song, and what its headers promise.
+fn ending(demux: &Demux, counted: &Counted, facts: Option<&elementary::Facts>) -> Ending {
+    let found = counted.end;
+    let mut broken = if demux.broken_off { counted.packet_frames } else { 0 };
+    let promised = match demux.format {
+        FORMAT_ID_WAVE | FORMAT_ID_AIFF | FORMAT_ID_OGG => {
+            Some(found + demux.missing_frames).filter(|_| demux.missing_frames > 0)
         }
-        _ => Ok(()),
-    }
+        FORMAT_ID_FLAC => demux.track.num_frames.filter(|claim| *claim > 0),
+        FORMAT_ID_ISOMP4 => mp4_promise(demux),
+        _ => facts.and_then(|facts| {
+            broken = if facts.broken_off { counted.packet_frames } else { 0 };
+            promised_by_tag(facts).map(|packets| packets * counted.packet_frames)
+        }),
+    };
+    Ending { found, promised, broken, rate: demux.sample_rate() }
+}
+
+/// Packets that a Xing tag promises. Some encoders count the tag's own frame. Where there is junk instead of frames, they are not
+/// missing at the end.
+fn promised_by_tag(facts: &elementary::Facts) -> Option<u64> {
+    let junk = (facts.bytes - facts.covered) * facts.frames / facts.covered.max(1);
+    let lost = facts.promised?.saturating_sub(facts.frames + 1);
+    Some(if lost > junk + junk / 4 { facts.frames + 1 + lost } else { facts.frames })
+}
+
+/// What an MP4's own track promises. In a fragmented file that is a part of it at most.
+fn mp4_promise(demux: &Demux) -> Option<u64> {
+    let facts = demux.mp4.as_ref().filter(|facts| !facts.is_fragmented())?;
+    facts.duration_of(demux.track.id).map(|duration| demux.in_frames(duration))
 }
 
 /// The song's own frames on a raw line of `end` frames.
@@ -281,10 +313,10 @@ fn trimmed(demux: &Demux, end: u64, facts: Option<&elementary::Facts>) -> u64 {
 /// What an MP4's edit list and sample durations leave of it. The movie's own units are often
 /// milliseconds, so where both agree but for rounding, the sample durations are taken.
 fn mp4_frames(demux: &Demux) -> Option<u64> {
-    // A fragmented file has no durations up front.
+    // A fragmented file has no durations up front, and an index of one fragment is not of all.
+    let facts = demux.mp4.as_ref().filter(|facts| !facts.is_fragmented())?;
     let stated = demux.track.duration.filter(|duration| duration.get() > 0)?;
     let durations = demux.in_frames(stated.get()).saturating_sub(demux.delay);
-    let facts = demux.mp4.as_ref()?;
     let timescale = u64::from(facts.movie_timescale());
     let edit = facts.edit_of(demux.track.id).map_or(0, |edit| edit.duration);
     if edit == 0 || timescale == 0 {

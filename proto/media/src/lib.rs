@@ -17,6 +17,7 @@
 //! Nothing here touches the network or a clock. Bytes come from a [`Source`], which is a file
 //! today; whatever can read and seek may take its place.
 
+mod aiff;
 mod allowance;
 mod codec;
 mod cover;
@@ -24,17 +25,24 @@ mod decoder;
 mod demux;
 mod downmix;
 mod elementary;
+mod ending;
 mod filter;
+mod foreign;
 mod id3;
 mod inspect;
 mod loudness;
 mod mp4;
+mod ogg;
+mod part;
 mod preroll;
 mod refusal;
 mod render;
+mod riff;
 mod sbr;
 mod segments;
 mod tags;
+mod trailer;
+mod unwrap;
 mod voice;
 mod vorbis;
 mod waveform;
@@ -55,7 +63,7 @@ pub use segments::{
     SegmentError, SegmentInfo, cut,
 };
 pub use symphonia::core::io::MediaSource;
-pub use tags::{Tags, tags, title_from_file_name};
+pub use tags::{Tags, clean, tags, title_from_file_name};
 
 /// Where a song's bytes come from.
 pub type Source = Box<dyn MediaSource>;

@@ -26,12 +26,15 @@ const HEADER_BYTES_MAX: u64 = 1 << 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     movie_timescale: u32,
+    is_fragmented: bool,
     tracks: Vec<TrackFacts>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct TrackFacts {
     id: u32,
+    /// In its own units, as its `mdhd` says.
+    duration: Option<u64>,
     edits: Vec<Edit>,
     /// Entries of its table of durations, and of its table of sizes.
     durations: u32,
@@ -58,6 +61,16 @@ impl Facts {
         self.tracks.iter().find(|facts| facts.id == track).map_or(&[], |facts| &facts.edits)
     }
 
+    /// Its packets lie in fragments, of each of which only the fragment itself tells.
+    pub(crate) fn is_fragmented(&self) -> bool {
+        self.is_fragmented
+    }
+
+    /// How long a track says it is, in its own units.
+    pub(crate) fn duration_of(&self, track: u32) -> Option<u64> {
+        self.tracks.iter().find(|facts| facts.id == track)?.duration
+    }
+
     /// The movie's units per second; 0 if it does not say.
     pub(crate) fn movie_timescale(&self) -> u32 {
         self.movie_timescale
@@ -66,7 +79,14 @@ impl Facts {
 
 /// Walks the boxes of a file of `length` bytes.
 pub(crate) fn read(file: &mut (impl Read + Seek), length: u64) -> Result<Facts, Refusal> {
-    let mut walk = Walk { file, facts: Facts::default(), boxes: 0, fragments: 0, table_bytes: 0 };
+    let mut walk = Walk {
+        file,
+        facts: Facts::default(),
+        boxes: 0,
+        fragments: 0,
+        table_bytes: 0,
+        has_sound: false,
+    };
     walk.boxes_within(0, length, 0)?;
     let no = |what: String| Err(Refusal::OutOfBounds(what));
     if walk.boxes >= BOXES_MAX {
@@ -91,6 +111,8 @@ struct Walk<'a, F> {
     boxes: usize,
     fragments: u64,
     table_bytes: u64,
+    /// There was a box of packets.
+    has_sound: bool,
 }
 
 impl<F: Read + Seek> Walk<'_, F> {
@@ -105,9 +127,16 @@ impl<F: Read + Seek> Walk<'_, F> {
                 1 => (16, be64(&head, 8)),
                 size => (8, size),
             };
+            // What lies behind a whole file is no box.
+            let is_whole = depth == 0 && self.has_sound && !self.facts.tracks.is_empty();
+            let fits = size >= header && at.checked_add(size).is_some_and(|end| end <= to);
+            if !fits && is_whole {
+                return Ok(());
+            }
             let Some(end) = at.checked_add(size).filter(|_| size >= header) else {
                 return Err(Refusal::Damaged("it has a box of an impossible size".to_owned()));
             };
+            self.has_sound |= depth == 0 && &kind == b"mdat";
             if end > to {
                 return Err(match depth {
                     0 => Refusal::Truncated(format!("{} bytes are missing at its end", end - to)),
@@ -129,6 +158,7 @@ impl<F: Read + Seek> Walk<'_, F> {
             }
             b"moof" => {
                 self.fragments += 1;
+                self.facts.is_fragmented = true;
                 self.table_bytes += end - from;
             }
             b"trak" => {
@@ -146,6 +176,17 @@ impl<F: Read + Seek> Walk<'_, F> {
                 let id = body.get(at..at + 4).map_or(0, |field| be32(field, 0));
                 if let Some(track) = self.facts.tracks.last_mut() {
                     track.id = id;
+                }
+            }
+            b"mdhd" => {
+                let body = self.body(from, end)?;
+                let duration = match body.first() {
+                    Some(&1) => body.get(24..32).map(|field| be64(field, 0)),
+                    _ => body.get(16..20).map(|field| u64::from(be32(field, 0))),
+                };
+                let unknown = [0, u64::from(u32::MAX), u64::MAX];
+                if let Some(track) = self.facts.tracks.last_mut() {
+                    track.duration = duration.filter(|duration| !unknown.contains(duration));
                 }
             }
             b"stts" => {

@@ -12,6 +12,9 @@ pub enum Refusal {
         "this is not a song in a format that Jam knows: MP3, FLAC, Ogg Vorbis, Opus, WAV, AIFF, AAC/M4A or ALAC"
     )]
     NotAudio,
+    /// A song, but in a container or codec that is not played.
+    #[error("this is {0}, which Jam does not play; convert it to FLAC or Opus")]
+    Foreign(&'static str),
     /// A container without sound, such as a silent film.
     #[error("the file has no sound track")]
     NoAudioTrack,
@@ -27,6 +30,16 @@ pub enum Refusal {
     /// A known container around a codec that is not.
     #[error("the sound in this file can't be decoded here ({0}); convert it to FLAC or Opus")]
     UnsupportedCodec(String),
+    /// A layout of channels whose sound would be wrong.
+    #[error(
+        "this is {codec} of {channels} channels, of which Jam plays mono and stereo; convert it to stereo, or to FLAC"
+    )]
+    Channels {
+        /// Of what kind.
+        codec: &'static str,
+        /// How many there are.
+        channels: usize,
+    },
     /// AAC with spectral band replication: half of its sound would be missing.
     #[error("this is HE-AAC, which Jam does not play right; convert it to AAC-LC, Opus or FLAC")]
     HeAac,
@@ -72,11 +85,13 @@ impl Refusal {
         match self {
             Self::EmptyFile => "empty_file",
             Self::NotAudio => "not_audio",
+            Self::Foreign(_) => "foreign_format",
             Self::NoAudioTrack => "no_audio_track",
             Self::NoSound => "no_sound",
             Self::Truncated(_) => "truncated",
             Self::Damaged(_) => "damaged",
             Self::UnsupportedCodec(_) => "unsupported_codec",
+            Self::Channels { .. } => "channel_layout",
             Self::HeAac => "he_aac",
             Self::ChainedOgg => "chained_ogg",
             Self::FormatChanges(_) => "format_changes",
