@@ -157,9 +157,7 @@ impl Refusal {
             | Self::SessionsFull(_)
             | Self::TooSoon(_)
             | Self::TooFast { .. }
-            | Self::SlowWatcher => {
-                Code::ResourceExhausted
-            }
+            | Self::SlowWatcher => Code::ResourceExhausted,
             Self::Unauthenticated | Self::PeerToken(_) => Code::Unauthenticated,
             Self::Forbidden(_) => Code::PermissionDenied,
             Self::RoomUnknown(_) | Self::NodeUnknown(_) => Code::NotFound,
