@@ -100,7 +100,6 @@ const VORBIS: &[(&str, &[&str])] = &[
     ("mono.ogg", &["-c:a", "libvorbis", "-q", "4", "-ac", "1"]),
     ("48k.ogg", &["-c:a", "libvorbis", "-q", "4", "-ar", "48000"]),
     ("22k.ogg", &["-c:a", "libvorbis", "-q", "4", "-ar", "22050"]),
-    ("six.ogg", &["-c:a", "libvorbis", "-q", "4", "-ac", "6"]),
 ];
 
 #[test]
