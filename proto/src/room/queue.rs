@@ -27,7 +27,8 @@ const LABELS_APART: i128 = 1 << 100;
 pub(crate) struct Queue {
     tree: Tree,
     labels: OrdMap<EntryId, i128>,
-    /// Entries that were current and came back, and may have a place on the timeline: no other ones have.
+    /// Entries that were current and came back, and may have a place on the timeline: no other ones have. Some may be gone
+    /// since.
     returned: OrdSet<EntryId>,
 }
 
@@ -80,13 +81,13 @@ impl Queue {
         self.insert_at(index, entry).then_some(index)
     }
 
-    /// Returns it, and where it was.
+    /// Returns it, and where it was. Put back elsewhere, it may have a place on the timeline all the same.
     pub fn remove(&mut self, id: EntryId) -> Option<(usize, Entry)> {
         let index = self.index_of(id)?;
         let (before, rest) = std::mem::take(&mut self.tree).split(index);
         let (slot, after) = rest.split_first()?;
         self.tree = before.followed_by(after);
-        self.forget(id);
+        self.labels.remove(&id);
         Some((index, slot.entry))
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Attempt {
     pub(super) lead: i64,
     pub(super) edit: Edit,
     /// How far on the way to its effect a room plays on by itself before, in 1/8.
-    pauses: Vec<i64>,
+    pub(super) pauses: Vec<i64>,
 }
 
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::Room;
 use super::super::queue::steps_of;
-use super::super::tests::{FLICK, attempts};
+use super::super::tests::{Attempt, Edit, FLICK, attempts};
 use crate::event::{Entry, Event, EventKind, Song};
 use crate::ids::{EntryId, Revision, RoomCode, TrackId};
 use crate::loudness::Gain;
@@ -104,26 +104,45 @@ proptest! {
 
     #[test]
     fn the_gains_are_those_of_the_plain_rule(attempts in attempts()) {
-        let mut room = Room::begin(&FLICK.begin()).expect("a Created event");
-        let mut stamp = 0;
-        for attempt in attempts {
-            stamp += attempt.wait;
-            let at = FLICK.instant(stamp + attempt.lead).max(room.last_effective());
-            let Some(kind) = FLICK.judge(&room, &attempt.edit, stamp, at) else { continue };
-            if matches!(kind, EventKind::EpochBumped { .. }) {
-                continue;
-            }
-            room.play_on(at, &mut Vec::new());
-            let mut plain = Plain::of(&room);
-            plain.change(&kind);
-            room.append(kind, "ann", FLICK.instant(stamp), at, &mut Vec::new());
-            prop_assert_eq!(room.upcoming.iter().collect::<Vec<_>>(), plain.upcoming);
-            let again = Room::from_wire(&room.to_wire()).expect("its own snapshot");
-            prop_assert_eq!(&again, &room);
-            // It goes on as the room of a node that read a snapshot would.
-            room = again;
-        }
+        gains_are_plain(attempts)?;
     }
+}
+
+fn gains_are_plain(attempts: Vec<Attempt>) -> Result<(), TestCaseError> {
+    let mut room = Room::begin(&FLICK.begin()).expect("a Created event");
+    let mut stamp = 0;
+    for attempt in attempts {
+        stamp += attempt.wait;
+        let at = FLICK.instant(stamp + attempt.lead).max(room.last_effective());
+        let Some(kind) = FLICK.judge(&room, &attempt.edit, stamp, at) else { continue };
+        if matches!(kind, EventKind::EpochBumped { .. }) {
+            continue;
+        }
+        room.play_on(at, &mut Vec::new());
+        let mut plain = Plain::of(&room);
+        plain.change(&kind);
+        room.append(kind, "ann", FLICK.instant(stamp), at, &mut Vec::new());
+        prop_assert_eq!(room.upcoming.iter().collect::<Vec<_>>(), plain.upcoming);
+        let again = Room::from_wire(&room.to_wire()).expect("its own snapshot");
+        prop_assert_eq!(&again, &room);
+        // It goes on as the room of a node that read a snapshot would.
+        room = again;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_has_begun_keeps_its_gain_when_it_is_moved() {
+    let edits = [
+        (0, Edit::Enqueue(4, false)),
+        (0, Edit::Enqueue(2, false)),
+        (0, Edit::Enqueue(10, true)),
+        (0, Edit::Skip),
+        (3, Edit::Back),
+        (0, Edit::Move(1, None)),
+    ];
+    let attempts = edits.map(|(lead, edit)| Attempt { wait: 0, lead, edit, pauses: Vec::new() });
+    gains_are_plain(attempts.into()).expect("as by the plain rule");
 }
 
 /// A room with a queue of one album, of songs that each take a second, each louder than the one before.
