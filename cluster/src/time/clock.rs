@@ -163,6 +163,11 @@ impl NodeClock {
         }
     }
 
+    /// How often the machine was seen to have slept.
+    pub fn sleeps(&self) -> u64 {
+        *self.broken.borrow()
+    }
+
     /// How often the machine was seen to have slept, and wakes when it did.
     pub fn broken(&self) -> watch::Receiver<u64> {
         self.broken.subscribe()

@@ -83,9 +83,15 @@ impl Voters {
     ) -> Result<Reading, Status> {
         let mut request = self.links.request(ReadClockRequest {});
         self.group.sign(node, request.metadata_mut())?;
-        let sent_ns = self.clock.raw_ns();
+        self.clock.notices_sleep();
+        let (sleeps, sent_ns) = (self.clock.sleeps(), self.clock.raw_ns());
         let reply = client.read(request).await?.into_inner();
         let back_ns = self.clock.raw_ns();
+        // The raw clock stood still in a sleep: the answer is older than it looks.
+        self.clock.notices_sleep();
+        if self.clock.sleeps() != sleeps {
+            return Err(Status::aborted("this machine slept meanwhile"));
+        }
         Reading::answered(sent_ns, &reply, back_ns)
             .map_err(|error| Status::internal(error.to_string()))
     }
