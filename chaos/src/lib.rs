@@ -1,5 +1,6 @@
 //! Breaks real Jam clusters and judges, from the sound itself, whether the promises held.
 
+pub mod attack;
 pub mod bench;
 pub mod book;
 pub mod clock_file;

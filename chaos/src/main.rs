@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use jam_chaos::attack::Attacker;
 use jam_chaos::bench::Bench;
 use jam_chaos::ear::{Recording, Reference, Song, listen, read_song};
 use jam_chaos::live::batch::{Shrink, Soak};
@@ -57,6 +58,9 @@ enum Command {
     /// Run the whole cluster in one process, by seed.
     #[command(after_help = "Example: jam-chaos sim --seeds 1..20 --profile rough")]
     Sim(Sim),
+    /// Attack a cluster; `jam-chaos run hostile` calls it.
+    #[command(hide = true)]
+    Attack(Attacker),
     /// Measure; `scripts/bench` calls it.
     #[command(subcommand)]
     Bench(Bench),
@@ -105,6 +109,7 @@ fn main() -> ExitCode {
         Command::Doctor(doctor) => doctor.run(),
         Command::Sound(sound) => judge(&sound),
         Command::Sim(sim) => sim.run(),
+        Command::Attack(attacker) => attacker.run().map(|()| 0),
         Command::Bench(bench) => bench.run().map(|()| 0),
     };
     match done {

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::attackers::{Aim, Attackers};
 use super::fault::{Direction, Kind};
 use super::impostor::Impostors;
 use super::joiner::Joiner;
@@ -72,6 +73,10 @@ pub struct Director {
     pub stuck: BTreeMap<usize, JoinHandle<()>>,
     /// Processes on copied and old folders.
     pub impostors: Impostors,
+    /// Processes that attack.
+    pub attackers: Attackers,
+    /// Whom these attack.
+    pub aim: Aim,
     /// Listeners that ended by themselves, and when they join again.
     pub rejoins: BTreeMap<String, Instant>,
     /// Nodes that ended by themselves, and when they are started again.
@@ -125,6 +130,11 @@ impl Director {
                 let world = self.wiring.connect_here(&format!("stuck{number}")).await?;
                 let watcher = stuck::watch(world, self.wiring.addresses(), fault.pick);
                 self.stuck.insert(number, tokio::spawn(watcher));
+            }
+            Kind::Attack { attack } => {
+                let secs = fault.until_ms.saturating_sub(fault.at_ms).div_ceil(1000);
+                let here = (self.dir.as_path(), self.book.now_ns());
+                self.attackers.begin(number, *attack, &self.aim, secs, here)?;
             }
             _ => {}
         }
@@ -228,7 +238,8 @@ impl Director {
             | Kind::RollingRestart
             | Kind::ListenerCrash
             | Kind::CacheRot { .. }
-            | Kind::StuckWatcher => {}
+            | Kind::StuckWatcher
+            | Kind::Attack { .. } => {}
         }
         Ok(())
     }
@@ -240,6 +251,7 @@ impl Director {
         if let Some(stuck) = self.stuck.remove(&number) {
             stuck.abort();
         }
+        self.attackers.end(number, self.book.now_ns())?;
         for place in places {
             let seat = self.seats.get_mut(&place).context("there is no such node")?;
             match &fault.what {
@@ -282,6 +294,7 @@ impl Director {
     /// Looks after processes that ended by themselves, as a supervisor and an operator do; says what happened.
     pub fn look(&mut self) -> anyhow::Result<Vec<String>> {
         let mut said = Vec::new();
+        self.attackers.look(self.seats.values());
         for (&place, seat) in &mut self.seats {
             if let Some(why) = seat.look()? {
                 if why.contains(GIVEN_UP) && self.spoilt == Some(place) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::links::Way;
 use super::machine::rot;
+use crate::attack::Attack;
 use crate::clock_file::Harm;
 
 /// Which nodes. Who leads is looked up when the fault begins.
@@ -221,6 +222,11 @@ pub enum Kind {
     },
     /// Somebody watches a room and takes nothing of what comes.
     StuckWatcher,
+    /// A client attacks, in a process that goes behind all others.
+    Attack {
+        /// How.
+        attack: Attack,
+    },
 }
 
 impl Kind {
@@ -249,6 +255,7 @@ impl Kind {
             Self::ListenerCrash => "listener-crash",
             Self::CacheRot { .. } => "cache-rot",
             Self::StuckWatcher => "stuck-watcher",
+            Self::Attack { .. } => "attack",
         }
     }
 
@@ -276,7 +283,8 @@ impl Kind {
             | Self::RollingRestart
             | Self::ListenerCrash
             | Self::CacheRot { .. }
-            | Self::StuckWatcher => None,
+            | Self::StuckWatcher
+            | Self::Attack { .. } => None,
         }
     }
 
@@ -340,6 +348,7 @@ impl fmt::Display for Kind {
             Self::ListenerCrash => out.write_str("a listener is killed"),
             Self::CacheRot { how } => write!(out, "damage of a listener's cache: {how:?}"),
             Self::StuckWatcher => out.write_str("a watcher takes nothing"),
+            Self::Attack { attack } => write!(out, "attack: {attack:?}"),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::machine::journal::folder;
 use super::machine::tidy::tidy_orphans;
 use super::run::{Ran, run};
 use super::schedule::Schedule;
+use super::under_attack;
 use super::verdict::{Judgement, judge};
 use crate::page::{self, Facts};
 
@@ -49,7 +50,7 @@ pub(super) fn perform(
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(2));
-    let Ran { history, heard, stalls } = ran?;
+    let Ran { history, heard, attacked, stalls } = ran?;
     let mut facts = Facts {
         scenario: scenario.name.clone(),
         purpose: scenario.about.clone(),
@@ -65,6 +66,8 @@ pub(super) fn perform(
         could_not: Vec::new(),
         figures: figures(&history, heard.as_ref(), stalls, &scenario.budget),
     };
+    let budget = &scenario.budget;
+    facts.figures.extend(under_attack::figures(&history, &attacked, budget, stalls == 0));
     facts.figures.retain(|figure| figure.value.is_finite());
     fs::write(dir.join("facts.json"), serde_json::to_vec_pretty(&facts)?)?;
     let judgement = judge(schedule, facts, &history);

@@ -8,6 +8,7 @@ use anyhow::Context;
 use futures_util::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::attackers::Attacked;
 use super::fetch::{fetch_all, kept};
 use super::gather;
 use super::machine::journal::{Journal, folder};
@@ -33,6 +34,8 @@ pub struct Ran {
     pub history: History,
     /// What those who listened in processes of their own heard, by their recordings.
     pub heard: Option<Report>,
+    /// Attacks that there were.
+    pub attacked: Vec<Attacked>,
     /// The machine had no time to give so often.
     pub stalls: usize,
 }
@@ -197,7 +200,8 @@ async fn finish(
     gather::write(&history, &dir.join("history.jsonl"))?;
     schedule.write(&dir.join("schedule.json"))?;
     let heard = (!listeners.is_empty()).then(|| report(&listeners, None));
-    Ok(Ran { history, heard, stalls: stalls.count() })
+    let attacked = director.attackers.over().to_vec();
+    Ok(Ran { history, heard, attacked, stalls: stalls.count() })
 }
 
 /// The node ids that the places have now.

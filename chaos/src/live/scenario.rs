@@ -18,6 +18,7 @@ const OWN: &[(&str, &str)] = &[
     ("crowd", include_str!("../../scenarios/crowd.toml")),
     ("disks", include_str!("../../scenarios/disks.toml")),
     ("everything", include_str!("../../scenarios/everything.toml")),
+    ("hostile", include_str!("../../scenarios/hostile.toml")),
     ("leader-loss", include_str!("../../scenarios/leader-loss.toml")),
     ("lost-replacement", include_str!("../../scenarios/lost-replacement.toml")),
     ("majorities", include_str!("../../scenarios/majorities.toml")),
@@ -146,6 +147,8 @@ pub struct Budget {
     pub time_ahead_ms: u64,
     /// Clock epochs that may begin after the first one; not there: any number.
     pub bumps_max: Option<u64>,
+    /// Memory of a node while it is attacked, MiB.
+    pub node_mib: u64,
 }
 
 impl Default for Budget {
@@ -157,6 +160,7 @@ impl Default for Budget {
             time_back_ms: 15_000,
             time_ahead_ms: 7_201_000,
             bumps_max: None,
+            node_mib: 512,
         }
     }
 }

@@ -195,6 +195,11 @@ impl Seat {
         command.spawn().context("can't start jamd")
     }
 
+    /// The id of the process that runs.
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.child.as_ref()?.id())
+    }
+
     /// The process that runs.
     pub fn process(&self) -> Option<Process> {
         Process::of(self.child.as_ref()?.id()).ok()

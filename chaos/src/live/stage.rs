@@ -12,6 +12,7 @@ use jam_world::{Detours, World};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::attackers::{Aim, Attackers};
 use super::director::Director;
 use super::impostor::Impostors;
 use super::joiner::Joiner;
@@ -157,6 +158,12 @@ pub async fn populate(
             (journal, schedule.planted.as_deref()),
         )?);
     }
+    let song = scene.songs.first().context("there is a song")?;
+    let aim = Aim {
+        servers: wiring.addresses().join(","),
+        room: scene.rooms.last().context("there is a room")?.as_str().to_owned(),
+        track: blake3::Hash::from_bytes(song.track).to_hex().to_string(),
+    };
     let director = Director {
         book: book.clone(),
         seed: schedule.seed,
@@ -171,6 +178,8 @@ pub async fn populate(
         begun: BTreeMap::new(),
         stuck: BTreeMap::new(),
         impostors: Impostors::default(),
+        attackers: Attackers::default(),
+        aim,
         rejoins: BTreeMap::new(),
         restarts: BTreeMap::new(),
     };

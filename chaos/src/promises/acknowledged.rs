@@ -16,6 +16,7 @@ use prost::Message;
 use super::operations::{CommandKey, Operation, operations};
 use super::replay::{Replay, Step};
 use super::verdict::{Findings, Verdict};
+use crate::attack::SESSION_MARK;
 use crate::history::{Answer, Hex, History, Request, reply_text};
 
 /// Judges a history; `replay` is of the same one.
@@ -205,7 +206,7 @@ fn sent(replay: &Replay<'_>, operations: &[Operation<'_>], found: &mut Findings)
     }
     for step in replay.steps() {
         match &step.op {
-            Some(Op::Command(command)) => {
+            Some(Op::Command(command)) if !command.session.starts_with(SESSION_MARK) => {
                 let key = CommandKey::of_logged(command);
                 let tries = tries.get(&key).map_or(&[][..], Vec::as_slice);
                 let before: Vec<_> = tries.iter().filter(|one| one.invoked < step.record).collect();
@@ -233,7 +234,10 @@ fn sent(replay: &Replay<'_>, operations: &[Operation<'_>], found: &mut Findings)
                 }
             }
             Some(Op::OpenSession(open))
-                if opened.get(open.session.as_slice()).is_none_or(|&asked| asked > step.record) =>
+                if !open.session.starts_with(SESSION_MARK)
+                    && opened
+                        .get(open.session.as_slice())
+                        .is_none_or(|&asked| asked > step.record) =>
             {
                 let session = Hex(open.session.clone()).short();
                 found.broken(

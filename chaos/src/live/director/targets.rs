@@ -47,6 +47,7 @@ impl Director {
             Kind::Ring | Kind::RollingRestart => self.seats.keys().map(node).collect(),
             Kind::ListenerCrash | Kind::CacheRot { .. } => vec!["listeners".to_owned()],
             Kind::StuckWatcher => vec!["a watcher".to_owned()],
+            Kind::Attack { .. } => vec!["all who use the cluster".to_owned()],
             _ => places.iter().map(node).collect(),
         }
     }
