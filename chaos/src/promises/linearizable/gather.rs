@@ -17,6 +17,7 @@ use super::super::operations::{CommandKey, Operation, operations};
 use super::super::replay::{Replay, Step, reached_the_room};
 use super::super::verdict::Findings;
 use super::model::{Act, Asked};
+use crate::attack::SESSION_MARK;
 use crate::history::{Answer, History, Request, reply_text};
 
 /// One operation in one room.
@@ -196,6 +197,8 @@ fn add_log(
             Some(Op::ForgetTrack(forget)) if step.outcome == Outcome::Forgotten => {
                 songs.remove(&forget.track);
             }
+            // Attackers have rooms of their own, and nobody wrote down what they asked for.
+            Some(Op::Command(command)) if command.session.starts_with(SESSION_MARK) => {}
             Some(Op::Command(command)) => {
                 let Some(reply) = step.reply().filter(reached_the_room) else { continue };
                 let tried = commands.entry(CommandKey::of_logged(command)).or_insert_with(|| {
