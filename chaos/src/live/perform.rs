@@ -64,10 +64,13 @@ pub(super) fn perform(
         versions: vec![("jam".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
         links: links(&dir),
         could_not: Vec::new(),
+        untold: Vec::new(),
         figures: figures(&history, heard.as_ref(), stalls, &scenario.budget),
     };
     let budget = &scenario.budget;
-    facts.figures.extend(under_attack::figures(&history, &attacked, budget, stalls == 0));
+    let told = under_attack::measure(&history, &attacked, budget, stalls == 0);
+    facts.figures.extend(told.figures);
+    facts.untold = told.untold;
     facts.figures.retain(|figure| figure.value.is_finite());
     fs::write(dir.join("facts.json"), serde_json::to_vec_pretty(&facts)?)?;
     let judgement = judge(schedule, facts, &history);

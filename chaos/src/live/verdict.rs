@@ -42,6 +42,9 @@ pub fn judge(schedule: &Schedule, facts: Facts, history: &History) -> Judgement 
     for (name, count) in judged.counters.iter() {
         explained += &format!("reached: {name} {count}\n");
     }
+    for what in &facts.untold {
+        explained += &format!("can't be told: {what}\n");
+    }
     let outcome = Outcome::of(&facts, &judged);
     Judgement { facts, judged, outcome, explained }
 }
@@ -64,7 +67,10 @@ impl Judgement {
                 format!("BROKEN: {}", all.join(", "))
             }
             Outcome::Inconclusive => {
-                format!("it can't be told: {}", named(|verdict| *verdict != Verdict::Held))
+                let open = named(|verdict| *verdict != Verdict::Held);
+                let open = Some(open).filter(|open| !open.is_empty()).into_iter();
+                let all: Vec<_> = open.chain(self.facts.untold.iter().cloned()).collect();
+                format!("it can't be told: {}", all.join(", "))
             }
         }
     }

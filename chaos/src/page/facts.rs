@@ -30,6 +30,8 @@ pub struct Facts {
     pub links: Vec<Link>,
     /// What the machine could not do, a sentence each. The run did without.
     pub could_not: Vec<String>,
+    /// What should have been judged beside the history and could not be, a sentence each: no pass.
+    pub untold: Vec<String>,
     /// What was measured beside the history.
     pub figures: Vec<Figure>,
 }

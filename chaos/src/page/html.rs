@@ -177,6 +177,13 @@ fn about(facts: &Facts) -> String {
         }
         html.push_str("</ul></section>");
     }
+    if !facts.untold.is_empty() {
+        html.push_str("<section><h2>What could not be judged</h2><ul>");
+        for one in &facts.untold {
+            let _ = write!(html, "<li>{}</li>", escape(one));
+        }
+        html.push_str("</ul></section>");
+    }
     html.push_str("<footer>");
     if let Some(begun) = &facts.started_at {
         let _ = write!(html, "<p>Began {}.</p>", escape(begun));

@@ -20,7 +20,7 @@ impl Outcome {
     pub fn of(facts: &Facts, judged: &Judged) -> Self {
         if judged.broken() || facts.figures.iter().any(super::Figure::missed) {
             Self::Broken
-        } else if judged.held() {
+        } else if judged.held() && facts.untold.is_empty() {
             Self::Held
         } else {
             Self::Inconclusive

@@ -15,7 +15,7 @@ use crate::promises::verdict::Verdict;
 /// How a run stands:
 ///
 /// ```text
-/// scenario, purpose, seed, started_at (RFC 3339 or null), again, versions, could_not
+/// scenario, purpose, seed, started_at (RFC 3339 or null), again, versions, could_not, untold
 /// outcome      "held" | "broken" | "inconclusive"
 /// exit_code    0 | 1 | 2
 /// promises     [{ name, verdict: as outcome, findings: [{ what, shown_by: [line of the history, from 0] }], why: [text] }]
@@ -41,6 +41,7 @@ pub fn result(facts: &Facts, history: &History, judged: &Judged) -> Value {
         "again": facts.again,
         "versions": facts.versions.iter().cloned().collect::<BTreeMap<_, _>>(),
         "could_not": facts.could_not,
+        "untold": facts.untold,
         "outcome": outcome.name(),
         "exit_code": outcome.exit_code(),
         "promises": judged.promises.iter().map(promise).collect::<Vec<_>>(),

@@ -55,6 +55,7 @@ fn facts() -> Facts {
         links: vec![Link { text: "log & more".to_owned(), path: "logs/n 1.txt".to_owned() }],
         could_not: vec!["No <netem> in this kernel.".to_owned()],
         figures: vec![figure(Some(true))],
+        untold: Vec::new(),
     }
 }
 
