@@ -21,6 +21,10 @@ pub(crate) fn ingest(
 ) -> Result<(Track, Found), Refusal> {
     let mut info =
         inspect(jam_media::source(Cursor::new(file), bytes), Limits { secs_max: SONG_SECS_MAX })?;
+    if info.missing_frames > 0 {
+        let ms = info.missing_frames * 1000 / u64::from(info.sample_rate.max(1));
+        tracing::info!(track = %id, "the last {ms} ms of this song are missing, and the rest is kept");
+    }
     let found = Found::take(&mut info);
     Ok((track(info, id, bytes, file_name), found))
 }

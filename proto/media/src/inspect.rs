@@ -261,7 +261,7 @@ fn ending(demux: &Demux, counted: &Counted, facts: Option<&elementary::Facts>) -
     let mut broken = if demux.broken_off { counted.packet_frames } else { 0 };
     let promised = match demux.format {
         FORMAT_ID_WAVE | FORMAT_ID_AIFF | FORMAT_ID_OGG => {
-            Some(found + demux.missing_frames).filter(|_| demux.missing_frames > 0)
+            Some(found.saturating_add(demux.missing_frames)).filter(|_| demux.missing_frames > 0)
         }
         FORMAT_ID_FLAC => demux.track.num_frames.filter(|claim| *claim > 0),
         FORMAT_ID_ISOMP4 => mp4_promise(demux),

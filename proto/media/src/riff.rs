@@ -91,7 +91,9 @@ fn walk(source: &mut Source, length: u64) -> io::Result<Chunks> {
     let mut chunks = Chunks::default();
     let mut at = 12;
     for _ in 0..CHUNKS_MAX {
-        if at + 8 > length {
+        // A 64-bit size may be any number.
+        let fits = length.checked_sub(8).is_some_and(|last| at <= last);
+        if !fits {
             break;
         }
         let mut head = [0; 8];

@@ -211,5 +211,13 @@ fn sizes_that_a_wav_does_not_know() {
         large[data + ds64.len()..data + ds64.len() + 4].fill(0xff);
         songs.put("large.wav", &large);
         assert_eq!(songs.info("large.wav").frames, plain.frames);
+        // Sizes at the end of all numbers.
+        for size in [u64::MAX - 1, u64::MAX - 7, 1 << 63] {
+            let at = 12 + 8 + 8;
+            large[at..at + 8].copy_from_slice(&size.to_le_bytes());
+            songs.put("lie.wav", &large);
+            let refused = songs.inspect("lie.wav").expect_err("most of it is missing");
+            assert_eq!(refused.code(), "truncated", "{size}");
+        }
     }
 }
