@@ -186,6 +186,7 @@ mod tests {
         reads(&mut history, 0, 10, &Answer::NoRoom);
         reads(&mut history, 1000, 25, &Answer::NoRoom);
         reads(&mut history, 2000, 31, &Answer::NoRoom);
+        reads(&mut history, 2500, 10, &Answer::NoRoom);
         // Given up by its client, after its own time limit.
         reads(&mut history, 3000, 2500, &Answer::Unknown);
         reads(&mut history, 9000, 10, &Answer::NoRoom);
