@@ -65,6 +65,7 @@ mod tests {
             boottime_ahead_ns: 0,
             shared: 77,
             drift: 0.0,
+            set_raw_ns: 3,
             epoch: 4,
             error_bound_ns: 9,
             drift_bound_ppb: 5,

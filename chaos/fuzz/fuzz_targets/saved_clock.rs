@@ -34,6 +34,7 @@ fuzz_target!(|input: Input| {
         boottime_ahead_ns: ahead_ns,
         shared,
         drift,
+        set_raw_ns: raw_ns,
         epoch,
         error_bound_ns: doubt.bound_ns,
         drift_bound_ppb: doubt.drift_ppb,

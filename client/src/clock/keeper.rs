@@ -71,10 +71,23 @@ pub(super) async fn run(config: ClockConfig, mut until: oneshot::Receiver<()>) {
     links.shutdown().await;
 }
 
+/// Which of a node's maps: its clock epoch, and the node's raw clock when it set the map, ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct MapId {
+    epoch: u64,
+    set_raw_ns: i64,
+}
+
+impl MapId {
+    fn of(reply: &TimeReply) -> Self {
+        Self { epoch: reply.epoch, set_raw_ns: reply.set_raw_ns }
+    }
+}
+
 /// One node's clock.
 struct NodeClock {
     filter: ClockFilter,
-    epoch: u64,
+    map: MapId,
     /// How far off the leader's time it may have been when it was heard as a follower last, ns; 0: never since it led.
     followed_within_ns: i64,
 }
@@ -179,13 +192,14 @@ impl Keeper {
         }
         let leads = last.leads && last.term >= self.term_max;
         if leads || last.error_bound_ns <= WARM_BOUND_NS_MAX {
-            let clock = self.nodes.entry(last.node).or_insert_with(|| NodeClock::new(last.epoch));
+            let clock =
+                self.nodes.entry(last.node).or_insert_with(|| NodeClock::new(MapId::of(last)));
             if leads {
                 clock.leads();
             } else {
                 clock.followed_within_ns = last.error_bound_ns;
             }
-            clock.observe(last.epoch, &burst.probes);
+            clock.observe(MapId::of(last), &burst.probes);
         }
         if leads {
             self.lead_by(address, last, burst.probes.len());
@@ -323,13 +337,13 @@ impl Keeper {
 }
 
 impl NodeClock {
-    fn new(epoch: u64) -> Self {
-        Self { filter: ClockFilter::with_envelopes(), epoch, followed_within_ns: 0 }
+    fn new(map: MapId) -> Self {
+        Self { filter: ClockFilter::with_envelopes(), map, followed_within_ns: 0 }
     }
 
-    fn observe(&mut self, epoch: u64, probes: &[Probe]) {
-        if epoch != self.epoch || self.is_refuted_by(probes) {
-            *self = Self::new(epoch);
+    fn observe(&mut self, map: MapId, probes: &[Probe]) {
+        if map != self.map || self.is_refuted_by(probes) {
+            *self = Self::new(map);
         }
         self.filter.observe(probes);
     }

@@ -140,6 +140,7 @@ impl Exchange {
                 .map(|member| member.addresses.clients.clone())
                 .unwrap_or_default(),
             commit_index: if leads { standing.committed } else { 0 },
+            set_raw_ns: clock.set_raw_ns(),
         };
         // Both by the map of one instant, and the last thing that is done.
         let sent_ns = clock.raw_ns();

@@ -67,6 +67,7 @@ impl NodeClock {
                     shared: SharedTime(saved.shared),
                     drift: saved.drift,
                 }),
+                set_raw_ns: saved.set_raw_ns,
                 epoch: saved.epoch,
                 last_epoch: saved.last_epoch.max(saved.epoch),
                 doubt: Doubt::new(saved.error_bound_ns, saved.drift_bound_ppb),
@@ -82,6 +83,7 @@ impl NodeClock {
                     shared: saved.map_or(ORIGIN, |saved| SharedTime(saved.shared)),
                     drift: 0.0,
                 }),
+                set_raw_ns: now.raw_ns,
                 epoch: 0,
                 last_epoch: saved.map_or(0, |saved| saved.last_epoch.max(saved.epoch)),
                 doubt: Doubt::UNKNOWN,
@@ -154,6 +156,12 @@ impl NodeClock {
         self.state.load().map.drift()
     }
 
+    /// The raw clock when the map was last set rather than steered, ns. Whoever measures this clock begins anew when it
+    /// changes.
+    pub fn set_raw_ns(&self) -> i64 {
+        self.state.load().set_raw_ns
+    }
+
     /// The term in which this clock is the reference, if it is. Looks for a sleep first.
     pub fn leads_in(&self) -> Option<u64> {
         self.notices_sleep();
@@ -164,8 +172,14 @@ impl NodeClock {
     }
 
     /// How often the machine was seen to have slept.
-    pub fn sleeps(&self) -> u64 {
+    fn sleeps(&self) -> u64 {
         *self.broken.borrow()
+    }
+
+    /// Begins to watch for a sleep.
+    pub fn watch_for_sleep(&self) -> SleepWatch<'_> {
+        self.notices_sleep();
+        SleepWatch { clock: self, sleeps: self.sleeps() }
     }
 
     /// How often the machine was seen to have slept, and wakes when it did.
@@ -184,6 +198,7 @@ impl NodeClock {
             boottime_ahead_ns: now.ahead_ns,
             shared: state.map.at(now.raw_ns).0,
             drift: state.map.drift(),
+            set_raw_ns: state.set_raw_ns,
             epoch: state.epoch,
             error_bound_ns: doubt.bound_ns,
             drift_bound_ppb: doubt.drift_ppb,
@@ -287,7 +302,7 @@ impl NodeClock {
                 estimate.drift_bound_ppb().saturating_add(HOLDOVER_PPB),
             );
             if state.epoch != epoch || off_ns.saturating_abs() > STEP_NS_MIN {
-                state.map = SlewedMap::settled(target);
+                state.set(target);
                 state.doubt = learned;
             } else {
                 let own = state.map.drift();
@@ -313,6 +328,22 @@ impl NodeClock {
         let result = change(&mut state);
         self.state.store(Arc::new(state));
         result
+    }
+}
+
+/// Watches a machine for a sleep, in which its raw clock stands still: what was asked before and answered after one is older
+/// than it looks.
+#[derive(Debug)]
+pub struct SleepWatch<'a> {
+    clock: &'a NodeClock,
+    sleeps: u64,
+}
+
+impl SleepWatch<'_> {
+    /// Whether the machine has slept since the watch began.
+    pub fn has_slept(&self) -> bool {
+        self.clock.notices_sleep();
+        self.clock.sleeps() != self.sleeps
     }
 }
 

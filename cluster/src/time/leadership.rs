@@ -97,10 +97,9 @@ async fn open(
 /// What time the voters have. It takes a while, in which another node may have been elected.
 async fn others_time(voters: &Voters, term: u64, id: u64) -> Result<Vec<Reading>, ProposeError> {
     tracing::info!(term, "this node's time can't be continued: asking the voters for theirs");
-    let sleeps = voters.clock.sleeps();
+    let watch = voters.clock.watch_for_sleep();
     let others = voters.read().await;
-    voters.clock.notices_sleep();
-    if voters.clock.sleeps() != sleeps {
+    if watch.has_slept() {
         // The first answers are from before the sleep.
         return Err(ProposeError::NotLeader { leader: None });
     }

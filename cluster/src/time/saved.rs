@@ -29,6 +29,9 @@ pub struct Saved {
     pub shared: i64,
     /// By how much shared time runs faster than the raw clock.
     pub drift: f64,
+    /// The raw clock when the map was last set rather than steered, ns; 0: an older build saved it.
+    #[serde(default)]
+    pub set_raw_ns: i64,
     /// The committed clock epoch that it belongs to; 0: to none.
     pub epoch: u64,
     /// How far from the time of the leader in `term` it may have been, ns.
@@ -232,6 +235,7 @@ mod tests {
             boottime_ahead_ns: -3,
             shared: -1_234_567_890_123_456,
             drift: -1.234_567_890_123e-5,
+            set_raw_ns: 3,
             epoch: 4,
             error_bound_ns: 9,
             drift_bound_ppb: 5,

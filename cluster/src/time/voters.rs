@@ -83,13 +83,10 @@ impl Voters {
     ) -> Result<Reading, Status> {
         let mut request = self.links.request(ReadClockRequest {});
         self.group.sign(node, request.metadata_mut())?;
-        self.clock.notices_sleep();
-        let (sleeps, sent_ns) = (self.clock.sleeps(), self.clock.raw_ns());
+        let (watch, sent_ns) = (self.clock.watch_for_sleep(), self.clock.raw_ns());
         let reply = client.read(request).await?.into_inner();
         let back_ns = self.clock.raw_ns();
-        // The raw clock stood still in a sleep: the answer is older than it looks.
-        self.clock.notices_sleep();
-        if self.clock.sleeps() != sleeps {
+        if watch.has_slept() {
             return Err(Status::aborted("this machine slept meanwhile"));
         }
         Reading::answered(sent_ns, &reply, back_ns)

@@ -123,6 +123,7 @@ impl Node {
             epoch: clock.epoch(),
             error_bound_ns: clock.error_bound_ns(),
             leads: self.leased && clock.leads_in() == Some(term),
+            set_raw_ns: clock.set_raw_ns(),
             ..TimeReply::default()
         };
         (reply.received, reply.sent) = clock.span(received_ns, clock.raw_ns());

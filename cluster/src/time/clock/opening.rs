@@ -75,7 +75,7 @@ impl NodeClock {
                     }
                 }
                 Begun::Anew(floor) => {
-                    state.map = SlewedMap::settled(SharedMap { raw_ns, shared: floor, drift });
+                    state.set(SharedMap { raw_ns, shared: floor, drift });
                     // Of no epoch until it is committed: should another node win, this map is worth nothing.
                     state.epoch = 0;
                     state.doubt = Doubt::UNKNOWN;

@@ -19,6 +19,8 @@ pub const HOLDOVER_PPB: i64 = 5_000;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct State {
     pub map: SlewedMap,
+    /// The raw clock when the map was last set rather than steered, ns. A clock that is resumed keeps it.
+    pub set_raw_ns: i64,
     /// The committed epoch that the map belongs to; 0: to none, so it can't be continued.
     pub epoch: u64,
     /// The committed epoch that it belonged to last, also when it can't be continued any more; 0: to none.
@@ -94,10 +96,16 @@ impl State {
     /// Takes over what another node says of time in the committed epoch, as if it had measured it by itself.
     pub fn adopt(&mut self, reading: &Reading, drift: f64) {
         let Reading { raw_ns, shared, epoch, doubt, reference, .. } = *reading;
-        self.map = SlewedMap::settled(SharedMap { raw_ns, shared, drift });
+        self.set(SharedMap { raw_ns, shared, drift });
         (self.epoch, self.last_epoch) = (epoch, epoch);
         (self.doubt, self.sure_raw_ns) = (doubt, raw_ns);
         (self.term, self.reference) = (reference.term, reference);
+    }
+
+    /// Another map, which need not go on from the one before. Whoever measured that one learns this one anew.
+    pub fn set(&mut self, map: SharedMap) {
+        self.map = SlewedMap::settled(map);
+        self.set_raw_ns = map.raw_ns;
     }
 
     pub fn hear(&mut self, succession: &Succession) {

@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
+use jam_proto::sync::readings::Reading;
 use jam_proto::wire::log::v1::ClockEpoch;
 
 use super::opening::LOST_BOUND_NS;
@@ -327,4 +328,41 @@ fn a_leader_that_slept_leads_no_more_and_bumps() {
     assert!(!clock.notices_sleep(), "once");
     assert_eq!(log.elect(&clock, 1, SECOND).epoch, 2);
     assert_eq!((clock.leads_in(), clock.epoch()), (Some(1), 2));
+}
+
+#[test]
+fn an_answer_that_came_after_a_sleep_is_told_apart() {
+    let machine = Arc::new(Machine::default());
+    let clock = NodeClock::resume(machine.clone(), None, "boot", Awake::look(machine.as_ref()));
+    machine.slept_ns.store(SECOND, Relaxed);
+    let watch = clock.watch_for_sleep();
+    assert!(!watch.has_slept(), "the sleep was before");
+    machine.raw_ns.store(SECOND, Relaxed);
+    assert!(!watch.has_slept(), "only time has passed");
+    machine.slept_ns.store(2 * SECOND, Relaxed);
+    assert!(watch.has_slept() && watch.has_slept(), "however often it is asked");
+}
+
+#[test]
+fn whoever_measures_a_map_is_told_when_it_was_set_to_another_time() {
+    let clock = resume(None, "boot", awake(SECOND));
+    assert_eq!(clock.set_raw_ns(), SECOND);
+    clock.discipline(&estimate(50 * SECOND), 1, (1, 1), 2 * SECOND);
+    assert_eq!(clock.set_raw_ns(), 2 * SECOND, "it stepped into an epoch");
+    clock.discipline(&estimate(50 * SECOND + 200_000), 2, (1, 1), 3 * SECOND);
+    assert_eq!(clock.set_raw_ns(), 2 * SECOND, "it was steered");
+    // A new process that goes on has the same map; one that can't has another.
+    let saved = clock.to_save("boot", awake(4 * SECOND));
+    assert_eq!(resume(Some(&saved), "boot", awake(5 * SECOND)).set_raw_ns(), 2 * SECOND);
+    let rebooted = resume(Some(&saved), "other", awake(5 * SECOND));
+    assert_eq!(rebooted.set_raw_ns(), 5 * SECOND);
+    // Which then takes the time of a voter.
+    let mut log = Log::with_epochs(1);
+    log.0.doubt = Doubt::default();
+    let doubt = Doubt::new(3_000_000, 1_000);
+    let (reference, raw_ns) = (log.0, 6 * SECOND);
+    let shared = SharedTime(Flicks::from_secs(56).0);
+    let reading = Reading { raw_ns, shared, epoch: 1, continued: true, doubt, reference };
+    let opened = rebooted.open(&log.0, SharedTime(0), (2, 1), &[reading], raw_ns);
+    assert_eq!((opened.epoch, rebooted.set_raw_ns()), (1, 6 * SECOND));
 }
