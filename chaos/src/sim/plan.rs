@@ -16,6 +16,8 @@ use crate::seed::Stream;
 
 /// Nodes of the cluster.
 pub const NODES: u64 = 3;
+/// No machine is suspended and woken in less, ms. Clocks are too far apart to tell a sleep of a few.
+const SLEEP_MS_MIN: u64 = 50;
 /// Before the first fault: the cluster forms.
 const QUIET_MS: u64 = 4_000;
 /// When faults of all kinds end, of the whole run.
@@ -253,20 +255,22 @@ impl Plan {
             Profile::Rough => 2_500,
             Profile::Hell => 900,
         };
-        let mut at_ms = QUIET_MS;
-        loop {
-            at_ms += draws.within(every_ms / 4..=every_ms * 7 / 4) as u64;
-            if at_ms >= plan.liveness_ms {
-                break;
-            }
+        let pause = |draws: &mut Stream| draws.within(every_ms / 4..=every_ms * 7 / 4) as u64;
+        let mut at_ms = QUIET_MS + pause(&mut draws);
+        while at_ms < plan.liveness_ms {
             let lasts_ms = draws.within(50..=every_ms * 2) as u64;
             let kind = Kind::draw(profile, &mut draws);
-            // Who loses a second disk before the first one's node is replaced has lost what only those two had.
-            if matches!(kind, Kind::Wipe { .. }) && plan.wiped().is_some() {
-                continue;
-            }
             let until_ms = (at_ms + lasts_ms).min(plan.liveness_ms);
-            plan.faults.push(Fault { at_ms, until_ms, kind });
+            let can_be = match kind {
+                // Who loses a second disk before the first one's node is replaced has lost what only those two had.
+                Kind::Wipe { .. } => plan.wiped().is_none(),
+                Kind::Sleep { .. } => until_ms - at_ms >= SLEEP_MS_MIN,
+                _ => true,
+            };
+            if can_be {
+                plan.faults.push(Fault { at_ms, until_ms, kind });
+            }
+            at_ms += pause(&mut draws);
         }
         plan.rot_songs();
         plan.cut_from_peers();
