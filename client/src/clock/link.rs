@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+use crate::audio::clocks::{differ, slept_ns};
 use crate::connection::{Address, Dialer};
 
 /// Probes in a burst, of which the fastest counts.
@@ -61,7 +62,7 @@ pub(super) struct Sighting {
     pub seen: Result<Burst, String>,
 }
 
-/// One burst of probes, all of one epoch.
+/// One burst of probes, all of one epoch and one map of the node's.
 pub(super) struct Burst {
     pub probes: Vec<Probe>,
     /// The last reply, for all that is not a time stamp.
@@ -219,14 +220,23 @@ impl Exchange {
     ) -> Result<Burst, String> {
         let began = Instant::now();
         let mut probes = Vec::with_capacity(count);
+        let mut slept_before_ns = slept_ns(self.machine.as_ref());
         loop {
             // The first one has waited for us, so the node can't take a round trip from it.
             let immediate = !probes.is_empty();
             let (probe, reply) = self.exchange(immediate, report.take()).await?;
-            probes.push((probe, reply.epoch));
+            let slept_now_ns = slept_ns(self.machine.as_ref());
+            if differ(slept_now_ns, slept_before_ns) {
+                // The raw clock stood still: what was asked before is older than it looks.
+                probes.clear();
+                slept_before_ns = slept_now_ns;
+                continue;
+            }
+            let map = (reply.epoch, reply.set_raw_ns);
+            probes.push((probe, map));
             let is_late = began.elapsed() > BURST_TIME_MAX && probes.len() > 1;
             if probes.len() >= count || is_late {
-                let of_last = probes.iter().filter(|(_, epoch)| *epoch == reply.epoch);
+                let of_last = probes.iter().filter(|(_, of)| *of == map);
                 return Ok(Burst {
                     probes: of_last.map(|(probe, _)| *probe).collect(),
                     last: reply,
