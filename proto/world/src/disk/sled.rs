@@ -19,6 +19,20 @@ use super::{Database, Entries};
 pub(super) struct Sled {
     db: ::sled::Db,
     file: Mutex<File>,
+    /// After `db`, since fields are dropped in this order.
+    _released: Released,
+}
+
+/// Waits in its drop until sled has let go of its file. sled's own threads hold it for a moment after the database was dropped, and
+/// whoever opens the folder in that moment is refused.
+#[derive(Debug)]
+struct Released(File);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        // Closing this handle takes the lock back. If it can't be had, whoever opens the folder next hears of it from sled.
+        let _ = self.0.lock();
+    }
 }
 
 impl Sled {
@@ -28,11 +42,13 @@ impl Sled {
         remove_unfinished(folder)?;
         let opened = ::sled::Config::new().path(folder).cache_capacity(cache_bytes).open();
         let db = opened.map_err(plain)?;
-        let this = Self { db, file: Mutex::new(File::open(folder.join("db"))?) };
+        let path = folder.join("db");
+        let released = Released(File::open(&path)?);
+        let this = Self { db, file: Mutex::new(File::open(&path)?), _released: released };
         if fresh {
             // Makes the files themselves, and their names, survive a power cut: sled never does.
             this.sync()?;
-            for path in [&folder.join("db"), &folder.join("conf"), folder] {
+            for path in [&path, &folder.join("conf"), folder] {
                 File::open(path)?.sync_all()?;
             }
             folder.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())?;
@@ -102,6 +118,16 @@ fn plain(error: ::sled::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_can_be_opened_as_soon_as_it_was_closed() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        for round in 0..200u8 {
+            let sled = Sled::open(folder.path(), 1 << 20)?;
+            sled.apply((0..50).map(|key| (vec![key], Some(vec![round; 3000]))).collect())?;
+        }
+        Ok(())
+    }
 
     #[test]
     fn a_snapshot_that_sled_could_not_finish_costs_nothing() -> io::Result<()> {
