@@ -80,6 +80,8 @@ pub struct Cluster {
     pub heartbeat_ms: u64,
     /// As `jamd --election-ms`.
     pub election_ms: String,
+    /// Nodes reach each other at an address of their own: `jamd --peer-listen`.
+    pub peer_door: bool,
 }
 
 impl Default for Cluster {
@@ -91,6 +93,7 @@ impl Default for Cluster {
             keep_entries: 100,
             heartbeat_ms: 60,
             election_ms: "250..400".into(),
+            peer_door: false,
         }
     }
 }

@@ -183,7 +183,10 @@ impl Seat {
         let mut flags = self.command.clone();
         let place = |flags: &[String], name: &str| flags.iter().position(|flag| flag == name);
         let listen = place(&flags, "--listen").context("a node listens")? + 1;
-        let address = std::mem::replace(&mut flags[listen], "127.0.0.1:0".to_owned());
+        let mut address = std::mem::replace(&mut flags[listen], "127.0.0.1:0".to_owned());
+        if let Some(peers) = place(&flags, "--peer-listen") {
+            address = std::mem::replace(&mut flags[peers + 1], "127.0.0.1:0".to_owned());
+        }
         if hidden {
             let detours = place(&flags, "--connect-to").context("a node has detours")? + 1;
             flags[detours] += &format!(",{address}={NOWHERE}");

@@ -89,7 +89,10 @@ pub async fn populate(
 ) -> anyhow::Result<Stage> {
     let scenario = &schedule.scenario;
     let bin = binaries()?;
-    let mut wiring = Wiring::new(schedule.seed, free_ports(scenario.cluster.nodes as usize)?);
+    let nodes = scenario.cluster.nodes as usize;
+    let mut ports = free_ports(if scenario.cluster.peer_door { 2 * nodes } else { nodes })?;
+    let peer_ports = scenario.cluster.peer_door.then(|| ports.split_off(nodes));
+    let mut wiring = Wiring::new(schedule.seed, ports, peer_ports);
     let furniture = Furniture {
         dir,
         bin: &bin,
@@ -212,9 +215,10 @@ fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
 fn node_flags(schedule: &Schedule, place: u64, wiring: &Wiring, detours: String) -> Vec<String> {
     let cluster = &schedule.scenario.cluster;
     let peers: Vec<String> = (1..)
-        .zip(wiring.addresses())
+        .zip(wiring.peer_addresses())
         .map(|(place, address): (u64, _)| format!("{place}={address}"))
         .collect();
+    let own_door = cluster.peer_door.then(|| ("--peer-listen", wiring.peer_address(place)));
     [
         ("--id", place.to_string()),
         ("--listen", wiring.address(place)),
@@ -228,6 +232,7 @@ fn node_flags(schedule: &Schedule, place: u64, wiring: &Wiring, detours: String)
         ("--election-ms", cluster.election_ms.clone()),
     ]
     .into_iter()
+    .chain(own_door)
     .flat_map(|(flag, value)| [flag.to_owned(), value])
     .collect()
 }

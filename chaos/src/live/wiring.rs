@@ -20,8 +20,10 @@ pub enum Dialler {
 /// All links.
 pub struct Wiring {
     seed: u64,
-    /// By place, from 1.
+    /// Where clients are served, by place, from 1.
     ports: Vec<u16>,
+    /// Where nodes are served.
+    peer_ports: Vec<u16>,
     links: BTreeMap<(Dialler, u64), Wire>,
 }
 
@@ -31,18 +33,33 @@ struct Wire {
     wrong: BTreeMap<usize, (Way, Way)>,
 }
 
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
 impl Wiring {
-    /// None yet, to nodes that listen on these ports of 127.0.0.1.
-    pub fn new(seed: u64, ports: Vec<u16>) -> Self {
-        Self { seed, ports, links: BTreeMap::new() }
+    /// None yet, to nodes that listen on these ports of 127.0.0.1. `peer_ports`: for each other, if not on the same ones.
+    pub fn new(seed: u64, ports: Vec<u16>, peer_ports: Option<Vec<u16>>) -> Self {
+        let peer_ports = peer_ports.unwrap_or_else(|| ports.clone());
+        Self { seed, ports, peer_ports, links: BTreeMap::new() }
     }
 
-    /// Where a node listens.
+    /// Where a node listens for clients.
     pub fn address(&self, place: u64) -> String {
-        format!("127.0.0.1:{}", self.ports[place as usize - 1])
+        local(self.ports[place as usize - 1]).to_string()
     }
 
-    /// Where all nodes listen, by place.
+    /// Where a node listens for the others.
+    pub fn peer_address(&self, place: u64) -> String {
+        local(self.peer_ports[place as usize - 1]).to_string()
+    }
+
+    /// Where all nodes listen for each other, by place.
+    pub fn peer_addresses(&self) -> Vec<String> {
+        self.places().map(|place| self.peer_address(place)).collect()
+    }
+
+    /// Where all nodes listen for clients, by place.
     pub fn addresses(&self) -> Vec<String> {
         self.places().map(|place| self.address(place)).collect()
     }
@@ -58,7 +75,11 @@ impl Wiring {
     pub async fn connect(&mut self, dialler: &Dialler) -> std::io::Result<String> {
         let mut detours = Vec::new();
         for place in self.places().filter(|place| *dialler != Dialler::Node(*place)) {
-            let target = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports[place as usize - 1]));
+            let ports = match dialler {
+                Dialler::Node(_) => &self.peer_ports,
+                Dialler::Client(_) => &self.ports,
+            };
+            let target = local(ports[place as usize - 1]);
             let link = Link::open(&format!("{dialler:?} to {place}"), target, self.seed).await?;
             detours.push(format!("{target}={}", link.address()));
             let wire = Wire { link, wrong: BTreeMap::new() };
@@ -198,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn faults_add_up_and_heal_one_by_one() {
-        let mut wiring = Wiring::new(1, vec![1, 2, 3]);
+        let mut wiring = Wiring::new(1, vec![1, 2, 3], None);
         for place in 1..=3 {
             wiring.connect(&Dialler::Node(place)).await.expect("ports");
         }
