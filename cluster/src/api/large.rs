@@ -12,6 +12,7 @@ use jam_world::World;
 use prost::Message as _;
 use tokio::sync::Semaphore;
 
+use super::encodings::Encodings;
 use crate::answers::{Message, cut};
 use crate::lines::Line;
 use crate::presence::Presence;
@@ -39,12 +40,14 @@ const MEASURED_AT_ONCE: usize = 256;
 pub struct Kitchen {
     world: World,
     free: Arc<Semaphore>,
+    encodings: Arc<Encodings>,
 }
 
 impl Kitchen {
     /// On a machine.
     pub fn new(world: &World) -> Self {
-        Self { world: world.clone(), free: Arc::new(Semaphore::new(1)) }
+        let (free, encodings) = (Arc::new(Semaphore::new(1)), Arc::default());
+        Self { world: world.clone(), free, encodings }
     }
 
     /// A message that has a room in one field, and `rest` besides. `None`: there is no room.
@@ -59,22 +62,34 @@ impl Kitchen {
         // Who waits for room keeps no state that others have gone on from.
         let source = line.source(ANSWER_BYTES + entries * ENTRY_BYTES + rest.len()).await;
         let Some(room) = find() else { return Ok(None) };
-        let parts = Parts::new(room.clone());
-        let length = match parts.entries() {
-            0..MEASURED_AT_ONCE => parts.encoded_len(),
-            _ => {
-                let measured = parts.clone();
-                self.prepare(move || measured.encoded_len()).await?
-            }
-        };
+        let (length, parts) = self.encoded(&room).await?;
         let mut head = BytesMut::new();
         head.put_u8(field << 3 | 2);
         prost::encode_length_delimiter(length, &mut head)?;
         let total = head.len() + length + rest.len();
-        let pieces = std::iter::once(head.freeze())
-            .chain(parts.map(|part| part.encode_to_vec().into()))
-            .chain(cut(Bytes::from(rest)));
+        let pieces = std::iter::once(head.freeze()).chain(parts).chain(cut(Bytes::from(rest)));
         Ok(Some((room, Message::in_pieces(total, pieces, source))))
+    }
+
+    /// The length of a room's encoding, and its pieces.
+    async fn encoded(
+        &self,
+        room: &Arc<Room>,
+    ) -> io::Result<(usize, Box<dyn Iterator<Item = Bytes> + Send>)> {
+        if room.entries_kept() < MEASURED_AT_ONCE {
+            let parts = Parts::new(room.clone());
+            let length = parts.encoded_len();
+            return Ok((length, Box::new(parts.map(|part| part.encode_to_vec().into()))));
+        }
+        let encoding = self.encodings.of(room);
+        let length = match encoding.known_len() {
+            Some(length) => length,
+            None => {
+                let measured = encoding.clone();
+                self.prepare(move || measured.measure()).await?
+            }
+        };
+        Ok((length, Box::new(encoding.pieces())))
     }
 
     /// All rooms, as a `ListRoomsReply`.
@@ -123,7 +138,7 @@ impl Listed {
     fn new(room: &Arc<Room>, now: SharedTime, presence: &Presence) -> Self {
         Self {
             room: room.clone(),
-            entries: count(room.queue_at(now).len()),
+            entries: count(room.queue_len_at(now)),
             listeners: count(presence.count(room.code())),
         }
     }

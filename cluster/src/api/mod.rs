@@ -5,6 +5,7 @@ pub mod auth;
 pub mod browsers;
 pub mod clocks;
 pub mod cluster;
+pub mod encodings;
 pub mod large;
 mod level;
 mod lost;

@@ -33,6 +33,12 @@ impl Parts {
         self.room.upcoming.len() + self.room.history.len() + self.leaving.len()
     }
 
+    /// One part by its number, counted from 0; `None`: there are not so many.
+    pub fn part(&self, number: usize) -> Option<wire::RoomSnapshot> {
+        let next = number.checked_sub(1).map(|before| before * ENTRIES_MAX);
+        Self { next, ..self.clone() }.next()
+    }
+
     /// Bytes of all parts that are left, encoded. Looks at each entry.
     pub fn encoded_len(&self) -> usize {
         self.clone().map(|part| part.encoded_len()).sum()
@@ -107,10 +113,12 @@ mod tests {
             let parts = Parts::new(room);
             let (entries, bytes) = (parts.entries(), parts.encoded_len());
             let mut joined = Vec::new();
-            for part in parts {
+            for (number, part) in parts.clone().enumerate() {
+                assert_eq!(parts.part(number).as_ref(), Some(&part));
                 assert!(part.upcoming.len() + part.history.len() <= ENTRIES_MAX);
                 part.encode(&mut joined).expect("there is room");
             }
+            assert_eq!(parts.part(parts.clone().count()), None);
             assert_eq!((entries as u64, bytes), (upcoming + history + 1, joined.len()));
             assert_eq!(wire::RoomSnapshot::decode(joined.as_slice()), Ok(whole));
         }
