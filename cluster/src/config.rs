@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use jam_proto::level::FeatureLevel;
+use jam_proto::limits::PLACE_MAX;
 use jam_world::Detours;
 
 use crate::blobs::StoreUrl;
@@ -23,7 +24,7 @@ use values::{address, grace, ladder};
 #[command(name = "jamd", version, after_help = EXAMPLE)]
 pub struct Args {
     /// This node's place in --peers
-    #[arg(long, env = "JAM_ID", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "JAM_ID", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=PLACE_MAX))]
     pub id: u64,
     /// The folder that holds all that this node keeps
     #[arg(long, env = "JAM_DATA", value_name = "DIR")]
@@ -349,6 +350,7 @@ mod tests {
             let error = parse(&flags).expect_err(&flags).to_string();
             assert!(error.contains(said), "{error}");
         }
+        assert!(parse(&GOOD.replace("--id 2", "--id 100")).is_err(), "ids above are replacements'");
         let strange = parse(&GOOD.replace("--id 2", "--id 9")).expect("flags").check();
         assert!(strange.expect_err("not a peer").to_string().contains("node 9"));
     }

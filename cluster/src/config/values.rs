@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jam_proto::limits::PLACE_MAX;
+
 /// The nodes of a cluster: place → address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peers(pub BTreeMap<u64, String>);
@@ -18,8 +20,8 @@ impl FromStr for Peers {
                 .split_once('=')
                 .ok_or_else(|| format!("'{item}' must look like 1=127.0.0.1:7701"))?;
             let id = match id.trim().parse::<u64>() {
-                Ok(id) if id > 0 => id,
-                _ => return Err(format!("'{id}' is no node number; they start at 1")),
+                Ok(id) if (1..=PLACE_MAX).contains(&id) => id,
+                _ => return Err(format!("'{id}' is no node number: they are 1 to {PLACE_MAX}")),
             };
             if peers.insert(id, address(at.trim())?).is_some() {
                 return Err(format!("node {id} is named twice"));
