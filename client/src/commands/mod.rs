@@ -3,6 +3,7 @@
 pub mod add;
 mod cluster;
 mod edit;
+mod progress;
 mod rooms;
 
 use jam_proto::event::Entry;
