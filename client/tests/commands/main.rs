@@ -1,6 +1,7 @@
 //! The `jam` program against a node whose answers can be made to go wrong: what it sends, prints and exits with.
 
 mod fake;
+mod heard;
 mod listening;
 mod nodes;
 mod outputs;
