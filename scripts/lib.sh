@@ -32,13 +32,15 @@ need_rust() {
     command -v cargo >/dev/null || die "Rust is missing; see https://rustup.rs"
 }
 
-# build: the binaries that people run, into target/debug. The whole workspace at once, as the tests do: with
-# fewer packages cargo would choose other features of the libraries and build those again.
+# build [PACKAGE...]: jam and jamd, and the binaries of these packages, into target/debug. Without what only tests need, and
+# without the songs' store in S3: that is a third of the work.
 build() {
+    local packages=(-p jam-client -p jam-cluster) package
+    for package in "$@"; do packages+=(-p "$package"); done
     need_rust
     install "${build_packages[@]}"
     note "building (the first time takes some minutes)"
-    cargo build --locked --workspace --bins >&2
+    cargo build --locked "${packages[@]}" --no-default-features --bins >&2
     bin=${CARGO_TARGET_DIR:-$PWD/target}/debug
     PATH=$bin:$PATH
 }

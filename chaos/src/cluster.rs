@@ -172,8 +172,10 @@ impl Cluster {
             if output.status.success() {
                 return Ok(Some(last));
             }
-            let later =
-                out.contains(r#""code":"no_quorum""#) || output.status.code() == Some(UNKNOWN);
+            let is_refused = |code| out.contains(&format!(r#""code":"{code}""#));
+            let later = is_refused("no_quorum")
+                || is_refused("no_leader")
+                || output.status.code() == Some(UNKNOWN);
             ensure!(later, "jam {args:?} ended with {}: {out}{err}", output.status);
             Ok(None)
         })

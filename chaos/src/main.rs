@@ -1,22 +1,18 @@
 //! The `jam-chaos` command.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use jam_chaos::attack::Attacker;
 use jam_chaos::bench::Bench;
-use jam_chaos::ear::{Recording, Reference, Song, listen, read_song};
 use jam_chaos::live::batch::{Shrink, Soak};
 use jam_chaos::live::command::{self, Check, Doctor, Replay, Run};
 use jam_chaos::live::selftest::Selftest;
-use jam_chaos::promises::report::{Listener, report};
 use jam_chaos::sim::command::Sim;
 use jam_chaos::sim::entropy;
+use jam_ear::command::Sound;
 
 /// Exit codes, after Jepsen's.
-const BROKEN: u8 = 1;
-const INCONCLUSIVE: u8 = 2;
 const USAGE: u8 = 254;
 const HARNESS: u8 = 255;
 
@@ -66,24 +62,6 @@ enum Command {
     Bench(Bench),
 }
 
-/// What to judge.
-#[derive(clap::Args)]
-struct Sound {
-    /// The songs that may sound.
-    #[arg(long = "song", value_name = "FILE", num_args = 1.., required = true)]
-    songs: Vec<PathBuf>,
-    /// A recording by `jam join --output wav:FILE`; its index FILE.idx lies beside it. A trace named
-    /// FILE.trace there is compared with it.
-    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
-    heard: Vec<PathBuf>,
-    /// When the leader was lost, in nanoseconds of CLOCK_MONOTONIC.
-    #[arg(long, value_name = "NS")]
-    leader_lost: Option<i64>,
-    /// One JSON object instead of text.
-    #[arg(long)]
-    json: bool,
-}
-
 fn main() -> ExitCode {
     entropy::begin_as_told();
     let cli = match Cli::try_parse() {
@@ -107,7 +85,7 @@ fn main() -> ExitCode {
         Command::Selftest(selftest) => selftest.run(),
         Command::Shrink(shrink) => shrink.run(),
         Command::Doctor(doctor) => doctor.run(),
-        Command::Sound(sound) => judge(&sound),
+        Command::Sound(sound) => sound.run(),
         Command::Sim(sim) => sim.run(),
         Command::Attack(attacker) => attacker.run().map(|()| 0),
         Command::Bench(bench) => bench.run().map(|()| 0),
@@ -119,40 +97,4 @@ fn main() -> ExitCode {
             ExitCode::from(HARNESS)
         }
     }
-}
-
-fn judge(sound: &Sound) -> anyhow::Result<u8> {
-    let songs = sound.songs.iter().map(|path| read_song(path)).collect::<Result<Vec<_>, _>>()?;
-    let listeners = sound
-        .heard
-        .iter()
-        .map(|path| listener(path, &songs))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let report = report(&listeners, sound.leader_lost);
-    if sound.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        print!("{report}");
-    }
-    Ok(match (report.broken.is_empty(), report.open.is_empty()) {
-        (false, _) => BROKEN,
-        (true, false) => INCONCLUSIVE,
-        (true, true) => 0,
-    })
-}
-
-fn listener(path: &Path, songs: &[Song]) -> anyhow::Result<Listener> {
-    let recording = Recording::open(path)?;
-    let reference = Reference::new(songs.to_vec(), recording.sample_rate);
-    let heard = listen(&reference, recording);
-    let mut trace = path.as_os_str().to_owned();
-    trace.push(".trace");
-    let trace = match std::fs::read_to_string(&trace) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error.into()),
-    };
-    let name =
-        path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Ok(Listener::new(name, heard, trace.as_deref())?)
 }

@@ -4,55 +4,28 @@
 //! and settles on the node that leads, since every edit ends there; [`Cluster::ask`] and [`Cluster::edit`]
 //! ask it, and when it falls silent the next, until the deadline.
 
+mod address;
 mod backoff;
 mod door;
+mod find;
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use jam_proto::wire::v1::{ClusterStatusReply, ClusterStatusRequest};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use jam_proto::wire::v1::ClusterStatusReply;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::{Response, Status};
 
+pub use self::address::{Address, Addresses};
 pub use self::backoff::Backoff;
-pub use self::door::{Address, Bearer, Dialer, Door};
+pub use self::door::{Bearer, Dialer, Door, NoAnswer};
+use self::find::{NotFound, best_answer, majority_answers};
 use crate::error::Failure;
 use crate::refusal::Refusal;
 
-/// How long a node may take to say where the cluster stands: it needs nobody else for that, but may be far away.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
-/// The servers are asked this far apart, so that a healthy first one spares the others the work.
-const PROBE_STAGGER: Duration = Duration::from_millis(40);
-/// How long answers that name no leader wait for one that does.
-const LEADERLESS_PATIENCE: Duration = Duration::from_millis(200);
 /// One attempt at a call. A node answers within this or says `unknown` itself; a stopped process does neither.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2500);
 /// What a node gets less than we wait, so that its own `unknown` comes before we give up on it.
 const ANSWER_MARGIN: Duration = Duration::from_millis(200);
-
-impl Dialer {
-    /// Dials a node and asks it where the cluster stands.
-    async fn probe(&self, address: &Address) -> Result<(Door, ClusterStatusReply), ProbeError> {
-        let door = self.dial(address).await.map_err(ProbeError::Silent)?;
-        match timeout(STATUS_TIMEOUT, door.cluster().status(ClusterStatusRequest {})).await {
-            Ok(Ok(reply)) => Ok((door, reply.into_inner())),
-            Ok(Err(status)) => match Refusal::of(&status) {
-                Refusal::Final { code, message } => {
-                    Err(ProbeError::Refused(Failure::refused(code, message)))
-                }
-                other => Err(ProbeError::Silent(format!("{address}: {}", other.message()))),
-            },
-            Err(_) => Err(ProbeError::Silent(format!("{address}: no answer"))),
-        }
-    }
-}
-
-enum ProbeError {
-    Silent(String),
-    /// It speaks, and will not have us: a wrong token, another program.
-    Refused(Failure),
-}
 
 /// The node that commands go to, and how to find another.
 pub struct Cluster {
@@ -66,6 +39,9 @@ pub struct Cluster {
 impl Cluster {
     /// Finds a node to talk to, the leader if there is one, before `patience` has passed. All the calls
     /// that follow share the same deadline.
+    ///
+    /// # Errors
+    /// If a node refuses us, if nothing listens at any of the addresses, or if no node has answered by then.
     pub async fn find(
         dialer: Dialer,
         servers: Vec<Address>,
@@ -74,16 +50,14 @@ impl Cluster {
         let deadline = Instant::now() + patience;
         let mut backoff = Backoff::default();
         loop {
-            match best_answer(&dialer, &servers).await {
+            match best_answer(&dialer, &servers, deadline).await {
                 Ok((door, standing)) => {
                     return Ok(Self { dialer, servers, deadline, door, standing });
                 }
-                Err(ProbeError::Refused(failure)) => return Err(failure),
-                Err(ProbeError::Silent(last)) => {
-                    if !backoff.pause_before(deadline).await {
-                        return Err(Failure::Unreachable { servers: list(&servers), last });
-                    }
-                }
+                Err(NotFound::Silent(tried))
+                    if !tried.iter().all(|one| one.is_definite)
+                        && backoff.pause_before(deadline).await => {}
+                Err(not_found) => return Err(not_found.into()),
             }
         }
     }
@@ -118,19 +92,17 @@ impl Cluster {
         known_addresses(&self.servers, &self.standing)
     }
 
-    /// Finds a node once more; keeps the one in use if none answers.
+    /// Finds a node once more, before the deadline; keeps the one in use if none answers.
     pub async fn refind(&mut self) -> Result<(), Failure> {
-        match best_answer(&self.dialer, &self.addresses()).await {
-            Ok((door, standing)) => {
-                self.door = door;
-                self.standing = standing;
-                Ok(())
-            }
-            Err(ProbeError::Refused(failure)) => Err(failure),
-            Err(ProbeError::Silent(last)) => {
-                Err(Failure::Unreachable { servers: list(&self.servers), last })
-            }
-        }
+        let found = best_answer(&self.dialer, &self.addresses(), self.deadline).await;
+        (self.door, self.standing) = found.map_err(Failure::from)?;
+        Ok(())
+    }
+
+    /// Whether a majority of the nodes answers this client: then a node that has no quorum will soon have one, or another
+    /// has it. Takes a second at most.
+    pub async fn is_majority_here(&self) -> bool {
+        majority_answers(&self.dialer, &self.standing, self.deadline).await
     }
 
     /// Asks until there is an answer or the deadline passes. `op` gets a connection and how long the node
@@ -166,7 +138,6 @@ impl Cluster {
         F: AsyncFn(Door, Duration) -> Result<Response<T>, Status>,
     {
         let mut backoff = Backoff::default();
-        let mut asked_another_leader = false;
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let wait = ATTEMPT_TIMEOUT.min(left);
@@ -178,22 +149,18 @@ impl Cluster {
             };
             // While an earlier attempt may still be on its way, no refusal of a later one is the last word.
             let open = maybe_applied.as_deref().is_some_and(|maybe| *maybe);
+            let code = match refusal {
+                Refusal::NoQuorum(_) => "no_quorum",
+                Refusal::NoLeader(_) => "no_leader",
+                _ => "unavailable",
+            };
             let last = match refusal {
                 Refusal::Final { code, message } if !open => {
                     return Err(Failure::Refused { code, message });
                 }
-                Refusal::NoQuorum(message) if !open => {
-                    // The node may be cut off alone; if another knows a leader, that one gets one chance.
-                    let refused_by = self.standing.answered_by;
-                    let found = !asked_another_leader && self.refind().await.is_ok();
-                    if !found
-                        || self.standing.leader == 0
-                        || self.standing.answered_by == refused_by
-                    {
-                        return Err(Failure::refused("no_quorum", message));
-                    }
-                    asked_another_leader = true;
-                    continue;
+                // Where a majority is gone, no patience helps. Where it is there, it elects a leader in a moment.
+                Refusal::NoQuorum(message) if !open && !self.is_majority_here().await => {
+                    return Err(Failure::refused("no_quorum", message));
                 }
                 Refusal::Later { wait, .. } if Instant::now() + wait < self.deadline => {
                     sleep(wait).await;
@@ -208,17 +175,7 @@ impl Cluster {
                 other => other.message().to_owned(),
             };
             if !backoff.pause_before(self.deadline).await {
-                return Err(match maybe_applied {
-                    Some(true) => Failure::Unknown { what: what.to_owned(), last },
-                    Some(false) => Failure::refused(
-                        "unavailable",
-                        format!("no node took {what}: {last}; try again"),
-                    ),
-                    None => Failure::refused(
-                        "timeout",
-                        format!("no answer to {what} in time: {last}; try again"),
-                    ),
-                });
+                return Err(gave_up(what, maybe_applied.as_deref().copied(), code, last));
             }
             // Whoever answers now; if nobody does, the next attempt at the old door says so.
             if let Err(failure @ Failure::Refused { .. }) = self.refind().await
@@ -226,6 +183,20 @@ impl Cluster {
             {
                 return Err(failure);
             }
+            if Instant::now() >= self.deadline {
+                return Err(gave_up(what, maybe_applied.as_deref().copied(), code, last));
+            }
+        }
+    }
+}
+
+/// The deadline is there. `maybe_applied` is `None` for what may be done any number of times.
+fn gave_up(what: &str, maybe_applied: Option<bool>, code: &str, last: String) -> Failure {
+    match maybe_applied {
+        Some(true) => Failure::Unknown { what: what.to_owned(), last },
+        Some(false) => Failure::refused(code, format!("no node took {what}: {last}; try again")),
+        None => {
+            Failure::refused("timeout", format!("no answer to {what} in time: {last}; try again"))
         }
     }
 }
@@ -241,79 +212,4 @@ pub fn known_addresses(servers: &[Address], standing: &ClusterStatusReply) -> Ve
         }
     }
     all
-}
-
-/// Asks all servers, a little apart. The first that knows a leader wins; answers without one wait a moment for
-/// better. Goes on to the leader itself if it can be reached.
-async fn best_answer(
-    dialer: &Dialer,
-    servers: &[Address],
-) -> Result<(Door, ClusterStatusReply), ProbeError> {
-    let mut asking: FuturesUnordered<_> = (0u32..)
-        .zip(servers)
-        .map(|(place, server)| async move {
-            sleep(PROBE_STAGGER * place).await;
-            dialer.probe(server).await
-        })
-        .collect();
-    let mut leaderless: Option<(Door, ClusterStatusReply)> = None;
-    let mut give_up: Option<Instant> = None;
-    let mut silent = Vec::new();
-    let mut refused = None;
-    loop {
-        let next = async {
-            match give_up {
-                Some(at) => tokio::select! {
-                    answer = asking.next() => answer,
-                    () = sleep_until(at) => None,
-                },
-                None => asking.next().await,
-            }
-        };
-        match next.await {
-            Some(Ok((door, standing))) if standing.leader != 0 => {
-                return Ok(to_leader(dialer, door, standing).await);
-            }
-            Some(Ok(answer)) => {
-                leaderless = Some(answer);
-                give_up.get_or_insert(Instant::now() + LEADERLESS_PATIENCE);
-            }
-            Some(Err(ProbeError::Silent(why))) => silent.push(why),
-            Some(Err(ProbeError::Refused(failure))) => refused = Some(failure),
-            None => break,
-        }
-    }
-    match (leaderless, refused) {
-        (Some(answer), _) => Ok(answer),
-        (None, Some(failure)) => Err(ProbeError::Refused(failure)),
-        (None, None) => Err(ProbeError::Silent(silent.join("; "))),
-    }
-}
-
-/// The leader's own connection, or `door` where it can't be had: any node forwards.
-async fn to_leader(
-    dialer: &Dialer,
-    door: Door,
-    standing: ClusterStatusReply,
-) -> (Door, ClusterStatusReply) {
-    if standing.leader == standing.answered_by {
-        return (door, standing);
-    }
-    let address = standing
-        .nodes
-        .iter()
-        .find(|node| node.id == standing.leader)
-        .map(|node| Address::parse(&node.address));
-    if let Some(Ok(address)) = address
-        && let Ok((leader, newer)) = dialer.probe(&address).await
-        && newer.cluster_id == standing.cluster_id
-        && newer.leader == newer.answered_by
-    {
-        return (leader, newer);
-    }
-    (door, standing)
-}
-
-fn list(servers: &[Address]) -> String {
-    servers.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
 }

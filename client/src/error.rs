@@ -9,6 +9,8 @@ use std::fmt;
 use jam_proto::command::Rejection;
 use jam_proto::ids::InvalidName;
 
+use crate::connection::NoAnswer;
+
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -24,12 +26,10 @@ pub enum Failure {
         message: String,
     },
     /// No node was reached, so nothing was asked of anyone: exit 1.
-    #[error("none of {servers} could be reached ({last}); check --servers and that the nodes run")]
+    #[error("no node answers ({}); check --servers and that the nodes run", each_once(tried))]
     Unreachable {
-        /// Whom we tried.
-        servers: String,
-        /// What the last try said.
-        last: String,
+        /// What happened at each address.
+        tried: Vec<NoAnswer>,
     },
     /// It may have been applied, or may still be: exit 3.
     #[error(
@@ -57,6 +57,17 @@ pub enum Failure {
         message: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// The result could not be written. Exit 4 if something was changed, for that is done; 1 if not.
+    #[error(
+        "{}standard output can't be written: {why}",
+        if *.is_done { "it is done, but " } else { "" }
+    )]
+    Unwritten {
+        /// Whether the command had changed something.
+        is_done: bool,
+        /// What the system said.
+        why: String,
     },
     /// Several files were asked for, and some did not make it. Each was reported by itself: exit 1.
     #[error("{failed} of {total} files were not added; the reasons are above")]
@@ -87,7 +98,9 @@ impl Failure {
             | Self::Local { .. }
             | Self::Some { .. } => 1,
             Self::Usage(_) => 2,
+            Self::Unwritten { is_done: false, .. } => 1,
             Self::Unknown { .. } | Self::Forgotten { .. } => 3,
+            Self::Unwritten { is_done: true, .. } => 4,
         }
     }
 
@@ -100,9 +113,23 @@ impl Failure {
             Self::Unknown { .. } => "unknown",
             Self::Forgotten { .. } => "unknown_session_expired",
             Self::Local { .. } => "local",
+            Self::Unwritten { .. } => "unwritten",
             Self::Some { .. } => "some_failed",
         }
     }
+}
+
+/// Each address once, those with the same trouble together: "a:1, b:1: nothing listens there; c:1: no answer".
+pub fn each_once(tried: &[NoAnswer]) -> String {
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for NoAnswer { address, why, .. } in tried {
+        match groups.iter_mut().find(|(reason, _)| reason == why) {
+            Some((_, addresses)) => addresses.push(address.to_string()),
+            None => groups.push((why, vec![address.to_string()])),
+        }
+    }
+    let groups = groups.iter().map(|(why, addresses)| format!("{}: {why}", addresses.join(", ")));
+    groups.collect::<Vec<_>>().join("; ")
 }
 
 impl From<Rejection> for Failure {

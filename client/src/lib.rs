@@ -24,12 +24,11 @@ pub mod nodes;
 pub mod output;
 pub mod refusal;
 pub mod session;
+mod signals;
 pub mod songs;
 pub mod text;
 
 use std::process::ExitCode;
-
-use clap::Parser;
 
 use cli::Cli;
 use error::Failure;
@@ -39,11 +38,12 @@ use output::Output;
 pub fn run() -> ExitCode {
     #[cfg(feature = "planted")]
     jam_proto::planted::Bug::plant_as_told();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     let output = Output::new(cli.options.json);
+    let is_done = cli.verb.changes_something();
     let ended =
         match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
             Ok(runtime) => {
@@ -54,7 +54,8 @@ pub fn run() -> ExitCode {
             }
             Err(error) => Err(Failure::local("can't start", error)),
         };
-    match ended {
+    let unwritten = |why: &std::io::Error| Failure::Unwritten { is_done, why: why.to_string() };
+    match ended.and_then(|()| output::unwritten().map_or(Ok(()), |why| Err(unwritten(why)))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.fail(&failure);
@@ -65,7 +66,7 @@ pub fn run() -> ExitCode {
 
 /// Help and version are no failure; all else is wrong usage, told as clap tells it, or as JSON where that was asked for.
 fn usage(error: &clap::Error) -> ExitCode {
-    let asked_for_json = std::env::args_os().any(|arg| arg == "--json");
+    let asked_for_json = std::env::args_os().any(|arg| arg == "--json") || cli::is_json_set();
     if error.use_stderr() && asked_for_json {
         let text = error.to_string();
         let sentence =

@@ -1,9 +1,13 @@
 //! What happens while someone listens, on its way from the parts that notice it to the line that shows it.
 
+use std::fmt;
+
 use jam_proto::event::Event;
 use jam_proto::ids::{RoomCode, TrackId};
 use tokio::sync::mpsc;
 
+use crate::connection::NoAnswer;
+use crate::error::each_once;
 use crate::follow::Outdated;
 
 /// So many wait to be shown at most: a terminal that hangs must not hold up the music.
@@ -69,6 +73,13 @@ pub enum News {
         /// Which node led.
         node: u64,
     },
+    /// No leader's clock was heard for a while.
+    Unheard {
+        /// Why.
+        why: Unheard,
+        /// What is played goes on by the time that was heard before; otherwise there is none, and no sound.
+        has_time: bool,
+    },
     /// The time of another leader is used from now on.
     Failover {
         /// Who led before.
@@ -82,6 +93,45 @@ pub enum News {
     },
     /// Something that a person should know.
     Trouble(String),
+}
+
+/// Why no leader's clock is heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unheard {
+    /// A node leads, and does not answer.
+    Leader {
+        /// Which one.
+        node: u64,
+        /// Where, and what happened there.
+        at: NoAnswer,
+    },
+    /// Nodes answer, and none of them knows a leader.
+    NoLeader {
+        /// What happened at the other addresses.
+        silent: Vec<NoAnswer>,
+    },
+    /// No node answers.
+    Nobody {
+        /// What happened at each address.
+        silent: Vec<NoAnswer>,
+    },
+}
+
+impl fmt::Display for Unheard {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leader { node, at } => {
+                write!(out, "node {node} leads and does not answer at {at}")
+            }
+            Self::NoLeader { silent } if silent.is_empty() => {
+                out.write_str("no node leads, though all of them answer")
+            }
+            Self::NoLeader { silent } => {
+                write!(out, "no node leads: a majority has to run ({})", each_once(silent))
+            }
+            Self::Nobody { silent } => write!(out, "no node answers ({})", each_once(silent)),
+        }
+    }
 }
 
 /// A change of shared time.

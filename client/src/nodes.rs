@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use jam_world::first_success;
 use tokio::time::Instant;
 
-use crate::connection::{Address, Dialer, Door};
+use crate::connection::{Address, Dialer, Door, NoAnswer};
 
 /// A node that was not up to date is asked after the others for so long.
 const SHUN_FOR: Duration = Duration::from_secs(10);
@@ -78,11 +79,14 @@ impl Nodes {
         self.shunned().insert(address.clone(), Instant::now());
     }
 
-    /// A connection to one of them, each time to another.
-    pub async fn dial_next(&self) -> Result<Door, String> {
+    /// A connection to one of them, each time to another. One that does not answer does not hold up the rest.
+    ///
+    /// # Errors
+    /// If none answered: what each said.
+    pub async fn dial_next(&self) -> Result<Door, Vec<NoAnswer>> {
         let order = self.in_turn();
-        let address = order.first().ok_or("no node is known")?;
-        self.dialer.dial(address).await
+        let attempts: Vec<_> = order.iter().map(|address| self.dialer.dial(address)).collect();
+        first_success(attempts).await
     }
 
     fn shunned(&self) -> MutexGuard<'_, BTreeMap<Address, Instant>> {

@@ -18,6 +18,8 @@ pub enum Refusal {
     },
     /// Never applied: this node sees no majority.
     NoQuorum(String),
+    /// Never applied: the nodes were electing a leader for as long as this one was given.
+    NoLeader(String),
     /// Never applied here: another node may take it.
     Elsewhere(String),
     /// Never applied: the node wants it again, but not before that.
@@ -39,6 +41,7 @@ impl Refusal {
         let jam_error = status.metadata().get("jam-error").and_then(|code| code.to_str().ok());
         match (jam_error, status.code()) {
             (Some("no_quorum"), _) => Self::NoQuorum(message),
+            (Some("no_leader"), _) => Self::NoLeader(message),
             (Some("unknown"), _) => Self::Unknown(message),
             (Some("unavailable" | "not_leader"), _) => Self::Elsewhere(message),
             (Some("too_fast"), _) => Self::Later { wait: wait(status), message },
@@ -64,7 +67,8 @@ impl Refusal {
     pub fn message(&self) -> &str {
         match self {
             Self::Final { message, .. } | Self::Later { message, .. } => message,
-            Self::NoQuorum(message) | Self::Elsewhere(message) | Self::Unknown(message) => message,
+            Self::NoQuorum(message) | Self::NoLeader(message) => message,
+            Self::Elsewhere(message) | Self::Unknown(message) => message,
         }
     }
 }
@@ -117,6 +121,10 @@ mod tests {
         assert_eq!(
             Refusal::of(&with_code(Code::Unavailable, "no_quorum")),
             Refusal::NoQuorum("why".into())
+        );
+        assert_eq!(
+            Refusal::of(&with_code(Code::Unavailable, "no_leader")),
+            Refusal::NoLeader("why".into())
         );
         let mut too_fast = with_code(Code::ResourceExhausted, "too_fast");
         too_fast.metadata_mut().insert("jam-wait-ms", 30.into());

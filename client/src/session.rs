@@ -13,6 +13,7 @@
 //! written down after that. Whatever is found written down was sent into an open session or not sent at all, and is
 //! never sent into another one. If its session is closed by then, its outcome stays unknown.
 
+mod done;
 mod saved;
 mod steps;
 
@@ -20,6 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use done::DoneLog;
 use jam_proto::command::Rejection;
 use jam_proto::ids::{RoomCode, SessionId};
 use jam_proto::wire::v1 as wire;
@@ -42,6 +44,7 @@ pub struct Session {
     /// Held for as long as the process lives.
     _lock: Box<dyn Send + Sync>,
     saved: Saved,
+    done: DoneLog,
     recorder: Option<Recorder>,
 }
 
@@ -88,7 +91,7 @@ impl Session {
             let Some(slot) = Self::lock(world, &path, user).map_err(trouble)? else { continue };
             match &slot.saved.unfinished {
                 Some(unfinished) if unfinished.is_fresh(now) => {
-                    if unfinished.intent == intent {
+                    if unfinished.is_of(intent) {
                         return Ok(slot);
                     }
                 }
@@ -104,12 +107,8 @@ impl Session {
         let mut slot = free.ok_or_else(|| {
             Failure::refused("too_many_sessions", format!("{SLOTS_MAX} commands of {user} are under way on this machine; wait for some to end"))
         })?;
-        slot.saved.unfinished = Some(Unfinished {
-            intent: intent.to_owned(),
-            started_unix_secs: now,
-            done: Vec::new(),
-            sending: None,
-        });
+        slot.saved.unfinished = Some(Unfinished::begin(intent, now));
+        slot.done = DoneLog::open(world.disk.as_ref(), &slot.path, None).map_err(trouble)?;
         Ok(slot)
     }
 
@@ -117,9 +116,10 @@ impl Session {
     fn lock(world: &World, path: &Path, user: &str) -> io::Result<Option<Self>> {
         // The lock is a file of its own: the slot's file is replaced at each save.
         let Some(lock) = world.disk.lock(&path.with_extension("lock"))? else { return Ok(None) };
-        let saved = Saved::read(world.disk.as_ref(), path, user)?;
+        let mut saved = Saved::read(world.disk.as_ref(), path, user)?;
+        let done = DoneLog::open(world.disk.as_ref(), path, saved.unfinished.as_mut())?;
         let (world, path) = (world.clone(), path.to_owned());
-        Ok(Some(Self { world, path, _lock: lock, saved, recorder: None }))
+        Ok(Some(Self { world, path, _lock: lock, saved, done, recorder: None }))
     }
 
     /// Has `recorder` told what is asked of the cluster, each time before it is sent.
@@ -228,7 +228,10 @@ impl Session {
     /// The command line has ended, well or with a definite no. Not to be called after an unknown outcome.
     pub fn finish(mut self) -> Result<(), Failure> {
         self.saved.unfinished = None;
-        self.save(false)
+        self.save(false)?;
+        // If it stays, nobody takes it for that of another command line.
+        let _ = self.done.remove(self.world.disk.as_ref());
+        Ok(())
     }
 
     /// Has a session that the cluster said is open, for a command that is not written down yet.

@@ -409,3 +409,23 @@ async fn a_hole_is_silence_and_said_so() {
     assert!(heard[hole..end].iter().all(|sample| *sample == 0.0));
     assert!(sound.failure().is_some());
 }
+
+#[tokio::test]
+async fn a_cache_that_can_t_be_written_is_told_once_and_all_is_played() {
+    let song = Song::new();
+    let (_node, address) = Node::start(&song, Mood::Well).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cache = folder.path().join("cache");
+    let mut listening = Listening::start(&cache, vec![address], vec![song.wish(0)]);
+    // A file where the folder was: nobody can write in there, root neither.
+    std::fs::remove_dir_all(&cache).expect("removed");
+    std::fs::write(&cache, "no folder").expect("written");
+    listening.until_here(&song.track(), 0, FRAMES).await;
+    let mut sound = sound_of(&listening.cache, &song);
+    assert_eq!(read_all(|out| sound.read(out)), song.samples(0));
+    let mut troubles = 0;
+    while let Ok(news) = listening.news.try_recv() {
+        troubles += usize::from(matches!(news, News::Trouble(why) if why.contains("song cache")));
+    }
+    assert!(song.segments.len() > 2 && troubles == 1, "{troubles}");
+}

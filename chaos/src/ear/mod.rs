@@ -1,18 +1,9 @@
-//! An ear: hears which song, and which part of it, sounds at which instant of a recording.
-//!
-//! It knows the songs and has the sound; it asks neither player nor cluster. Every promise about
-//! what a listener hears is judged from what it reports (see [`crate::promises`]).
+//! The ear of [`jam_ear`], and what it heard as histories tell it.
 
-mod heard;
-mod interpolate;
-mod recording;
-mod reference;
-mod resample;
-mod songs;
 mod stretches;
-mod walk;
 
-pub use heard::{Damage, Gap, Heard, Jump, Place, listen};
-pub use recording::{Recording, RecordingError, Unreadable};
-pub use reference::{Reference, Song};
-pub use songs::{SongError, read_song};
+pub use jam_ear::{
+    Damage, Gap, Heard, Jump, Place, Recording, RecordingError, Reference, Song, SongError,
+    Unreadable, listen, read_song,
+};
+pub use stretches::stretches;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::joiner::{Joiner, Take};
 use super::seat::Seat;
-use crate::ear::{Heard, Recording, Reference, Song, listen};
+use crate::ear::{Heard, Recording, Reference, Song, listen, stretches};
 use crate::history::{Digest, Entry, Hex, History, ListenerSample, Record, Stop, TimeSample, What};
 use crate::promises::report::Listener;
 
@@ -143,7 +143,7 @@ pub fn listener(
     let reference = Reference::new(songs.to_vec(), recording.sample_rate);
     let heard: Heard = listen(&reference, recording);
     let mut history = History::default();
-    for stretch in heard.stretches(name, take.life, begun_ns) {
+    for stretch in stretches(&heard, name, take.life, begun_ns) {
         history.push(stretch.until_ns, What::Heard(stretch));
     }
     let trace = fs::read_to_string(&take.trace)

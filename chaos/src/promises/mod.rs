@@ -1,13 +1,6 @@
 //! What is promised, each judged by a file of its own.
 //!
-//! From what listeners heard; [`mod@report`] puts it together for people and for scripts:
-//!
-//! | promise | file |
-//! | --- | --- |
-//! | the music does not stop: no gap, repeat, jump or wrong sound | [`mod@sound`] |
-//! | everyone hears the same instant | [`mod@skew`] |
-//! | … through a change of the leader too | [`mod@phase`] |
-//! | a trace says what was heard | [`mod@trace`] |
+//! From what listeners heard: see [`jam_ear`].
 //!
 //! From a [`crate::history::History`], whether it was simulated or recorded; [`mod@all`] asks them all:
 //!
@@ -40,26 +33,16 @@ pub mod impostors;
 pub mod linearizable;
 mod operations;
 pub mod order;
-pub mod phase;
 pub mod progress;
 pub mod replay;
-pub mod report;
 pub mod shared_time;
-pub mod skew;
 pub mod sometimes;
 pub mod songs;
-pub mod sound;
 pub mod standing;
 #[cfg(test)]
 pub(crate) mod story;
 pub mod streams;
-pub mod trace;
-mod untold;
 pub mod verdict;
 pub mod voting;
 
-/// The value below which a share of `sorted` lies; nearest rank.
-fn quantile(sorted: &[i64], share: f64) -> i64 {
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted[rank.clamp(1, sorted.len()) - 1]
-}
+pub use jam_ear::{phase, report, skew, sound, trace};

@@ -15,7 +15,7 @@ use jam_world::Clock;
 
 use super::clocks::ClockPair;
 use super::link::{BLOCK_FRAMES, CHANNELS, Feed, Line, link};
-use super::{AudioError, priority};
+use super::{AudioError, alsa, priority};
 
 /// A running cpal stream. Stops when dropped.
 pub struct CpalDevice {
@@ -53,19 +53,26 @@ const UPDATE_EVERY_NS: i64 = 200_000_000;
 const UNPLUGGED: u8 = 1;
 const INVALIDATED: u8 = 2;
 
-/// The outputs of a host (`None`: the usual one).
+/// The outputs of a host (`None`: the usual one) that somebody could hear.
 pub fn list_outputs(host: Option<&str>) -> Result<Vec<OutputInfo>, AudioError> {
-    let host = open_host(host)?;
+    alsa::without_its_prints(|| outputs_of(&open_host(host)?))
+}
+
+fn outputs_of(host: &cpal::Host) -> Result<Vec<OutputInfo>, AudioError> {
     let default = host.default_output_device().and_then(|device| device.id().ok());
     let devices = host.output_devices().map_err(AudioError::Devices)?;
     let info = |device: cpal::Device| {
-        let id = device.id().ok()?;
+        let id = device.id().ok().filter(|id| !is_silent(id))?;
         let name = device
             .description()
             .map_or_else(|_| id.id().to_owned(), |about| about.name().to_owned());
         Some(OutputInfo { default: default.as_ref() == Some(&id), id: id.to_string(), name })
     };
     Ok(devices.filter_map(info).collect())
+}
+
+fn is_silent(id: &cpal::DeviceId) -> bool {
+    id.host().name().eq_ignore_ascii_case("alsa") && alsa::is_silent(id.id())
 }
 
 impl CpalDevice {
@@ -76,8 +83,16 @@ impl CpalDevice {
         host: Option<&str>,
         gain: f32,
     ) -> Result<(Self, Line), AudioError> {
-        let host = open_host(host)?;
-        let device = find(&host, wanted)?;
+        alsa::without_its_prints(|| Self::open_in(machine, wanted, &open_host(host)?, gain))
+    }
+
+    fn open_in(
+        machine: Arc<dyn Clock>,
+        wanted: Option<&str>,
+        host: &cpal::Host,
+        gain: f32,
+    ) -> Result<(Self, Line), AudioError> {
+        let device = find_in(host, wanted)?;
         let name = device
             .description()
             .map_or_else(|_| "sound card".to_owned(), |about| about.name().to_owned());
@@ -145,9 +160,20 @@ pub(crate) fn open_host(name: Option<&str>) -> Result<cpal::Host, AudioError> {
     }
 }
 
+/// The output that `wanted` names by its id or by a part of its name; `None`: the default one.
 pub(crate) fn find(host: &cpal::Host, wanted: Option<&str>) -> Result<cpal::Device, AudioError> {
+    alsa::without_its_prints(|| find_in(host, wanted))
+}
+
+fn find_in(host: &cpal::Host, wanted: Option<&str>) -> Result<cpal::Device, AudioError> {
     let Some(wanted) = wanted else {
-        return host.default_output_device().ok_or(AudioError::NoDevice);
+        let device = host.default_output_device().ok_or(AudioError::NoDevice)?;
+        // ALSA has a default also where there is no card.
+        let silent = device.id().is_ok_and(|id| is_silent(&id));
+        if silent && outputs_of(host).is_ok_and(|outputs| outputs.is_empty()) {
+            return Err(AudioError::NoDevice);
+        }
+        return Ok(device);
     };
     let devices: Vec<_> = host.output_devices().map_err(AudioError::Devices)?.collect();
     let has_id = |device: &&cpal::Device| {
@@ -158,6 +184,8 @@ pub(crate) fn find(host: &cpal::Host, wanted: Option<&str>) -> Result<cpal::Devi
         device.description().is_ok_and(|about| about.name().to_lowercase().contains(&lower))
     };
     let found = devices.iter().find(has_id).or_else(|| devices.iter().find(has_name));
+    // ALSA's null device takes sound as fast as it is given, which keeps a processor busy.
+    let found = found.filter(|device| !device.id().is_ok_and(|id| is_silent(&id)));
     found.cloned().ok_or_else(|| AudioError::UnknownDevice(wanted.to_owned()))
 }
 

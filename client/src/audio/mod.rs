@@ -30,6 +30,7 @@ use jam_proto::room::Room;
 use jam_proto::sync::SharedMap;
 use jam_world::Clock;
 
+mod alsa;
 pub mod clocks;
 pub(crate) mod cpal_device;
 mod deck;

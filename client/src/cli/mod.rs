@@ -3,19 +3,23 @@
 pub mod position;
 mod verbs;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Args, Parser};
+use clap::builder::{FalseyValueParser, Resettable};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 use jam_proto::ids::check_user_name;
 pub use verbs::{AddArgs, CalibrateArgs, ClusterVerb, JoinArgs, MoveArgs, Verb};
 
 use jam_world::{Detours, World};
+use tokio::time::timeout;
 
 use crate::audio::Trims;
-use crate::connection::{Address, Bearer, Cluster, Dialer};
+use crate::connection::{Address, Addresses, Bearer, Cluster, Dialer};
 use crate::error::Failure;
+use crate::output::Output;
 
 /// Listen to the same music at the same instant, on servers you own.
 #[derive(Parser, Debug)]
@@ -24,7 +28,7 @@ use crate::error::Failure;
     version,
     max_term_width = 100,
     propagate_version = true,
-    after_help = "Examples:\n  export JAM_SERVERS=127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003\n  jam create \"Friday night\"\n  jam add ABCD-EFGH-JKMN song.flac album/\n  jam play ABCD-EFGH-JKMN\n  jam join ABCD-EFGH-JKMN\n\nExit codes: 0 done; 1 refused or failed, it will never be applied; 2 wrong usage;\n3 outcome unknown at the deadline: run the same command again, it is applied at most once;\n  if it says that its session was closed, look at `jam queue` first."
+    after_help = "Examples:\n  export JAM_SERVERS=127.0.0.1:7701,127.0.0.1:7702,127.0.0.1:7703\n  jam create \"Friday night\"\n  jam add ABCD-EFGH-JKMN song.flac album/\n  jam play ABCD-EFGH-JKMN\n  jam join ABCD-EFGH-JKMN\n\nExit codes: 0 done; 1 refused or failed, it will never be applied; 2 wrong usage;\n3 outcome unknown at the deadline: run the same command again, it is applied at most once;\n  if it says that its session was closed, look at `jam queue` first;\n4 done, but the result could not be written to standard output."
 )]
 pub struct Cli {
     /// What every command takes.
@@ -39,8 +43,8 @@ pub struct Cli {
 #[derive(Args, Debug, Clone)]
 pub struct Options {
     /// The nodes, as HOST:PORT,…; any of them will do, more are safer
-    #[arg(long, global = true, env = "JAM_SERVERS", value_delimiter = ',', value_parser = Address::parse, value_name = "HOST:PORT,…")]
-    pub servers: Vec<Address>,
+    #[arg(long, global = true, env = "JAM_SERVERS", value_name = "HOST:PORT,…")]
+    pub servers: Vec<Addresses>,
     /// Your name, as others see it [default: your login name]
     #[arg(long, global = true, env = "JAM_USER", value_name = "NAME")]
     pub user: Option<String>,
@@ -74,6 +78,37 @@ pub struct Options {
     pub cache_dir: Option<PathBuf>,
 }
 
+/// So long nobody wonders what a command is waiting for.
+const SILENT_FOR: Duration = Duration::from_millis(800);
+
+impl Cli {
+    /// Reads this process's command line and environment. A variable that is empty counts as one that is not set.
+    ///
+    /// # Errors
+    /// Wrong usage, and also that help or the version was asked for.
+    pub fn read() -> Result<Self, clap::Error> {
+        let mut command = without_empty_variables(Self::command());
+        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// Whether the environment asks for JSON, where the command line can't be read.
+pub fn is_json_set() -> bool {
+    let value = std::env::var("JAM_JSON").unwrap_or_default().to_lowercase();
+    // As FalseyValueParser has it.
+    !matches!(&*value, "" | "0" | "f" | "false" | "n" | "no" | "off")
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| {
+            if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
+        })
+        .mut_subcommands(without_empty_variables)
+}
+
 impl Options {
     /// The name that edits are made under.
     pub fn user(&self) -> Result<String, Failure> {
@@ -90,12 +125,14 @@ impl Options {
 
     /// The servers, of which there must be one.
     pub fn servers(&self) -> Result<Vec<Address>, Failure> {
-        if self.servers.is_empty() {
+        let servers: Vec<Address> =
+            self.servers.iter().flat_map(|list| list.0.iter().cloned()).collect();
+        if servers.is_empty() {
             return Err(Failure::Usage(
                 "say where the nodes are: --servers HOST:PORT,… or JAM_SERVERS".into(),
             ));
         }
-        Ok(self.servers.clone())
+        Ok(servers)
     }
 
     /// The token, from where it was given. What was typed goes before a file.
@@ -117,9 +154,21 @@ impl Options {
         Ok(Dialer::new(World::real().by(self.connect_to.clone()), self.bearer()?))
     }
 
-    /// Finds a node to talk to.
+    /// Finds a node to talk to. Whoever waits for that is told what is tried.
     pub async fn find(&self) -> Result<Cluster, Failure> {
-        Cluster::find(self.dialer()?, self.servers()?, self.deadline).await
+        let servers = self.servers()?;
+        let tried: Vec<String> = servers.iter().map(Address::to_string).collect();
+        let mut finding = pin!(Cluster::find(self.dialer()?, servers, self.deadline));
+        if let Ok(found) = timeout(SILENT_FOR, &mut finding).await {
+            return found;
+        }
+        let remark = format!(
+            "no answer yet from {}; trying for {} s",
+            tried.join(", "),
+            self.deadline.as_secs_f64()
+        );
+        Output::new(self.json).remark(&remark);
+        finding.await
     }
 
     /// The folder of this user's sessions.
@@ -172,7 +221,6 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -225,9 +273,15 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_split_at_commas() {
-        let cli = Cli::try_parse_from(["jam", "rooms", "--servers", "a:1,b:2"]).expect("valid");
-        assert_eq!(cli.options.servers.len(), 2);
-        assert!(Cli::try_parse_from(["jam", "rooms", "--servers", "nonsense"]).is_err());
+    fn servers_are_lists() {
+        let read = |lists: &[&str]| {
+            let flags = lists.iter().flat_map(|list| ["--servers", list]);
+            let cli = Cli::try_parse_from(["jam", "rooms"].into_iter().chain(flags))?;
+            Ok::<_, clap::Error>(cli.options.servers().map_or(0, |servers| servers.len()))
+        };
+        assert_eq!(read(&["a:1,b:2"]).expect("valid"), 2);
+        assert_eq!(read(&["a:1, b:2,", "c:3"]).expect("valid"), 3);
+        assert_eq!(read(&[","]).expect("valid, but none"), 0);
+        assert!(read(&["nonsense"]).is_err());
     }
 }

@@ -141,6 +141,24 @@ pub enum Verb {
     Cluster(ClusterVerb),
 }
 
+impl Verb {
+    /// Whether it changes something that lasts when it succeeds, so that it must not be run again to see its result.
+    pub fn changes_something(&self) -> bool {
+        match self {
+            Self::Rooms
+            | Self::Status { .. }
+            | Self::Queue { .. }
+            | Self::Join(_)
+            | Self::Outputs { .. } => false,
+            Self::Cluster(verb) => !matches!(
+                verb,
+                ClusterVerb::Status | ClusterVerb::Nodes | ClusterVerb::Songs { lost: None }
+            ),
+            _ => true,
+        }
+    }
+}
+
 /// `jam add`
 #[derive(Args, Debug, Clone)]
 pub struct AddArgs {

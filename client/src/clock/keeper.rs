@@ -3,6 +3,7 @@
 mod handover;
 #[cfg(test)]
 mod tests;
+mod unheard;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::audio::{ClockStanding, ClockView};
 use crate::connection::Address;
 use crate::news::News;
 use handover::Gone;
+use unheard::Silence;
 
 /// How often the published map is steered: well within the second that it fades errors over.
 const TICK: Duration = Duration::from_millis(200);
@@ -64,7 +66,10 @@ pub(super) async fn run(config: ClockConfig, mut until: oneshot::Receiver<()>) {
                 keeper.take(sighting);
                 keeper.publish();
             }
-            _ = tick.tick() => keeper.publish(),
+            _ = tick.tick() => {
+                keeper.publish();
+                keeper.tell_if_unheard();
+            }
             _ = &mut until => break,
         }
     }
@@ -126,6 +131,7 @@ struct Keeper {
     first_published_ns: Option<i64>,
     slept_ns: i64,
     told_of_stranger: bool,
+    silence: Silence,
 }
 
 impl Keeper {
@@ -151,6 +157,7 @@ impl Keeper {
             published_epoch: 0,
             first_published_ns: None,
             told_of_stranger: false,
+            silence: Silence::new(Instant::now()),
         }
     }
 
@@ -168,7 +175,8 @@ impl Keeper {
         let address = sighting.address;
         match sighting.seen {
             Ok(burst) => self.take_burst(address, burst),
-            Err(_) => {
+            Err(why) => {
+                self.silence.failed(&address, why);
                 if self.lead.as_ref().is_some_and(|lead| lead.address == address) {
                     self.lost_leader();
                 }
@@ -187,6 +195,7 @@ impl Keeper {
             }
             return;
         }
+        self.silence.answered(&address, last, Instant::now());
         if let Ok(leader) = Address::parse(&last.leader_address) {
             self.config.nodes.learn(leader);
         }
@@ -264,6 +273,15 @@ impl Keeper {
             self.gone.get_or_insert(Gone::new(lead.node, self.heard_raw_ns));
             self.config.reporter.tell(News::LeaderLost { node: lead.node });
             self.order(None);
+        }
+    }
+
+    fn tell_if_unheard(&mut self) {
+        let is_heard = self.lead.as_ref().is_some_and(|lead| lead.answers);
+        let all = self.config.nodes.all();
+        if let Some(why) = self.silence.look(is_heard, &all, Instant::now()) {
+            let has_time = self.config.view.load().is_some();
+            self.config.reporter.tell(News::Unheard { why, has_time });
         }
     }
 

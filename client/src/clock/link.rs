@@ -15,6 +15,7 @@ use tonic::Streaming;
 
 use crate::audio::clocks::{differ, slept_ns};
 use crate::connection::{Address, Dialer};
+use crate::refusal::Refusal;
 
 /// Probes in a burst, of which the fastest counts.
 const BURST: usize = 8;
@@ -109,7 +110,7 @@ impl Link {
 
     /// As long as the connection lasts; `Ok`: the keeper has gone.
     async fn connected(&mut self) -> Result<(), String> {
-        let door = self.dialer.dial(&self.address).await?;
+        let door = self.dialer.dial(&self.address).await.map_err(|no_answer| no_answer.why)?;
         let (probes, queue) = mpsc::channel::<TimeProbe>(1);
         let sent_ns = Arc::new(AtomicI64::new(0));
         let machine = self.dialer.world().clock.clone();
@@ -118,7 +119,7 @@ impl Link {
             timeout(FIRST_REPLY_TIME_MAX, async { door.time().sync(outgoing).await }).await;
         let replies = match opened {
             Ok(Ok(replies)) => replies.into_inner(),
-            Ok(Err(status)) => return Err(status.message().to_owned()),
+            Ok(Err(status)) => return Err(Refusal::of(&status).message().to_owned()),
             Err(_) => return Err("no answer".into()),
         };
         let patience = FIRST_REPLY_TIME_MAX;

@@ -2,9 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jam_proto::ids::TrackId;
 use jam_proto::limits::SONG_BYTES_MAX;
 use jam_proto::wire::v1 as wire;
@@ -12,6 +10,7 @@ use jam_proto::wire::v1::command::Kind;
 use serde_json::json;
 
 use super::View;
+use super::progress::{Progress, SongBar};
 use crate::cli::{AddArgs, Options};
 use crate::connection::Cluster;
 use crate::error::Failure;
@@ -50,7 +49,9 @@ pub(super) async fn add(options: &Options, args: &AddArgs, output: Output) -> Re
         &options.user()?,
         &intent,
     )?;
-    Adding { options, args, output, cluster, session, failed: Vec::new() }.run(&plan).await
+    let progress = Progress::new(&plan.files, !output.is_json());
+    let adding = Adding { options, args, output, cluster, session, progress, failed: Vec::new() };
+    adding.run(&plan).await
 }
 
 struct Adding<'a> {
@@ -59,6 +60,7 @@ struct Adding<'a> {
     output: Output,
     cluster: Cluster,
     session: Session,
+    progress: Progress,
     failed: Vec<Failure>,
 }
 
@@ -85,7 +87,7 @@ impl Adding<'_> {
         let mut ready = Vec::new();
         let total = plan.files.len();
         for (place, path) in plan.files.iter().enumerate() {
-            match self.bring(place, path, total).await {
+            match self.bring(place, path).await {
                 // Each goes right behind the current song, so the last one goes first; the uploads come before, lest
                 // a song ends in between.
                 Ok(song) if self.args.next => ready.push(song),
@@ -100,12 +102,7 @@ impl Adding<'_> {
     }
 
     /// Hashes a file and uploads what the cluster lacks of it.
-    async fn bring<'p>(
-        &mut self,
-        place: usize,
-        path: &'p Path,
-        total: usize,
-    ) -> Result<Ready<'p>, Failure> {
+    async fn bring<'p>(&mut self, place: usize, path: &'p Path) -> Result<Ready<'p>, Failure> {
         let unreadable = |error| Failure::local(format!("can't read {}", path.display()), error);
         let size = std::fs::metadata(path).map_err(unreadable)?.len();
         if size > SONG_BYTES_MAX {
@@ -115,7 +112,21 @@ impl Adding<'_> {
                 format!("{} is larger than {limit}, the limit for a song", path.display()),
             ));
         }
-        let bar = self.bar(place, path, size, total);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let bar = self.progress.song(place, &name, size);
+        let sent = self.send(path, size, &bar).await;
+        bar.end();
+        let (id, uploaded) = sent?;
+        Ok(Ready { place, path, id, size, uploaded })
+    }
+
+    async fn send(
+        &mut self,
+        path: &Path,
+        size: u64,
+        bar: &SongBar,
+    ) -> Result<(TrackId, Uploaded), Failure> {
+        let unreadable = |error| Failure::local(format!("can't read {}", path.display()), error);
         let owned = path.to_owned();
         let hashed = tokio::task::spawn_blocking(move || songs::hash(File::open(owned)?)).await;
         let (id, hashed_bytes) =
@@ -126,17 +137,10 @@ impl Adding<'_> {
                 format!("{} changed while it was read; add it once it is whole", path.display()),
             ));
         }
-        let moving = bar.clone();
-        let patience = self.options.deadline;
-        let uploaded = upload(&mut self.cluster, path, id, size, patience, move |at| {
-            moving.set_position(at);
-            if at >= moving.length().unwrap_or(u64::MAX) {
-                moving.set_message("the nodes check and store it");
-            }
-        })
-        .await;
-        bar.finish_and_clear();
-        Ok(Ready { place, path, id, size, uploaded: uploaded? })
+        let (bar, patience) = (bar.clone(), self.options.deadline);
+        let told = move |at| bar.sent(at);
+        let uploaded = upload(&mut self.cluster, path, id, size, patience, told).await?;
+        Ok((id, uploaded))
     }
 
     async fn queue_or_note(&mut self, song: Ready<'_>, total: usize) -> Result<(), Failure> {
@@ -180,28 +184,27 @@ impl Adding<'_> {
 
     fn show(&self, id: TrackId, uploaded: &Uploaded, entry: u64, earlier: bool) {
         let Uploaded { track, bytes_sent } = uploaded;
-        self.output.show(
-            || {
-                json!({
-                    "entry": entry,
-                    "track": id.to_string(),
-                    "title": track.title,
-                    "artist": track.artist,
-                    "frames": track.frames,
-                    "sample_rate": track.sample_rate,
-                    "bytes_sent": bytes_sent,
-                })
-            },
-            || {
-                let song = text::song(&track.title, &track.artist);
-                let note = match (earlier, bytes_sent) {
-                    (true, _) => "queued by the run before this one".to_owned(),
-                    (false, 0) => "the cluster had it already".to_owned(),
-                    (false, sent) => format!("{} sent", text::bytes(*sent)),
-                };
-                format!("{entry:>4}  {song}  ({note})")
-            },
-        );
+        let json = || {
+            json!({
+                "entry": entry,
+                "track": id.to_string(),
+                "title": track.title,
+                "artist": track.artist,
+                "frames": track.frames,
+                "sample_rate": track.sample_rate,
+                "bytes_sent": bytes_sent,
+            })
+        };
+        let text = || {
+            let song = text::song(&track.title, &track.artist);
+            let note = match (earlier, bytes_sent) {
+                (true, _) => "queued by the run before this one".to_owned(),
+                (false, 0) => "the cluster had it already".to_owned(),
+                (false, sent) => format!("{} sent", text::bytes(*sent)),
+            };
+            format!("{entry:>4}  {song}  ({note})")
+        };
+        self.progress.around(|| self.output.show(json, text));
     }
 
     /// One file that failed does not stop the others, unless they would all fail alike.
@@ -210,7 +213,8 @@ impl Adding<'_> {
             return Err(failure);
         }
         if total > 1 {
-            self.output.remark(&format!("jam: {}: {failure}", path.display()));
+            let remark = format!("jam: {}: {failure}", path.display());
+            self.progress.around(|| self.output.remark(&remark));
             if self.output.is_json() {
                 let mut line = error_json(&failure);
                 line["error"]["file"] = path.display().to_string().into();
@@ -220,29 +224,13 @@ impl Adding<'_> {
         self.failed.push(failure);
         Ok(())
     }
-
-    fn bar(&self, place: usize, path: &Path, size: u64, total: usize) -> ProgressBar {
-        if self.output.is_json() {
-            return ProgressBar::hidden();
-        }
-        let style =
-            ProgressStyle::with_template("{prefix} [{bar:24}] {bytes}/{total_bytes} {eta} {msg}")
-                .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("━╸ "));
-        let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr())
-            .with_style(style);
-        let name =
-            path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let of = if total > 1 { format!("{}/{total} ", place + 1) } else { String::new() };
-        bar.set_prefix(format!("{of}{}", text::pad(&text::clean(&name), 28)));
-        bar.enable_steady_tick(Duration::from_millis(200));
-        bar
-    }
 }
 
 /// Failures that are not about this file.
 fn ends_all(code: &str) -> bool {
-    const ALL: [&str; 11] = [
+    const ALL: [&str; 12] = [
         "no_quorum",
+        "no_leader",
         "sessions_full",
         "session_expired",
         "unreachable",

@@ -1,6 +1,7 @@
-//! Commands that change a room by one edit. Those that are about the current song look first which one that is,
-//! and name it: if the room has moved on meanwhile, nothing happens and the user hears why.
+//! Commands that change a room by one edit. Those that are about the current song look first which one their user hears,
+//! and name it: if the room has moved on by the time that they take effect, nothing happens and the user hears why.
 
+use jam_proto::event::Entry;
 use jam_proto::ids::{EntryId, RoomCode, check_room_name};
 use jam_proto::time::{Flicks, SharedTime};
 use jam_proto::wire::v1 as wire;
@@ -24,7 +25,7 @@ pub(super) async fn play(
     output: Output,
 ) -> Result<(), Failure> {
     let kind = |entry| Ok(Kind::Play(wire::Play { entry: or_none(entry) }));
-    current(options, room, "play", "playing", output, kind).await
+    current(options, room, "play", "playing", output, View::heard, kind).await
 }
 
 pub(super) async fn pause(
@@ -33,7 +34,7 @@ pub(super) async fn pause(
     output: Output,
 ) -> Result<(), Failure> {
     let kind = |entry| Ok(Kind::Pause(wire::Pause { entry: or_none(entry) }));
-    current(options, room, "pause", "paused", output, kind).await
+    current(options, room, "pause", "paused", output, View::heard, kind).await
 }
 
 pub(super) async fn back(
@@ -42,7 +43,7 @@ pub(super) async fn back(
     output: Output,
 ) -> Result<(), Failure> {
     let kind = |entry| Ok(Kind::Back(wire::Back { entry: or_none(entry) }));
-    current(options, room, "back", "went back from", output, kind).await
+    current(options, room, "back", "went back from", output, View::shown, kind).await
 }
 
 pub(super) async fn seek(
@@ -56,7 +57,8 @@ pub(super) async fn seek(
         let entry = entry.ok_or_else(|| nothing_current("seek in"))?;
         Ok(Kind::Seek(wire::Seek { entry: entry.0, position: position.0 }))
     };
-    current(options, room, &format!("seek {}", position.0), &done, output, kind).await
+    let intent = format!("seek {}", position.0);
+    current(options, room, &intent, &done, output, View::heard, kind).await
 }
 
 pub(super) async fn skip(
@@ -74,7 +76,7 @@ pub(super) async fn skip(
         let entry = entry.ok_or_else(|| nothing_current("skip"))?;
         Ok(Kind::Skip(wire::Skip { entry: entry.0 }))
     };
-    current(options, room, "skip", "skipped", output, kind).await
+    current(options, room, "skip", "skipped", output, View::shown, kind).await
 }
 
 pub(super) async fn remove(
@@ -145,13 +147,14 @@ async fn named(
     Ok(())
 }
 
-/// An edit of the current song, whichever that is now.
+/// An edit of the song that `which` picks from the room as it is now.
 async fn current(
     options: &Options,
     room: &RoomCode,
     intent: &str,
     done: &str,
     output: Output,
+    which: impl Fn(&View) -> Option<Entry>,
     to_kind: impl Fn(Option<EntryId>) -> Result<Kind, Failure>,
 ) -> Result<(), Failure> {
     let mut cluster = options.find().await?;
@@ -162,7 +165,7 @@ async fn current(
             return Ok((settled, None));
         }
         let view = View::of(&mut cluster, room).await?;
-        let entry = view.current();
+        let entry = which(&view);
         let named = entry.as_ref().map(|entry| entry.id);
         let command = wire::Command { kind: Some(to_kind(named)?) };
         let settled = session.submit(&mut cluster, STEP, room, command).await?;

@@ -3,6 +3,7 @@
 pub mod add;
 mod cluster;
 mod edit;
+mod progress;
 mod rooms;
 
 use jam_proto::event::Entry;
@@ -75,9 +76,14 @@ impl View {
         if now.playing && now.entry.is_some() { now } else { self.room.at(self.settled()) }
     }
 
-    /// The song that an edit sent now is about.
-    fn current(&self) -> Option<Entry> {
-        self.room.at(self.settled()).entry
+    /// The song that whoever sends an edit now hears, and means; if none sounds, the one that will be current.
+    fn heard(&self) -> Option<Entry> {
+        self.sounding().entry
+    }
+
+    /// The song that is shown as current now, whether or not it sounds. Two people who look at it and leave it leave one song.
+    fn shown(&self) -> Option<Entry> {
+        self.room.at(self.now()).entry.or_else(|| self.room.at(self.settled()).entry)
     }
 }
 

@@ -1,7 +1,8 @@
 //! One connection to one node: its address, the token on every request, and the services behind it.
 
-use std::fmt;
+use std::error::Error;
 use std::time::Duration;
+use std::{fmt, io};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -18,6 +19,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use super::Address;
 use crate::error::Failure;
 
 /// How long one node may take to accept a connection: far above any sane round trip, far below patience.
@@ -26,28 +28,49 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of an answer that may be on their way: the snapshot of a large room has some, and 64 KiB would cap a long line.
 const WINDOW_BYTES: u32 = 1 << 20;
 
-/// Where a node listens: `host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(String);
+/// Why a node could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoAnswer {
+    /// Which one.
+    pub address: Address,
+    /// What happened, such as "no answer" or "nothing listens there".
+    pub why: String,
+    /// Nothing listens there, or there is no such name: trying again won't help before somebody does something about it.
+    pub is_definite: bool,
+}
 
-impl Address {
-    /// Parses `host:port`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let shown: String = text.chars().take(80).collect();
-        let wrong = || format!("'{}' is not a server: write HOST:PORT", shown.escape_default());
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let bare = host.chars().all(|c| c.is_alphanumeric() || "-._[]:".contains(c));
-        if host.is_empty() || !bare || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-            return Err(wrong());
+impl NoAnswer {
+    /// Nothing came back.
+    pub(super) fn silent(address: Address) -> Self {
+        Self { address, why: "no answer".to_owned(), is_definite: false }
+    }
+
+    /// From the last cause: "Connection refused" rather than "transport error".
+    fn of(address: Address, error: &(dyn Error + 'static)) -> Self {
+        let mut cause = error;
+        while let Some(source) = cause.source() {
+            cause = source;
         }
-        Ok(Self(text.to_owned()))
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let (why, is_definite) = match kind {
+            Some(io::ErrorKind::ConnectionRefused) => ("nothing listens there".to_owned(), true),
+            Some(io::ErrorKind::TimedOut) => ("no answer".to_owned(), false),
+            Some(io::ErrorKind::NotFound) => (cause.to_string(), true),
+            _ => (cause.to_string(), false),
+        };
+        Self { address, why, is_definite }
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for NoAnswer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        write!(out, "{}: {}", self.address, self.why)
+    }
+}
+
+impl From<NoAnswer> for String {
+    fn from(no_answer: NoAnswer) -> Self {
+        no_answer.to_string()
     }
 }
 
@@ -132,7 +155,7 @@ impl Dialer {
     }
 
     /// Opens a connection of its own to one node.
-    pub fn dial(&self, address: &Address) -> BoxFuture<'static, Result<Door, String>> {
+    pub fn dial(&self, address: &Address) -> BoxFuture<'static, Result<Door, NoAnswer>> {
         self.dial_for(address, WINDOW_BYTES)
     }
 
@@ -142,23 +165,25 @@ impl Dialer {
         &self,
         address: &Address,
         window_bytes: u32,
-    ) -> BoxFuture<'static, Result<Door, String>> {
+    ) -> BoxFuture<'static, Result<Door, NoAnswer>> {
         let (dialer, address) = (self.clone(), address.clone());
         async move {
-            let endpoint = endpoint(&address, window_bytes)?;
+            let endpoint = match endpoint(&address, window_bytes) {
+                Ok(endpoint) => endpoint,
+                Err(error) => return Err(NoAnswer::of(address, &error)),
+            };
             match timeout(CONNECT_TIMEOUT, dialer.world.connect(endpoint)).await {
                 Ok(Ok(channel)) => Ok(Door(InterceptedService::new(channel, dialer.bearer))),
-                Ok(Err(error)) => Err(format!("{address}: {}", deepest(&error))),
-                Err(_) => Err(format!("{address}: no answer")),
+                Ok(Err(error)) => Err(NoAnswer::of(address, &error)),
+                Err(_) => Err(NoAnswer::silent(address)),
             }
         }
         .boxed()
     }
 }
 
-fn endpoint(address: &Address, window_bytes: u32) -> Result<Endpoint, String> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| format!("{address}: {error}"))?
+fn endpoint(address: &Address, window_bytes: u32) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(CONNECT_TIMEOUT)
         // Finds out that a node is gone without a word (power, cable) in a few seconds.
         .http2_keep_alive_interval(Duration::from_secs(2))
@@ -166,28 +191,4 @@ fn endpoint(address: &Address, window_bytes: u32) -> Result<Endpoint, String> {
         .keep_alive_while_idle(true)
         .initial_stream_window_size(window_bytes)
         .initial_connection_window_size(2 * window_bytes))
-}
-
-/// The last cause: "Connection refused" rather than "transport error".
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_host_and_port() {
-        for good in ["127.0.0.1:7000", "jam.example.org:80", "[::1]:7000", " a-b.c:1 "] {
-            assert!(Address::parse(good).is_ok(), "{good}");
-        }
-        for bad in ["", "host", "host:", ":80", "host:0", "host:70000", "http://x:80", "a b:1"] {
-            assert!(Address::parse(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jam_proto::wire::v1 as wire;
 use jam_proto::wire::v1::watch_message::Kind;
+use jam_world::ATTEMPT_DELAY;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::Streaming;
 
@@ -17,8 +18,6 @@ use crate::error::Failure;
 use crate::nodes::Nodes;
 use crate::refusal::Refusal;
 
-/// A node that does not answer within this is not waited for alone: the next one is asked as well.
-const ASK_NEXT_AFTER: Duration = Duration::from_millis(500);
 /// Once a node has answered that is not up to date, the others get so long to be better.
 const BETTER_WITHIN: Duration = Duration::from_secs(1);
 /// A node may wait this long for a room that was made a moment ago elsewhere.
@@ -89,7 +88,7 @@ impl Search {
             let answer = tokio::select! {
                 biased;
                 answer = next => answer,
-                () = sleep(ASK_NEXT_AFTER), if waiting.len() > 0 => continue,
+                () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 => continue,
             };
             let Some(answer) = answer else { return (None, rest) };
             match answer {
@@ -107,7 +106,8 @@ impl Search {
     }
 
     async fn ask(&self, address: Address) -> Result<Watch, Ended> {
-        let door = self.nodes.dialer().dial(&address).await.map_err(Ended::Lost)?;
+        let dialed = self.nodes.dialer().dial(&address).await;
+        let door = dialed.map_err(|no_answer| Ended::Lost(no_answer.to_string()))?;
         let greeted = async {
             let mut stream = door.rooms().watch(self.request.clone()).await?.into_inner();
             let first = stream.message().await?;

@@ -9,6 +9,7 @@ use super::followed;
 use super::sync::Sync;
 use crate::audio::{PlayerState, PlayerStatus, quality_name};
 use crate::follow::Followed;
+use crate::news::Unheard;
 use crate::text;
 
 /// Columns of the progress bar.
@@ -25,6 +26,8 @@ pub(super) struct LineView<'a> {
     pub now: Option<SharedTime>,
     /// Who sends the room's events.
     pub followed: Option<Followed>,
+    /// Why no leader's clock is heard, if it is known.
+    pub unheard: Option<&'a Unheard>,
     pub sync: Sync<'a>,
     /// Whether that is shown in full.
     pub in_detail: bool,
@@ -45,7 +48,7 @@ impl LineView<'_> {
         match (self.room, self.now) {
             (None, _) => lines.push("joining: waiting for the room".to_owned()),
             (Some(room), None) => {
-                lines.push(named(room, "", "waiting for the leader's clock", width))
+                lines.push(named(room, "", "waiting for the leader's clock", width));
             }
             (Some(room), Some(now)) => {
                 lines.push(self.sounding(room, now, width));
@@ -53,6 +56,9 @@ impl LineView<'_> {
             }
         }
         lines.push(self.state());
+        if let Some(why) = self.unheard {
+            lines.push(format!("! {}", text::clean(&why.to_string())));
+        }
         if self.in_detail {
             lines.extend(self.sync.in_detail());
         }
@@ -209,6 +215,7 @@ mod tests {
             room,
             now,
             followed: None,
+            unheard: None,
             sync: Sync { clock: Some(&clock), raw_ns: 0, status },
             in_detail: false,
             status,

@@ -10,12 +10,12 @@ mod presence;
 pub(crate) mod screen;
 mod summary;
 mod sync;
+mod unheard;
 
 use std::time::Duration;
 
 use jam_proto::wire::v1 as wire;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -24,7 +24,9 @@ use crate::audio::{self, OutputSpec, PlayerConfig};
 use crate::cli::{JoinArgs, Options};
 use crate::error::Failure;
 use crate::listener::{Listener, ListenerConfig};
+use crate::news::{News, Unheard};
 use crate::output::Output;
+use crate::signals::EndSignals;
 use crate::songs::disk::DiskCache;
 use crate::text;
 use keys::Key;
@@ -104,6 +106,7 @@ pub async fn join(options: &Options, args: JoinArgs, output: Output) -> Result<(
         volume: args.volume,
         muted: false,
         in_detail: false,
+        unheard: None,
         is_json: output.is_json(),
         synced_at: None,
         screen: Screen::open(output, args.headless),
@@ -127,6 +130,8 @@ struct Listening {
     volume: u8,
     muted: bool,
     in_detail: bool,
+    /// Why no leader's clock is heard, while none is.
+    unheard: Option<Unheard>,
     is_json: bool,
     /// When programs were told last how well it is in time.
     synced_at: Option<Instant>,
@@ -135,9 +140,7 @@ struct Listening {
 impl Listening {
     async fn run(&mut self, leave_at: Option<Instant>) -> Result<(), Failure> {
         let no_signals = |error| Failure::local("can't listen for signals", error);
-        let mut interrupted = signal(SignalKind::interrupt()).map_err(no_signals)?;
-        let mut terminated = signal(SignalKind::terminate()).map_err(no_signals)?;
-        let mut hung_up = signal(SignalKind::hangup()).map_err(no_signals)?;
+        let mut end = EndSignals::listen().map_err(no_signals)?;
         let mut keys = keys::read(self.screen.is_live(), keys::meaning, || Key::Quit);
         let over = async {
             match leave_at {
@@ -152,6 +155,11 @@ impl Listening {
             tokio::select! {
                 happened = self.listener.next(within) => {
                     if let Some(news) = happened? {
+                        match &news {
+                            News::Unheard { why, .. } => self.unheard = Some(why.clone()),
+                            News::Leader { .. } => self.unheard = None,
+                            _ => {}
+                        }
                         let room = self.listener.room();
                         let lines = self.notices.of(&news, room.as_deref());
                         lines.into_iter().for_each(|line| self.screen.tell(line));
@@ -164,9 +172,7 @@ impl Listening {
                     }
                 }
                 () = &mut over => return Ok(()),
-                _ = interrupted.recv() => return Ok(()),
-                _ = terminated.recv() => return Ok(()),
-                _ = hung_up.recv() => return Ok(()),
+                () = end.recv() => return Ok(()),
             }
         }
     }
@@ -192,6 +198,7 @@ impl Listening {
                 room,
                 now: look.now,
                 followed: look.followed,
+                unheard: self.unheard.as_ref(),
                 sync,
                 in_detail: self.in_detail,
                 status: &look.status,

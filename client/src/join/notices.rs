@@ -6,6 +6,7 @@ use jam_proto::room::Room;
 use serde_json::{Value, json};
 
 use super::followed;
+use super::unheard::unheard;
 use crate::audio::{PlayerState, PlayerStatus};
 use crate::news::{Moved, News};
 use crate::text;
@@ -93,6 +94,7 @@ impl Notices {
                     format!("node {node} led, and is lost; playing on from what is here"),
                 ))
             }
+            News::Unheard { why, has_time } => Some(unheard(why, *has_time)),
             News::Failover { from, to, silent_ns, moved } => {
                 let frames = self.lost_frames.saturating_sub(self.lost_frames_then);
                 self.lost_frames_then = self.lost_frames;

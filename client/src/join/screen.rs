@@ -29,11 +29,14 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Live if it can be: on a terminal, with a keyboard.
+    /// Live if it can be: on a terminal, with a keyboard, and not in the background, where a terminal stops whoever changes its mode.
     pub fn open(output: Output, headless: bool) -> Self {
         let terminals = io::stdin().is_terminal() && io::stdout().is_terminal();
-        let live =
-            !headless && !output.is_json() && terminals && terminal::enable_raw_mode().is_ok();
+        let live = !headless
+            && !output.is_json()
+            && terminals
+            && is_in_foreground()
+            && terminal::enable_raw_mode().is_ok();
         let (paints, queued) = sync_channel(WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("jam-screen".into())
@@ -83,6 +86,11 @@ impl Drop for Screen {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+fn is_in_foreground() -> bool {
+    let group = rustix::termios::tcgetpgrp(io::stdin());
+    group.is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 /// Columns of the terminal.

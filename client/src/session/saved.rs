@@ -30,7 +30,11 @@ pub(super) struct Saved {
 pub(super) struct Unfinished {
     pub intent: String,
     pub started_unix_secs: u64,
+    /// What names it in the file of its replies; empty: an older `jam` wrote it, and they are here.
+    #[serde(default)]
+    pub log: String,
     /// The steps of it that have their reply: a folder is added one song at a time.
+    #[serde(default, skip_serializing)]
     pub done: Vec<Done>,
     /// The step that has a number and no reply.
     pub sending: Option<Sending>,
@@ -83,9 +87,36 @@ impl Saved {
 }
 
 impl Unfinished {
+    /// Of a command line that begins now.
+    pub fn begin(intent: &str, now: u64) -> Self {
+        Self {
+            intent: short(intent),
+            started_unix_secs: now,
+            log: hex(&rand::random::<[u8; 8]>()),
+            done: Vec::new(),
+            sending: None,
+        }
+    }
+
+    /// Whether it stands for this command line.
+    pub fn is_of(&self, intent: &str) -> bool {
+        // In full, it is from an older `jam`.
+        self.intent == intent || self.intent == short(intent)
+    }
+
     pub fn is_fresh(&self, now: u64) -> bool {
         let worth_it = self.sending.is_some() || !self.done.is_empty();
         worth_it && now.saturating_sub(self.started_unix_secs) < INTENT_KEPT.as_secs()
+    }
+}
+
+/// A command line with thousands of files in it is written down often, so its hash stands for it.
+fn short(intent: &str) -> String {
+    const LONG: usize = 256;
+    if intent.len() < LONG {
+        intent.to_owned()
+    } else {
+        blake3::hash(intent.as_bytes()).to_string()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use jam_proto::ids::RoomCode;
 use jam_proto::wire::v1 as wire;
-use jam_world::Disk;
 use prost::Message;
 
 use super::Session;
@@ -44,8 +43,10 @@ impl Session {
         if let Some(unfinished) = &mut self.saved.unfinished {
             unfinished.sending = None;
             unfinished.done.push(Done { step: step.to_owned(), reply });
+            let disk = self.world.disk.as_ref();
+            self.done.append(disk, unfinished).map_err(|error| self.unwritten(error))?;
         }
-        self.save(false)
+        Ok(())
     }
 
     pub(super) fn forget_step(&mut self) -> Result<(), Failure> {
@@ -95,10 +96,18 @@ impl Session {
         )
     }
 
-    pub(super) fn save(&self, durable: bool) -> Result<(), Failure> {
-        let disk: &dyn Disk = self.world.disk.as_ref();
-        self.saved.write(disk, &self.path, durable).map_err(|error| {
-            Failure::local(format!("can't write the session file {}", self.path.display()), error)
-        })
+    /// Writes the slot's file anew, and before that what is still to be written of the replies.
+    pub(super) fn save(&mut self, durable: bool) -> Result<(), Failure> {
+        let disk = self.world.disk.as_ref();
+        let replies = match &mut self.saved.unfinished {
+            Some(unfinished) => self.done.append(disk, unfinished).and_then(|()| self.done.sync()),
+            None => Ok(()),
+        };
+        let saved = replies.and_then(|()| self.saved.write(disk, &self.path, durable));
+        saved.map_err(|error| self.unwritten(error))
+    }
+
+    fn unwritten(&self, error: std::io::Error) -> Failure {
+        Failure::local(format!("can't write the session file {}", self.path.display()), error)
     }
 }

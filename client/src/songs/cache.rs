@@ -6,6 +6,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub struct SongCache {
     pub(super) known: ArcSwap<BTreeMap<TrackId, Known>>,
     /// Which quality the line carries, and of which song it was asked.
     chooser: Mutex<Chooser>,
+    /// It was told that segments can't be written. They are kept in memory then, and once is enough.
+    pub(super) told_unwritable: AtomicBool,
 }
 
 /// What an errand brought.
@@ -101,6 +104,7 @@ impl SongCache {
             nodes,
             known: ArcSwap::default(),
             chooser: Mutex::default(),
+            told_unwritable: AtomicBool::new(false),
         })
     }
 
@@ -358,9 +362,7 @@ impl SongCache {
             Ok((Ok(()), _)) => rendition.set_ready(index, true),
             Ok((Err(error), bytes)) => {
                 rendition.hold(index, bytes);
-                self.reporter.tell(News::Trouble(format!(
-                    "can't write the song cache: {error}; free some space or pass --cache-dir"
-                )));
+                self.tell_unwritable(&error);
             }
             Err(_) => return Err(FetchError::Passing),
         }

@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use jam_proto::ids::TrackId;
 use jam_proto::wire::v1 as wire;
 use jam_proto::wire::v1::segments_client::SegmentsClient;
+use jam_world::first_success;
 use tokio::time::{error::Elapsed, sleep, timeout};
 
 use super::local::LocalRendition;
@@ -78,29 +79,40 @@ impl Fetcher {
         self.receipt.lock().unwrap_or_else(PoisonError::into_inner).to_vec()
     }
 
-    /// What there is of a song, with the manifest of one quality.
+    /// What there is of a song, with the manifest of one quality. A node that does not answer does not hold up the others.
     ///
     /// # Errors
-    /// If the node that was asked did not answer; the next call asks another one.
+    /// If no node gave it: what the last one said.
     pub async fn manifests(
         &self,
         track: TrackId,
         kbps: u32,
     ) -> Result<Vec<wire::Rendition>, FetchError> {
-        let turn = self.preferred.load(Ordering::Relaxed);
-        let request = wire::ManifestsRequest { track: track.to_wire(), kbps: vec![kbps] };
-        let asked = async {
-            let (address, mut client) = self.node(turn).await?;
-            let answer = timeout(SILENCE_MAX, client.manifests(request)).await;
-            self.answered(&address, answer)
-        };
-        match asked.await {
-            Ok(reply) => Ok(reply.renditions),
-            Err(error) => {
-                self.avoid(turn);
-                Err(error)
-            }
+        let first = self.preferred.load(Ordering::Relaxed);
+        let turns = (0..self.nodes.all().len().max(1)).map(|place| first.wrapping_add(place));
+        let asked = turns.map(|turn| async move {
+            let given = self.manifests_of(turn, track, kbps).await;
+            given.map(|renditions| (turn, renditions)).inspect_err(|_| self.avoid(turn))
+        });
+        let (turn, renditions) = first_success(asked)
+            .await
+            .map_err(|mut errors| errors.pop().unwrap_or(FetchError::Passing))?;
+        if turn != first {
+            self.avoid(first);
         }
+        Ok(renditions)
+    }
+
+    async fn manifests_of(
+        &self,
+        turn: usize,
+        track: TrackId,
+        kbps: u32,
+    ) -> Result<Vec<wire::Rendition>, FetchError> {
+        let request = wire::ManifestsRequest { track: track.to_wire(), kbps: vec![kbps] };
+        let (address, mut client) = self.node(turn).await?;
+        let answer = timeout(SILENCE_MAX, client.manifests(request)).await;
+        self.answered(&address, answer).map(|reply| reply.renditions)
     }
 
     /// A segment's bytes; they are still to be checked.
@@ -245,9 +257,10 @@ impl Fetcher {
             Refusal::Final { message, .. } => {
                 FetchError::Lasting(format!("a song can't be fetched: {message}"))
             }
-            Refusal::Elsewhere(_) | Refusal::NoQuorum(_) | Refusal::Later { .. } => {
-                FetchError::Passing
-            }
+            Refusal::Elsewhere(_)
+            | Refusal::NoQuorum(_)
+            | Refusal::NoLeader(_)
+            | Refusal::Later { .. } => FetchError::Passing,
             Refusal::Unknown(_) => self.silent(address),
         }
     }

@@ -1,6 +1,8 @@
-//! Reads what is here once more: what was right when it came may go bad on the disk.
+//! Reads what is here once more, since what was right when it came may go bad on the disk, and tells what is wrong with that.
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jam_proto::ids::TrackId;
@@ -31,6 +33,15 @@ impl SongCache {
                     "a song in the cache went bad on the disk; it is fetched again".to_owned(),
                 ));
             }
+        }
+    }
+
+    /// A segment could not be written: it is kept in memory, as all that come after it.
+    pub(super) fn tell_unwritable(&self, error: &io::Error) {
+        if !self.told_unwritable.swap(true, Ordering::Relaxed) {
+            self.reporter.tell(News::Trouble(format!(
+                "can't write the song cache: {error}; songs are kept in memory; free some space or pass --cache-dir"
+            )));
         }
     }
 

@@ -81,8 +81,12 @@ pub async fn upload(
             }
             Err(status) => match Refusal::of(&status) {
                 Refusal::Final { code, message } => return Err(Failure::Refused { code, message }),
-                Refusal::NoQuorum(message) => return Err(Failure::refused("no_quorum", message)),
-                Refusal::Elsewhere(message)
+                Refusal::NoQuorum(message) if !cluster.is_majority_here().await => {
+                    return Err(Failure::refused("no_quorum", message));
+                }
+                Refusal::NoQuorum(message)
+                | Refusal::NoLeader(message)
+                | Refusal::Elsewhere(message)
                 | Refusal::Later { message, .. }
                 | Refusal::Unknown(message) => message,
             },
@@ -113,15 +117,15 @@ async fn chunks(
     progress: Arc<dyn Fn(u64) + Send + Sync>,
 ) -> std::io::Result<impl Stream<Item = wire::UploadChunk> + Send + 'static> {
     let mut file = File::open(path).await?;
-    let mut at = start.offset;
+    let at = start.offset;
     file.seek(SeekFrom::Start(at)).await?;
     progress(at);
-    let state = (file, Some(start));
-    Ok(futures_util::stream::unfold(state, move |(mut file, start)| {
+    let state = (file, Some(start), at);
+    Ok(futures_util::stream::unfold(state, move |(mut file, start, mut at)| {
         let (sent, progress) = (sent.clone(), progress.clone());
         async move {
             if start.is_some() {
-                return Some((wire::UploadChunk { start, data: Bytes::new() }, (file, None)));
+                return Some((wire::UploadChunk { start, data: Bytes::new() }, (file, None, at)));
             }
             let mut data = vec![0; CHUNK_BYTES];
             // A file that can't be read on ends here, and the node says how much is missing.
@@ -133,7 +137,7 @@ async fn chunks(
             at += count as u64;
             sent.fetch_add(count as u64, Ordering::Relaxed);
             progress(at);
-            Some((wire::UploadChunk { start: None, data: Bytes::from(data) }, (file, None)))
+            Some((wire::UploadChunk { start: None, data: Bytes::from(data) }, (file, None, at)))
         }
     }))
 }

@@ -1,12 +1,13 @@
 //! A node for tests: the real state machine behind the real API, without replication, and with faults on demand.
 
+mod cluster;
 mod songs;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use jam_proto::command::RoomCommand;
 use jam_proto::ids::RoomCode;
 use jam_proto::shard::{Outcome, Shard};
@@ -17,7 +18,7 @@ use jam_proto::wire::v1 as wire;
 use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
-use wire::cluster_server::{Cluster, ClusterServer};
+use wire::cluster_server::ClusterServer;
 use wire::rooms_server::{Rooms, RoomsServer};
 use wire::songs_server::SongsServer;
 
@@ -32,6 +33,8 @@ pub enum Fault {
     None,
     /// Commands are refused: no majority.
     NoQuorum,
+    /// So many commands are refused, since the nodes elect a leader.
+    Elects(u32),
     /// Commands are applied, but the replies get lost.
     LoseReplies,
     /// As `LoseReplies`, for so many commands.
@@ -66,6 +69,8 @@ struct State {
     fault: Fault,
     submits: u32,
     now: i64,
+    /// How far ahead commands take effect.
+    lead: i64,
     /// Bytes of unfinished uploads.
     parts: std::collections::BTreeMap<Vec<u8>, Vec<u8>>,
     /// An upload breaks off when so many bytes have come.
@@ -112,6 +117,16 @@ impl FakeNode {
         self.state().fault = fault;
     }
 
+    /// What happens from now on takes effect so much later.
+    pub fn set_lead(&self, secs: i64) {
+        self.state().lead = Flicks::from_secs(secs).0;
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, secs: i64) {
+        self.state().now += Flicks::from_secs(secs).0;
+    }
+
     /// Returns once a request is held.
     pub async fn holds_one(&self) {
         self.held.notified().await;
@@ -151,7 +166,7 @@ impl State {
         self.now += Flicks::from_millis(10).0;
         let entry = log::LogEntry {
             proposed_stamp: self.now,
-            proposed_effective: self.now,
+            proposed_effective: self.now + self.lead,
             op: Some(op),
             ..Default::default()
         };
@@ -201,6 +216,10 @@ impl FakeNode {
                     "no_quorum",
                     "no majority of the nodes answers",
                 ));
+            }
+            Fault::Elects(left) => {
+                state.fault = if left > 1 { Fault::Elects(left - 1) } else { Fault::None };
+                return Err(refusal(Code::Unavailable, "no_quorum", "the nodes elect a leader"));
             }
             Fault::Unknown => {
                 return Err(refusal(
@@ -311,78 +330,22 @@ impl Rooms for FakeNode {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::WatchMessage, Status>> + Send>>;
     async fn watch(
         &self,
-        _: Request<wire::WatchRequest>,
+        request: Request<wire::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("not in this fake"))
-    }
-}
-
-#[tonic::async_trait]
-impl Cluster for FakeNode {
-    async fn status(
-        &self,
-        _: Request<wire::ClusterStatusRequest>,
-    ) -> Result<Response<wire::ClusterStatusReply>, Status> {
-        let node = wire::NodeStatus {
-            id: 1,
-            address: self.address(),
-            role: "leader".into(),
-            applied: 7,
-            alive: true,
-            place: 1,
-        };
-        let leader = if self.state().fault == Fault::NoQuorum { 0 } else { 1 };
-        let reply = wire::ClusterStatusReply {
-            cluster_id: CLUSTER_ID.to_vec(),
-            leader,
-            term: 1,
-            epoch: 1,
-            level: 1,
-            answered_by: 1,
-            nodes: vec![node],
-        };
-        Ok(Response::new(reply))
-    }
-
-    async fn transfer(
-        &self,
-        _: Request<wire::TransferRequest>,
-    ) -> Result<Response<wire::TransferReply>, Status> {
-        Ok(Response::new(wire::TransferReply { leader: 1 }))
-    }
-
-    async fn replace(
-        &self,
-        _: Request<wire::ReplaceRequest>,
-    ) -> Result<Response<wire::ReplaceReply>, Status> {
-        Ok(Response::new(wire::ReplaceReply { replacement: 4, state: "catching up".into() }))
-    }
-
-    async fn raise_level(
-        &self,
-        _: Request<wire::RaiseLevelRequest>,
-    ) -> Result<Response<wire::RaiseLevelReply>, Status> {
-        Ok(Response::new(wire::RaiseLevelReply { level: 1 }))
-    }
-
-    async fn lost_songs(
-        &self,
-        request: Request<wire::LostSongsRequest>,
-    ) -> Result<Response<wire::LostSongsReply>, Status> {
-        let mark = request.into_inner().mark;
-        let song = wire::LostSong {
-            id: vec![9; 32],
-            title: "gone".into(),
-            marked: mark == [9; 32],
-            ..Default::default()
-        };
-        Ok(Response::new(wire::LostSongsReply { songs: vec![song] }))
-    }
-
-    async fn snapshot(
-        &self,
-        _: Request<wire::SnapshotRequest>,
-    ) -> Result<Response<wire::SnapshotReply>, Status> {
-        Ok(Response::new(wire::SnapshotReply { index: 7 }))
+        use wire::watch_message::Kind;
+        let state = self.state();
+        let code = RoomCode::parse(&request.into_inner().room)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let room = state
+            .shard
+            .room(&code)
+            .ok_or_else(|| refusal(Code::NotFound, "room_unknown", "there is no such room"))?;
+        let hello =
+            wire::WatchHello { cluster_id: CLUSTER_ID.to_vec(), node: 1, ..Default::default() };
+        let first = [Kind::Hello(hello), Kind::Snapshot(room.to_wire())];
+        let first = first.map(|kind| Ok(wire::WatchMessage { kind: Some(kind) }));
+        // Nothing happens in the room afterwards.
+        let stream = futures_util::stream::iter(first).chain(futures_util::stream::pending());
+        Ok(Response::new(Box::pin(stream)))
     }
 }

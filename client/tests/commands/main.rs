@@ -1,6 +1,11 @@
 //! The `jam` program against a node whose answers can be made to go wrong: what it sends, prints and exits with.
 
 mod fake;
+mod heard;
+mod listening;
+mod nodes;
+mod outputs;
+mod printed;
 mod sessions;
 mod user;
 

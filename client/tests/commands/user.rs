@@ -33,12 +33,14 @@ impl User {
     }
 
     pub async fn jam_within(&self, deadline: &str, args: &[&str]) -> Ran {
-        let mut command = self.command(deadline, args);
-        let output = tokio::task::spawn_blocking(move || command.output())
-            .await
-            .expect("joined")
-            .expect("jam runs");
-        Ran { output }
+        Ran::of(self.command(deadline, args)).await
+    }
+
+    /// Runs `jam` with some more environment variables.
+    pub async fn jam_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Ran {
+        let mut command = self.command("10", args);
+        command.envs(variables.iter().copied());
+        Ran::of(command).await
     }
 
     /// Starts `jam`, to be killed.
@@ -47,18 +49,17 @@ impl User {
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("jam starts")
     }
 
-    fn command(&self, deadline: &str, args: &[&str]) -> Command {
+    pub fn command(&self, deadline: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jam"));
         command.env_clear().args([
             "--user",
             "ann",
-            "--json",
             "--deadline",
             deadline,
             "--servers",
             &self.servers,
         ]);
-        command.env("JAM_STATE_DIR", self.path().join("state")).args(args);
+        command.env("JAM_JSON", "1").env("JAM_STATE_DIR", self.path().join("state")).args(args);
         command
     }
 
@@ -84,6 +85,18 @@ pub struct Ran {
 }
 
 impl Ran {
+    pub async fn of(mut command: Command) -> Self {
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .expect("joined")
+            .expect("jam runs");
+        Self { output }
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
     pub fn code(&self) -> i32 {
         self.output.status.code().expect("not killed")
     }

@@ -9,6 +9,7 @@
 mod clock;
 mod disk;
 mod net;
+mod stagger;
 mod work;
 
 use std::io;
@@ -25,6 +26,7 @@ pub use disk::{
     Cursor, Database, Disk, Entries, File, Meta, Open, exists, make_lasting_folder, write_and_sync,
 };
 pub use net::{Detours, Duplex, Listener, Net, Stream};
+pub use stagger::{ATTEMPT_DELAY, first_success};
 pub use work::{Apart, Pacer, Turn, Work};
 
 /// A machine. Cheap to clone.

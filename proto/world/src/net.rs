@@ -12,8 +12,10 @@ use futures_util::future::BoxFuture;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tower::util::{ServiceFn, service_fn};
+
+use crate::stagger::first_success;
 
 /// Bytes both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -98,8 +100,18 @@ impl Net for Detoured {
 pub(crate) struct Tcp;
 
 impl Net for Tcp {
+    /// If the name has several addresses, one that drops packets does not hold up the others.
     fn dial(&self, address: String) -> BoxFuture<'static, io::Result<Stream>> {
-        async move { Ok(eager(TcpStream::connect(address).await?)) }.boxed()
+        async move {
+            let found = lookup_host(&address).await.map_err(does_not_resolve)?;
+            let attempts = alternate(found.collect()).into_iter().map(TcpStream::connect);
+            let connected = first_success(attempts).await;
+            let last = |mut errors: Vec<io::Error>| {
+                errors.pop().unwrap_or_else(|| does_not_resolve("it has no address"))
+            };
+            connected.map(eager).map_err(last)
+        }
+        .boxed()
     }
 
     fn listen(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
@@ -121,6 +133,29 @@ impl Listener for TcpListener {
     }
 }
 
+/// The addresses of a name in the order in which they are tried: the system's, but IPv6 and IPv4 in turn (RFC 8305, section 4).
+fn alternate(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut order = Vec::new();
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            return order;
+        }
+        order.extend(pair.into_iter().flatten());
+    }
+}
+
+/// [`io::ErrorKind::NotFound`], by which it is told from a host that does not answer.
+fn does_not_resolve(why: impl ToString) -> io::Error {
+    let why = why.to_string();
+    let why = why.trim_start_matches("failed to lookup address information: ");
+    io::Error::new(io::ErrorKind::NotFound, format!("the name does not resolve: {why}"))
+}
+
 fn eager(stream: TcpStream) -> Stream {
     // Only a hint.
     let _ = stream.set_nodelay(true);
@@ -130,6 +165,28 @@ fn eager(stream: TcpStream) -> Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_families_take_turns_beginning_with_the_system_s_choice() {
+        let parse = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts.iter().map(|text| text.parse().expect("an address")).collect()
+        };
+        let found = parse(&["[2001:db8::1]:1", "[2001:db8::2]:1", "10.0.0.1:1"]);
+        let order = parse(&["[2001:db8::1]:1", "10.0.0.1:1", "[2001:db8::2]:1"]);
+        assert_eq!(alternate(found), order);
+        let found = parse(&["10.0.0.1:1", "10.0.0.2:1", "[2001:db8::1]:1"]);
+        let order = parse(&["10.0.0.1:1", "[2001:db8::1]:1", "10.0.0.2:1"]);
+        assert_eq!(alternate(found), order);
+        assert_eq!(alternate(Vec::new()), []);
+    }
+
+    #[tokio::test]
+    async fn a_name_without_an_address_is_not_found() {
+        let dialled = Tcp.dial("nowhere.invalid:1".to_owned()).await;
+        let Err(error) = dialled else { panic!("there is no such name") };
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains("does not resolve"), "{error}");
+    }
 
     #[test]
     fn detours_are_pairs_of_addresses() {

@@ -1,6 +1,6 @@
 //! The music does not stop: whoever listens hears no gap, no repeat, no jump and nothing foreign.
 
-use crate::ear::{Heard, Place};
+use crate::{Heard, Place};
 
 /// Something that breaks the promise.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,7 @@ pub fn broken(heard: &Heard, since_ns: i64) -> Vec<Fault> {
 }
 
 /// A length of time in milliseconds, with as many digits as help.
-pub(super) fn millis(nanos: i64) -> String {
+pub fn millis(nanos: i64) -> String {
     let millis = nanos as f64 * 1e-6;
     if millis.abs() < 10.0 { format!("{millis:.3} ms") } else { format!("{millis:.1} ms") }
 }

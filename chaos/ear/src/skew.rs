@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::quantile;
-use crate::ear::Heard;
+use crate::Heard;
 
 /// Between two listeners on one LAN, at p99.
 pub const P99_MAX_NS: i64 = 200_000;

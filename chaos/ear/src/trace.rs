@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quantile;
 use super::untold::untold_ns;
-use crate::ear::Heard;
+use crate::Heard;
 
 /// Players render so far ahead, at most: what they hear of takes as long to be heard.
 const RENDERED_NS: i64 = 500_000_000;

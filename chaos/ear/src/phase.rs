@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::ear::Heard;
+use crate::Heard;
 
 /// Looked at before an instant, to know where the phase was going: the clock of this machine and the
 /// cluster's shared time may differ in rate by some ppm.

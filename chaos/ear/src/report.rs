@@ -8,7 +8,7 @@ use super::phase::{PhaseChange, phase_change};
 use super::skew::{self, Skew, common_span, skew_where};
 use super::sound::{broken, millis};
 use super::trace::{self, Agreement, Knowledge, TraceError, agreement};
-use crate::ear::Heard;
+use crate::Heard;
 
 /// Looked at around a change of the leader, after it.
 const CHANGE_NS: i64 = 5_000_000_000;

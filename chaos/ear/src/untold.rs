@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::ear::Heard;
+use crate::Heard;
 
 /// Shorter gaps are a fade's.
 const GAP_NS: i64 = 20_000_000;

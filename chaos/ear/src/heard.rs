@@ -171,27 +171,28 @@ impl Heard {
     }
 
     /// The output frames that each run covers, in order.
-    pub(super) fn run_spans(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub fn run_spans(&self) -> impl Iterator<Item = (usize, usize)> {
         self.runs.iter().map(|run| (run.from, run.to))
     }
 
     /// Plain silence, in order: output frames.
-    pub(super) fn holes(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub fn holes(&self) -> impl Iterator<Item = (usize, usize)> {
         self.holes.iter().copied()
     }
 
     /// The length of the recording, in output frames.
-    pub(super) fn frames(&self) -> usize {
+    pub fn frames(&self) -> usize {
         self.frames
     }
 
     /// Song, and the position in it in frames of the recording's rate, at an output frame of a run.
-    pub(super) fn position(&self, run: usize, frame: usize) -> (usize, f64) {
+    pub fn position(&self, run: usize, frame: usize) -> (usize, f64) {
         let run = &self.runs[run];
         (run.track, run.position(frame as f64))
     }
 
-    pub(super) fn instant(&self, frame: usize) -> i64 {
+    /// When an output frame sounded: nanoseconds of CLOCK_MONOTONIC.
+    pub fn instant(&self, frame: usize) -> i64 {
         self.index.instant_ns(frame as f64).round() as i64
     }
 
