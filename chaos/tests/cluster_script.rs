@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// A folder for a cluster, with ports of its own. What runs in it is stopped at the end.
 struct Place {
@@ -58,12 +59,17 @@ impl Drop for Place {
     }
 }
 
-/// A base port with nine free ones above it.
+/// A base port with nine free ones above it, each time another one.
 fn free_ports() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let first = 20_000 + (std::process::id() % 1000) as u16 * 10;
-    let mut bases = (first..60_000).step_by(10);
-    bases.find(|base| (base + 1..base + 10).all(is_free)).expect("there are free ports")
+    loop {
+        let base = first + 10 * TAKEN.fetch_add(1, Ordering::Relaxed);
+        if (base + 1..base + 10).all(is_free) {
+            return base;
+        }
+    }
 }
 
 fn stdout(output: &Output) -> String {
