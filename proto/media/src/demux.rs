@@ -19,7 +19,7 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase, Timestamp};
 
 use crate::allowance::{AT_ONCE_MIB_MAX, Allowance};
-use crate::cover::Cover;
+use crate::cover::Pictures;
 use crate::tags::{self, Tags};
 use crate::unwrap::{Unwrapped, unwrap};
 use crate::{Refusal, Source, foreign, mp4, sbr};
@@ -40,7 +40,7 @@ pub(crate) struct Demux {
     /// Frames before the song's first one: what the encoder added.
     pub(crate) delay: u64,
     pub(crate) tags: Tags,
-    pub(crate) cover: Option<Cover>,
+    pub(crate) pictures: Pictures,
     pub(crate) mp4: Option<mp4::Facts>,
     /// Frames that sizes promise and that are not there.
     pub(crate) missing_frames: u64,
@@ -109,7 +109,7 @@ impl Demux {
             }
             probed => probed?,
         };
-        let (tags, cover) = tags::read(reader.as_mut(), &around);
+        let (tags, pictures) = tags::read(reader.as_mut(), &around);
         let track = match reader.default_track(TrackType::Audio) {
             Some(track) => track.clone(),
             None if reader.tracks().is_empty() => return Err(Refusal::NotAudio),
@@ -129,7 +129,7 @@ impl Demux {
             track,
             delay: 0,
             tags,
-            cover,
+            pictures,
             mp4,
             missing_frames: 0,
             broken_off: false,

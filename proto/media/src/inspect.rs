@@ -120,7 +120,7 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
         tags: std::mem::take(&mut demux.tags),
         loudness: counted.meter.loudness(),
         waveform: counted.waveform.points(frames),
-        cover: demux.cover.take(),
+        cover: std::mem::take(&mut demux.pictures).cover(),
     })
 }
 

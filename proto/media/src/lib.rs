@@ -34,6 +34,7 @@ mod loudness;
 mod mp4;
 mod ogg;
 mod part;
+mod picture;
 mod preroll;
 mod refusal;
 mod render;
@@ -42,6 +43,7 @@ mod sbr;
 mod segments;
 mod tags;
 mod trailer;
+mod types;
 mod unwrap;
 mod voice;
 mod vorbis;
@@ -64,6 +66,7 @@ pub use segments::{
 };
 pub use symphonia::core::io::MediaSource;
 pub use tags::{Tags, clean, tags, title_from_file_name};
+pub use types::{HEAD_BYTES, picture_type, song_type};
 
 /// Where a song's bytes come from.
 pub type Source = Box<dyn MediaSource>;
