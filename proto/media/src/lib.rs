@@ -43,6 +43,7 @@ mod sbr;
 mod segments;
 mod tags;
 mod trailer;
+mod true_peak;
 mod types;
 mod unwrap;
 mod voice;
