@@ -14,9 +14,9 @@ use symphonia::core::formats::well_known::{
 use crate::demux::{Demux, unreadable};
 use crate::elementary::{self, Kind};
 use crate::ending::Ending;
-use crate::loudness::{Loudness, Meter};
+use crate::loudness::Loudness;
+use crate::measure::{self, Heard};
 use crate::voice::{Outcome, Voice};
-use crate::waveform::Waveform;
 use crate::{Cover, Refusal, Source, Tags, sbr};
 
 /// What is too much.
@@ -92,7 +92,11 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
     }
 
     let mut voice = Voice::new(&demux.params)?;
-    let counted = count(&mut demux, &mut voice, limits, facts.is_some())?;
+    let (rate, delay) = (demux.sample_rate(), demux.delay);
+    let (counted, measures) = measure::beside(rate, delay, |heard| {
+        count(&mut demux, &mut voice, limits, facts.is_some(), heard)
+    });
+    let counted = counted?;
     let Some((sample_rate, channels)) = voice.spec() else {
         return Err(if counted.failed > 0 { not_decoding(&counted) } else { Refusal::NoSound });
     };
@@ -118,8 +122,8 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
         missing_frames,
         codec: codec_name(voice.codec_info()),
         tags: std::mem::take(&mut demux.tags),
-        loudness: counted.meter.loudness(),
-        waveform: counted.waveform.points(frames),
+        loudness: measures.meter.loudness(),
+        waveform: measures.waveform.points(frames),
         cover: std::mem::take(&mut demux.pictures).cover(),
     })
 }
@@ -169,6 +173,7 @@ fn over_limit(frames: u64, sample_rate: u32, limits: Limits) -> Result<(), Refus
     Ok(())
 }
 
+#[derive(Default)]
 struct Counted {
     /// Where the raw line ends.
     end: u64,
@@ -176,8 +181,6 @@ struct Counted {
     /// The most that one had.
     packet_frames: u64,
     failed: u64,
-    meter: Meter,
-    waveform: Waveform,
 }
 
 /// `walked`: whether the sound is the same all the way is known.
@@ -186,11 +189,10 @@ fn count(
     voice: &mut Voice,
     limits: Limits,
     walked: bool,
+    heard: &mut Heard,
 ) -> Result<Counted, Refusal> {
     let rate = demux.sample_rate();
-    let meter = Meter::new(rate, demux.delay);
-    let waveform = Waveform::new(demux.delay);
-    let mut counted = Counted { end: 0, packets: 0, packet_frames: 0, failed: 0, meter, waveform };
+    let mut counted = Counted::default();
     let mut watch = sbr::Watch::default();
     let mut sound = Vec::new();
     loop {
@@ -223,8 +225,7 @@ fn count(
                 counted.failed += u64::from(counted.packets > FIRST_PACKETS);
             }
         }
-        counted.meter.hear(&sound);
-        counted.waveform.hear(placed.start, &sound);
+        heard.hear(placed.start, &sound);
     }
 }
 

@@ -31,6 +31,7 @@ mod foreign;
 mod id3;
 mod inspect;
 mod loudness;
+mod measure;
 mod mp4;
 mod ogg;
 mod part;
