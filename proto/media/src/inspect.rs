@@ -7,8 +7,8 @@ use symphonia::core::codecs::CodecInfo;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::{
-    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP3, FORMAT_ID_OGG,
-    FORMAT_ID_WAVE,
+    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MKV,
+    FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
 
 use crate::demux::{Demux, unreadable};
@@ -75,6 +75,7 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
     let mut demux = Demux::open(source)?;
     let kind = match demux.format {
         FORMAT_ID_MP3 => Some(Kind::Mp3),
+        FORMAT_ID_MP2 => Some(Kind::Mp2),
         FORMAT_ID_ADTS => Some(Kind::Adts),
         _ => None,
     };
@@ -141,6 +142,8 @@ fn check_headers(demux: &Demux, limits: Limits) -> Result<(), Refusal> {
         CODEC_ID_VORBIS => Some("Vorbis"),
         CODEC_ID_AAC => Some("AAC"),
         CODEC_ID_OPUS => Some("Opus"),
+        // Which of them is which is guessed from their number.
+        _ if demux.format == FORMAT_ID_CAF => Some("sound in a Core Audio file (CAF)"),
         _ => None,
     };
     if let Some(codec) = stereo_only.filter(|_| channels > 2) {
@@ -266,6 +269,13 @@ fn ending(demux: &Demux, counted: &Counted, facts: Option<&elementary::Facts>) -
         }
         FORMAT_ID_FLAC => demux.track.num_frames.filter(|claim| *claim > 0),
         FORMAT_ID_ISOMP4 => mp4_promise(demux),
+        FORMAT_ID_CAF => demux.track.num_frames.map(|frames| demux.in_line(frames)),
+        FORMAT_ID_MKV => {
+            // The longest of its tracks, so it counts only where something is missing.
+            let is_cut = demux.matroska.as_ref().is_some_and(|facts| facts.is_cut);
+            broken = if is_cut { broken } else { 0 };
+            demux.duration.filter(|_| is_cut)
+        }
         _ => facts.and_then(|facts| {
             broken = if facts.broken_off { counted.packet_frames } else { 0 };
             promised_by_tag(facts).map(|packets| packets * counted.packet_frames)
@@ -292,6 +302,12 @@ fn mp4_promise(demux: &Demux) -> Option<u64> {
 fn trimmed(demux: &Demux, end: u64, facts: Option<&elementary::Facts>) -> u64 {
     let heard = end.saturating_sub(demux.delay);
     let told = match demux.format {
+        FORMAT_ID_MKV => demux.matroska.as_ref().map(|facts| {
+            let ns = u128::from(facts.discarded_ns(demux.track.id));
+            let frames = ns * u128::from(demux.sample_rate()) / 1_000_000_000;
+            heard.saturating_sub(u64::try_from(frames).unwrap_or(u64::MAX))
+        }),
+        FORMAT_ID_CAF => demux.track.num_frames.map(|frames| demux.in_line(frames)),
         FORMAT_ID_MP3 => match demux.track.padding {
             // A tag that counts other frames than there are does not know where the padding is.
             Some(padding)

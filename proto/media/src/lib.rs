@@ -19,6 +19,7 @@
 
 mod aiff;
 mod allowance;
+mod caf;
 mod codec;
 mod cover;
 mod decoder;
@@ -30,13 +31,16 @@ mod filter;
 mod foreign;
 mod id3;
 mod inspect;
+mod length;
 mod loudness;
+mod matroska;
 mod measure;
 mod mp4;
 mod ogg;
 mod part;
 mod picture;
 mod preroll;
+mod probe;
 mod refusal;
 mod render;
 mod riff;

@@ -84,6 +84,13 @@ fn rank(kind: MetadataId) -> u8 {
 }
 
 impl Tags {
+    /// A title that stands outside of all tags, for a song that has none.
+    pub(crate) fn add_title(&mut self, title: Option<&str>) {
+        if self.title.is_none() {
+            self.title = title.map(clean).filter(|title| !title.is_empty());
+        }
+    }
+
     /// Adds what is not known yet. Several values of one field are all of one tag.
     fn add(&mut self, revision: &MetadataRevision) {
         let per_track = revision.per_track.iter().flat_map(|track| &track.metadata.tags);
@@ -140,6 +147,12 @@ impl Field {
             // Symphonia gives several values a name only if they are tags of their own.
             (RawValue::StringList(list), None) if self.is_named(&tag.raw.key) => {
                 list.iter().map(|text| clean(&unswapped(text))).collect()
+            }
+            // In Matroska that is the title of a whole, but many write it so.
+            (RawValue::String(text), None)
+                if self == Self::Album && tag.raw.key.rsplit('@').next() == Some("ALBUM") =>
+            {
+                vec![clean(text)]
             }
             _ => Vec::new(),
         }
