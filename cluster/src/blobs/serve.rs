@@ -159,6 +159,12 @@ impl Song {
         self.copy.bytes
     }
 
+    /// Its first bytes, which tell what it is; none if they can't be read.
+    pub(crate) async fn head(&self) -> Bytes {
+        let size = self.copy.bytes.min(jam_media::HEAD_BYTES as u64);
+        self.read(0, size).await.unwrap_or_default()
+    }
+
     /// Its bytes in messages. `length` 0: to the end.
     pub(crate) fn chunks(self, offset: u64, length: u64) -> Result<ChunkStream, SongError> {
         let total = self.copy.bytes;

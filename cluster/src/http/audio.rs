@@ -5,11 +5,15 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, header};
+use jam_media::{picture_type, song_type};
 use jam_proto::ids::TrackId;
 
 use super::{Pages, answer, insert};
 use crate::blobs::{Blobs, SongError};
 use crate::segments::Rendition;
+
+/// The media type of what only Jam reads.
+const UNNAMED: &str = "application/octet-stream";
 
 /// A song's original bytes, whole or from a range. They never change under their name.
 pub(super) async fn original(
@@ -23,17 +27,20 @@ pub(super) async fn original(
             "a song's name is its BLAKE3 hash, 64 hex digits\n".to_owned(),
         );
     };
-    let committed = pages.group.read(|shard| shard.track(&track).map(|track| track.bytes));
+    let committed = pages
+        .group
+        .read(|shard| shard.track(&track).map(|track| (track.bytes, track.codec.clone())));
     let lacking =
         || answer(StatusCode::NOT_FOUND, "this node does not have this song\n".to_owned());
-    let Some(total) = committed else { return lacking() };
+    let Some((total, codec)) = committed else { return lacking() };
     let part = match Part::of(&headers, total) {
         Ok(part) => part,
         Err(refusal) => return *refusal,
     };
     let Some(song) = pages.blobs.song(&track).await else { return lacking() };
+    let kind = song_type(&song.head().await, &codec);
     let body = Body::from_stream(song.bytes(part.first, part.end - part.first));
-    part.respond(body, &track.to_string())
+    part.respond(body, kind, &track.to_string())
 }
 
 /// A song's manifest at a quality, in its wire form. A rendition that was lost and made again has another one, so it is
@@ -57,7 +64,7 @@ pub(super) async fn manifest(
             insert(&mut response, header::ETAG, &format!("\"{name}\""));
             response
         }
-        _ => Part::whole(wire.len() as u64).respond(Body::from(wire), &name),
+        _ => Part::whole(wire.len() as u64).respond(Body::from(wire), UNNAMED, &name),
     };
     insert(&mut response, header::CACHE_CONTROL, "private, max-age=60");
     response
@@ -78,23 +85,29 @@ pub(super) async fn segment(
     match Part::of(&headers, bytes.len() as u64) {
         Ok(part) => {
             let span = part.first as usize..part.end as usize;
-            part.respond(Body::from(bytes.slice(span)), &hash)
+            part.respond(Body::from(bytes.slice(span)), UNNAMED, &hash)
         }
         Err(refusal) => *refusal,
     }
 }
 
-/// A song's cover: a JPEG, PNG, WebP or GIF.
+/// A song's cover: a JPEG, PNG, WebP or GIF, by its first bytes. Nothing else is called a picture.
 pub(super) async fn cover(pages: State<Pages>, name: Path<String>) -> Response {
-    derived(pages, name, "cover").await
+    derived(pages, name, "cover", |head| picture_type(head).unwrap_or(UNNAMED)).await
 }
 
 /// A song's waveform: a byte for each point, at most 1,000 of equal length. Peaks, from 0, silence, to 255, full scale.
 pub(super) async fn waveform(pages: State<Pages>, name: Path<String>) -> Response {
-    derived(pages, name, "waveform").await
+    derived(pages, name, "waveform", |_| UNNAMED).await
 }
 
-async fn derived(State(pages): State<Pages>, Path(name): Path<String>, what: &str) -> Response {
+/// `kind`: the media type, by the first bytes.
+async fn derived(
+    State(pages): State<Pages>,
+    Path(name): Path<String>,
+    what: &str,
+    kind: impl FnOnce(&[u8]) -> &'static str,
+) -> Response {
     let lacking = || answer(StatusCode::NOT_FOUND, format!("this song has no {what} here\n"));
     let track =
         parse_track(&name).and_then(|id| pages.group.read(|shard| shard.track(&id).cloned()));
@@ -102,7 +115,8 @@ async fn derived(State(pages): State<Pages>, Path(name): Path<String>, what: &st
     let Some(id) = found else { return lacking() };
     let Some(total) = pages.group.read(|shard| shard.blob(&id)) else { return lacking() };
     let Some(song) = pages.blobs.song(&id).await else { return lacking() };
-    Part::whole(total).respond(Body::from_stream(song.bytes(0, total)), &id.to_string())
+    let kind = kind(&song.head().await);
+    Part::whole(total).respond(Body::from_stream(song.bytes(0, total)), kind, &id.to_string())
 }
 
 fn no_rendition() -> Response {
@@ -151,11 +165,13 @@ impl Part {
     }
 
     /// It never changes under its name.
-    fn respond(&self, body: Body, name: &str) -> Response {
+    fn respond(&self, body: Body, kind: &str, name: &str) -> Response {
         let Self { first, end, total, is_range } = *self;
         let mut response = Response::new(body);
         insert(&mut response, header::CONTENT_LENGTH, &(end - first).to_string());
-        insert(&mut response, header::CONTENT_TYPE, "application/octet-stream");
+        insert(&mut response, header::CONTENT_TYPE, kind);
+        // A browser that guessed could take what strangers have sent for a page of this node.
+        insert(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         insert(&mut response, header::ACCEPT_RANGES, "bytes");
         insert(&mut response, header::ETAG, &format!("\"{name}\""));
         insert(&mut response, header::CACHE_CONTROL, "private, max-age=31536000, immutable");

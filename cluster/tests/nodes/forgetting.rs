@@ -10,7 +10,7 @@ use jam_proto::wire::v1::{HaveRequest, UploadChunk, UploadStart};
 use crate::cluster::{Cluster, Session, create, wait};
 
 /// A second of a saw tooth, 8 kHz mono.
-fn song(step: u32) -> Vec<u8> {
+pub fn song(step: u32) -> Vec<u8> {
     let mut wav =
         b"RIFF\xa4\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x80\x3e\0\0"
             .to_vec();
@@ -18,7 +18,7 @@ fn song(step: u32) -> Vec<u8> {
     wav
 }
 
-async fn add(cluster: &Cluster, node: usize, song: Vec<u8>) -> TrackId {
+pub async fn add(cluster: &Cluster, node: usize, song: Vec<u8>) -> TrackId {
     let id = TrackId(*blake3::hash(&song).as_bytes());
     let start = UploadStart {
         id: id.to_wire(),

@@ -29,6 +29,17 @@ pub(crate) fn without_pre_skip(params: &mut AudioCodecParameters) {
     }
 }
 
+/// The encoder's delay that an Opus header tells of (RFC 7845, 5.1), in frames.
+pub(crate) fn pre_skip(params: &AudioCodecParameters) -> u64 {
+    let head = params.extra_data.as_deref().unwrap_or_default();
+    match (params.codec, head.get(10..12)) {
+        (CODEC_ID_OPUS, Some(&[low, high])) if head.starts_with(b"OpusHead") => {
+            u64::from(u16::from_le_bytes([low, high]))
+        }
+        _ => 0,
+    }
+}
+
 /// What an Opus header says about loudness: the output gain (RFC 7845, 5.1), which must be applied.
 pub(crate) fn gain(params: &AudioCodecParameters) -> f32 {
     let head = params.extra_data.as_deref().unwrap_or_default();

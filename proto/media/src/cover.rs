@@ -5,7 +5,8 @@ use std::path::Path;
 use symphonia::core::meta::{MetadataRevision, StandardVisualKey, Visual};
 
 use crate::demux::Demux;
-use crate::{Refusal, file};
+use crate::types::picture_type;
+use crate::{Refusal, file, picture};
 
 /// A song's front cover, or the first picture that it has.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct Cover {
     /// What its first bytes are those of: `image/jpeg`, `image/png`, `image/webp` or `image/gif`. What the file says
     /// it is counts for nothing.
     pub media_type: &'static str,
-    /// The picture's own file, at most [`COVER_BYTES_MAX`].
+    /// The picture's own file, or what it was scaled down to: at most [`COVER_BYTES_MAX`].
     pub bytes: Box<[u8]>,
 }
 
@@ -23,27 +24,32 @@ impl std::fmt::Debug for Cover {
     }
 }
 
-/// A larger picture is left out: nobody's list of songs is worth waiting for that long. Those that shops sell have
-/// 0.1 to 1 MB.
+/// A larger picture is scaled down, and is then a JPEG: nobody's list of songs is worth waiting for that long. Those that
+/// shops sell have 0.1 to 1 MB.
 pub const COVER_BYTES_MAX: usize = 2 << 20;
 
-/// Reads the cover of a file, without decoding it.
+/// Reads the cover of a file, without decoding its sound.
 ///
 /// # Errors
 /// If it is no song.
 pub fn cover(path: &Path) -> Result<Option<Cover>, Refusal> {
     let source = file(path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
-    Ok(Demux::open(source)?.cover)
+    Ok(Demux::open(source)?.pictures.cover())
 }
 
-/// The best picture that was found so far.
+/// The best pictures that were found so far: of those that are small enough, and of the others.
 #[derive(Default)]
-pub(crate) struct Search {
-    found: Option<Cover>,
-    is_front: bool,
+pub(crate) struct Pictures {
+    small: Option<Picture>,
+    large: Option<Picture>,
 }
 
-impl Search {
+struct Picture {
+    is_front: bool,
+    cover: Cover,
+}
+
+impl Pictures {
     pub(crate) fn look_at(&mut self, revision: &MetadataRevision) {
         let per_track = revision.per_track.iter().flat_map(|track| &track.metadata.visuals);
         for visual in revision.media.visuals.iter().chain(per_track) {
@@ -51,34 +57,29 @@ impl Search {
         }
     }
 
-    pub(crate) fn found(self) -> Option<Cover> {
-        self.found
+    /// The best one, scaled down if it has to be. A large one that can't be scaled leaves it to a small one.
+    pub(crate) fn cover(self) -> Option<Cover> {
+        let small = self.small;
+        let is_better =
+            |large: &Picture| small.as_ref().is_none_or(|small| large.is_front && !small.is_front);
+        let scaled = self.large.filter(is_better).and_then(|large| {
+            let bytes = picture::scaled(&large.cover.bytes, COVER_BYTES_MAX)?;
+            Some(Cover { media_type: "image/jpeg", bytes })
+        });
+        scaled.or(small.map(|small| small.cover))
     }
 
     fn consider(&mut self, visual: &Visual) {
         let is_front = visual.usage == Some(StandardVisualKey::FrontCover);
-        if self.found.is_some() && (self.is_front || !is_front) {
+        let is_large = visual.data.len() > COVER_BYTES_MAX;
+        let best = if is_large { &mut self.large } else { &mut self.small };
+        if best.as_ref().is_some_and(|best| best.is_front || !is_front) {
             return;
         }
-        if visual.data.len() > COVER_BYTES_MAX {
-            return;
+        if let Some(media_type) = picture_type(&visual.data) {
+            *best =
+                Some(Picture { is_front, cover: Cover { media_type, bytes: visual.data.clone() } });
         }
-        let Some(media_type) = media_type(&visual.data) else { return };
-        self.found = Some(Cover { media_type, bytes: visual.data.clone() });
-        self.is_front = is_front;
-    }
-}
-
-/// By the signatures of <https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern>.
-fn media_type(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
-        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("image/gif"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', b'V', b'P', ..] => {
-            Some("image/webp")
-        }
-        _ => None,
     }
 }
 
@@ -98,29 +99,16 @@ mod tests {
     }
 
     fn best(pictures: &[Visual]) -> Option<Cover> {
-        let mut search = Search::default();
-        pictures.iter().for_each(|picture| search.consider(picture));
-        search.found()
+        let mut found = Pictures::default();
+        pictures.iter().for_each(|picture| found.consider(picture));
+        found.cover()
     }
 
     #[test]
-    fn the_first_bytes_say_what_it_is() {
-        let known: &[(&[u8], &str)] = &[
-            (b"\xff\xd8\xff\xe0", "image/jpeg"),
-            (b"\x89PNG\r\n\x1a\nIHDR", "image/png"),
-            (b"GIF87a..", "image/gif"),
-            (b"GIF89a..", "image/gif"),
-            (b"RIFF\0\0\0\0WEBPVP8 ", "image/webp"),
-        ];
-        for (bytes, media_type) in known {
-            let found = best(&[picture(None, bytes)]).expect("it is known");
-            assert_eq!((found.media_type, &*found.bytes), (*media_type, *bytes));
-        }
-        for unknown in
-            [&b""[..], b"\xff\xd8", b"<svg/>", b"BM", b"RIFF\0\0\0\0WAVEfmt ", b"http://x"]
-        {
-            assert_eq!(best(&[picture(None, unknown)]), None);
-        }
+    fn what_is_no_picture_is_left_out() {
+        let found = best(&[picture(None, b"GIF89a..")]).expect("it is one");
+        assert_eq!((found.media_type, &*found.bytes), ("image/gif", &b"GIF89a.."[..]));
+        assert_eq!(best(&[picture(None, b"<svg/>")]), None);
     }
 
     #[test]

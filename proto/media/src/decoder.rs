@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use symphonia::core::errors::Error;
 
+use crate::cover::Pictures;
 use crate::demux::{Demux, Placed};
 use crate::preroll::Preroll;
 use crate::voice::Voice;
@@ -45,8 +46,8 @@ impl Decoder {
     /// tell; what is broken further on is silence.
     pub fn open(source: Source, committed_frames: u64, sample_rate: u32) -> Result<Self, Refusal> {
         let mut demux = Demux::open(source)?;
-        // Up to 2 MiB that nobody looks at while it plays.
-        demux.cover = None;
+        // Megabytes that nobody looks at while it plays.
+        demux.pictures = Pictures::default();
         let found = demux.sample_rate();
         if found != sample_rate {
             return Err(Refusal::OtherRate { found, committed: sample_rate });

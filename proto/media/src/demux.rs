@@ -6,28 +6,28 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
 use symphonia::core::errors::Error;
-use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
-    FORMAT_ID_AIFF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
+    FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_MP2,
+    FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
-use symphonia::core::formats::{
-    FormatId, FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType,
-};
+use symphonia::core::formats::{FormatId, FormatReader, SeekMode, SeekTo, Track, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
-use symphonia::core::meta::{MetadataOptions, MetadataRevision};
+use symphonia::core::meta::MetadataRevision;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase, Timestamp};
 
-use crate::allowance::{AT_ONCE_MIB_MAX, Allowance};
-use crate::cover::Cover;
+use crate::allowance::Allowance;
+use crate::cover::Pictures;
+use crate::probe::{probe_within, promises_more};
 use crate::tags::{self, Tags};
 use crate::unwrap::{Unwrapped, unwrap};
-use crate::{Refusal, Source, foreign, mp4, sbr};
+use crate::{Refusal, Source, caf, codec, foreign, length, matroska, mp4, sbr};
 
-/// Frames of an AAC-LC packet.
-const AAC_FRAMES: u64 = 1024;
 /// Frames of a packet: twice what the longest of FLAC and ALAC have. An MP4 may claim any number.
 const PACKET_FRAMES_MAX: u64 = 1 << 17;
+
+/// Frames per second of Opus, whatever it was encoded from.
+const OPUS_RATE: u32 = 48_000;
 
 /// A container, opened at its first packet.
 pub(crate) struct Demux {
@@ -40,8 +40,11 @@ pub(crate) struct Demux {
     /// Frames before the song's first one: what the encoder added.
     pub(crate) delay: u64,
     pub(crate) tags: Tags,
-    pub(crate) cover: Option<Cover>,
+    pub(crate) pictures: Pictures,
     pub(crate) mp4: Option<mp4::Facts>,
+    pub(crate) matroska: Option<matroska::Facts>,
+    /// How long the whole is by its headers, in frames, where a container with several tracks says so.
+    pub(crate) duration: Option<u64>,
     /// Frames that sizes promise and that are not there.
     pub(crate) missing_frames: u64,
     /// The file ends within a packet.
@@ -70,14 +73,15 @@ impl Demux {
     /// Finds out what the bytes are, and reads the headers.
     pub(crate) fn open(source: Source) -> Result<Self, Refusal> {
         let unwrapped = unwrap(source).map_err(unreadable)?;
-        let Unwrapped { source, tags, missing_frames, foreign } = unwrapped;
+        let Unwrapped { source, tags, missing_frames, foreign, matroska } = unwrapped;
         if let Some(what) = foreign {
             return Err(Refusal::Foreign(what));
         }
         let (source, allowance) = Allowance::over(source);
         let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
-        let demux = Self::open_stream(stream, allowance, tags)?;
-        Ok(Self { missing_frames, ..demux })
+        let mut demux = Self::open_stream(stream, allowance, tags)?;
+        demux.tags.add_title(matroska.as_ref().and_then(|facts| facts.title.as_deref()));
+        Ok(Self { missing_frames, matroska, ..demux })
     }
 
     /// As `open`, from a stream that was looked at before.
@@ -109,27 +113,37 @@ impl Demux {
             }
             probed => probed?,
         };
-        let (tags, cover) = tags::read(reader.as_mut(), &around);
+        let (tags, pictures) = tags::read(reader.as_mut(), &around);
         let track = match reader.default_track(TrackType::Audio) {
             Some(track) => track.clone(),
             None if reader.tracks().is_empty() => return Err(Refusal::NotAudio),
             None => return Err(Refusal::NoAudioTrack),
         };
-        let params = track
+        let mut params = track
             .codec_params
             .as_ref()
             .and_then(|params| params.audio())
             .ok_or(Refusal::NoAudioTrack)?
             .clone();
+        let format = reader.format_info().format;
+        check_codec(format, &params)?;
+        if params.codec == CODEC_ID_OPUS && matches!(format, FORMAT_ID_MKV | FORMAT_ID_CAF) {
+            // What they say is the rate before it was encoded, if anything.
+            params.sample_rate = Some(OPUS_RATE);
+        }
+        let media = reader.media_info();
+        let duration = media.duration.zip(media.time_base);
         let mut demux = Self {
-            format: reader.format_info().format,
+            format,
+            duration: duration.map(|(time, base)| scale(time.get(), base, OPUS_RATE)),
+            matroska: None,
             reader: Some(reader),
             allowance,
             params,
             track,
             delay: 0,
             tags,
-            cover,
+            pictures,
             mp4,
             missing_frames: 0,
             broken_off: false,
@@ -154,6 +168,9 @@ impl Demux {
             }),
             // Pre-skip. Vorbis has none: its decoder drops the first half block by itself.
             FORMAT_ID_OGG if self.params.codec == CODEC_ID_OPUS => told,
+            FORMAT_ID_MKV => codec::pre_skip(&self.params),
+            FORMAT_ID_CAF if told > 0 => self.in_line(told),
+            FORMAT_ID_CAF => codec::pre_skip(&self.params),
             _ => 0,
         }
     }
@@ -232,8 +249,16 @@ impl Demux {
                 let frames = self.mp4_frames(&packet);
                 (self.next_frame, frames, 0, frames)
             }
-            FORMAT_ID_MP3 => {
-                let frames = mp3_frames(&packet.data);
+            FORMAT_ID_MP3 | FORMAT_ID_MP2 => {
+                let frames = length::mpeg(&packet.data);
+                (self.next_frame, frames, 0, frames)
+            }
+            FORMAT_ID_MKV => {
+                let frames = length::opus(&packet.data);
+                (self.next_frame, frames, 0, frames)
+            }
+            FORMAT_ID_CAF => {
+                let frames = caf::frames(&self.params, &packet);
                 (self.next_frame, frames, 0, frames)
             }
             _ => (self.next_frame, packet.dur.get(), 0, packet.dur.get()),
@@ -248,10 +273,21 @@ impl Demux {
     /// sample often less than it decodes to.
     fn mp4_frames(&self, packet: &Packet) -> u64 {
         if self.params.codec == CODEC_ID_AAC {
-            return AAC_FRAMES;
+            return length::AAC;
         }
         let from = u64::try_from(packet.pts.get()).unwrap_or(0);
         self.in_frames(from + packet.dur.get()) - self.in_frames(from)
+    }
+
+    /// A number of frames, as CAF counts them, on the line.
+    pub(crate) fn in_line(&self, frames: u64) -> u64 {
+        let told = self.track.codec_params.as_ref().and_then(|params| params.audio());
+        match told.and_then(|params| params.sample_rate).map(u64::from) {
+            Some(rate) if rate > 0 && rate != u64::from(self.sample_rate()) => {
+                frames.saturating_mul(u64::from(self.sample_rate())) / rate
+            }
+            _ => frames,
+        }
     }
 
     /// Goes back to the first packet.
@@ -303,45 +339,14 @@ impl Demux {
     }
 }
 
-/// Two granules of 576 frames in MPEG-1, one in MPEG-2 and 2.5. The demuxer's own durations leave out
-/// what it believes to be padding.
-fn mp3_frames(packet: &[u8]) -> u64 {
-    match packet.get(1) {
-        Some(byte) if byte & 0x08 == 0 => 576,
-        _ => 1152,
-    }
-}
-
-fn probe_within(
-    allowance: &Allowance,
-    stream: MediaSourceStream<'static>,
-) -> Result<Box<dyn FormatReader>, Refusal> {
-    allowance.within(|| probe(stream)).unwrap_or_else(|| {
-        Err(Refusal::OutOfBounds(format!("more than {AT_ONCE_MIB_MAX} MiB of headers and tags")))
-    })
-}
-
-fn probe(stream: MediaSourceStream<'static>) -> Result<Box<dyn FormatReader>, Refusal> {
-    symphonia::default::get_probe()
-        .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
-        .map_err(|error| match error {
-            Error::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
-                unreadable(error)
-            }
-            _ => Refusal::NotAudio,
-        })
-}
-
-/// Whether a WAV or AIFF states a length that the file does not have. Cut in the wrong place, these
-/// can't be opened at all.
-fn promises_more(head: &[u8; 12], length: u64) -> bool {
-    let size = [head[4], head[5], head[6], head[7]];
-    let stated = match (&head[..4], &head[8..]) {
-        (b"RIFF", b"WAVE") => u32::from_le_bytes(size),
-        (b"FORM", b"AIFF" | b"AIFC") => u32::from_be_bytes(size),
-        _ => return false,
+/// Whether what these containers hold is played.
+fn check_codec(format: FormatId, params: &AudioCodecParameters) -> Result<(), Refusal> {
+    let foreign = match format {
+        FORMAT_ID_MKV => matroska::foreign(params.codec),
+        FORMAT_ID_CAF => caf::foreign(params.codec),
+        _ => None,
     };
-    stated != u32::MAX && u64::from(stated) + 8 > length
+    foreign.map_or(Ok(()), |what| Err(Refusal::Foreign(what)))
 }
 
 fn scale(time: u64, base: TimeBase, rate: u32) -> u64 {

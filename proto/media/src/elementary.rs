@@ -1,4 +1,4 @@
-//! A look at MP3 and ADTS files frame by frame: is all of it there, and is it one and the same all
+//! A look at MP3, MP2 and ADTS files frame by frame: is all of it there, and is it one and the same all
 //! the way?
 //!
 //! These have no container that could tell. A demuxer that meets half a frame at the end takes it
@@ -31,6 +31,7 @@ pub(crate) struct Facts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Mp3,
+    Mp2,
     Adts,
 }
 
@@ -169,18 +170,27 @@ const HEADER_BYTES: usize = 7;
 
 fn parse(kind: Kind, bytes: &[u8]) -> Option<Header> {
     match kind {
-        Kind::Mp3 => parse_mp3(bytes),
+        Kind::Mp3 => parse_mpeg(bytes, Layer::Three),
+        Kind::Mp2 => parse_mpeg(bytes, Layer::Two),
         Kind::Adts => parse_adts(bytes),
     }
 }
 
-/// ISO 11172-3, 2.4.1.3; layer III of MPEG-1, 2 and 2.5.
-fn parse_mp3(bytes: &[u8]) -> Option<Header> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layer {
+    Two,
+    Three,
+}
+
+/// ISO 11172-3, 2.4.1.3; MPEG-1, 2 and 2.5.
+fn parse_mpeg(bytes: &[u8], layer: Layer) -> Option<Header> {
     const RATES: [u32; 3] = [44_100, 48_000, 32_000];
-    const KBITS_1: [u32; 15] = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+    const KBITS_1_2: [u32; 15] =
+        [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384];
+    const KBITS_1_3: [u32; 15] = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
     const KBITS_2: [u32; 15] = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
-    let layer_3 = bytes[1] & 0x06 == 0x02;
-    if bytes[0] != 0xff || bytes[1] & 0xe0 != 0xe0 || !layer_3 {
+    let is_layer = bytes[1] & 0x06 == if layer == Layer::Two { 0x04 } else { 0x02 };
+    if bytes[0] != 0xff || bytes[1] & 0xe0 != 0xe0 || !is_layer {
         return None;
     }
     let (mpeg_1, divisor) = match bytes[1] >> 3 & 3 {
@@ -189,12 +199,17 @@ fn parse_mp3(bytes: &[u8]) -> Option<Header> {
         0 => (false, 4),
         _ => return None,
     };
-    let kbits = if mpeg_1 { KBITS_1 } else { KBITS_2 };
+    let kbits = match (mpeg_1, layer) {
+        (true, Layer::Two) => KBITS_1_2,
+        (true, Layer::Three) => KBITS_1_3,
+        (false, _) => KBITS_2,
+    };
     let kbits = *kbits.get(usize::from(bytes[2] >> 4)).filter(|kbits| **kbits > 0)?;
     let rate = RATES.get(usize::from(bytes[2] >> 2 & 3))? / divisor;
     let padding = u32::from(bytes[2] >> 1 & 1);
     let mono = bytes[3] >> 6 == 3;
-    let length = if mpeg_1 { 144_000 } else { 72_000 } * kbits / rate + padding;
+    let one_granule = !mpeg_1 && layer == Layer::Three;
+    let length = if one_granule { 72_000 } else { 144_000 } * kbits / rate + padding;
     let side = match (mpeg_1, mono) {
         (true, false) => 32,
         (true, true) | (false, false) => 17,

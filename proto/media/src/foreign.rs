@@ -19,9 +19,8 @@ pub(crate) fn name(head: &[u8; 12]) -> Option<&'static str> {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'A', b'V', b'I', b' '] => "an AVI file",
         _ if first == 0xff && second & 0xe0 == 0xe0 && is_mpeg(second, third) => {
             match second >> 1 & 3 {
-                2 => "MPEG layer II sound (MP2)",
                 3 => "MPEG layer I sound (MP1)",
-                _ if third >> 4 == 0 => "a free-format MP3",
+                _ if third >> 4 == 0 => "free-format MPEG sound",
                 _ => return None,
             }
         }
@@ -37,8 +36,6 @@ fn is_mpeg(second: u8, third: u8) -> bool {
 /// What a WAV holds if that is no PCM, by the number in its format chunk (RFC 2361).
 pub(crate) fn in_wave(format: u16) -> Option<&'static str> {
     Some(match format {
-        0x0050 => "MPEG layer II sound in a RIFF file",
-        0x0055 => "MP3 in a RIFF file",
         0x0002 | 0x0011 | 0x0064 => "ADPCM in a RIFF file",
         0x0031 => "GSM sound in a RIFF file",
         0x00ff | 0x1600 | 0x1610 => "AAC in a RIFF file",
@@ -63,8 +60,8 @@ mod tests {
         assert_eq!(named(b"\x1a\x45\xdf\xa3\x9f"), Some("a WebM or Matroska file"));
         assert_eq!(named(b"caff\0\x01"), Some("a Core Audio file (CAF)"));
         assert_eq!(named(b"RIFF\0\0\0\0AVI "), Some("an AVI file"));
-        assert_eq!(named(b"\xff\xfd\xa4\0"), Some("MPEG layer II sound (MP2)"));
-        assert_eq!(named(b"\xff\xfb\x04\0"), Some("a free-format MP3"));
+        assert_eq!(named(b"\xff\xff\xa4\0"), Some("MPEG layer I sound (MP1)"));
+        assert_eq!(named(b"\xff\xfb\x04\0"), Some("free-format MPEG sound"));
         for known in [&b"\xff\xfb\x90\0"[..], b"fLaC", b"OggS", b"RIFF\0\0\0\0WAVE", b"Dear all"] {
             assert_eq!(named(known), None, "{known:?}");
         }

@@ -7,16 +7,16 @@ use symphonia::core::codecs::CodecInfo;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::{
-    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP3, FORMAT_ID_OGG,
-    FORMAT_ID_WAVE,
+    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MKV,
+    FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
 
 use crate::demux::{Demux, unreadable};
 use crate::elementary::{self, Kind};
 use crate::ending::Ending;
-use crate::loudness::{Loudness, Meter};
+use crate::loudness::Loudness;
+use crate::measure::{self, Heard};
 use crate::voice::{Outcome, Voice};
-use crate::waveform::Waveform;
 use crate::{Cover, Refusal, Source, Tags, sbr};
 
 /// What is too much.
@@ -75,6 +75,7 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
     let mut demux = Demux::open(source)?;
     let kind = match demux.format {
         FORMAT_ID_MP3 => Some(Kind::Mp3),
+        FORMAT_ID_MP2 => Some(Kind::Mp2),
         FORMAT_ID_ADTS => Some(Kind::Adts),
         _ => None,
     };
@@ -92,7 +93,11 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
     }
 
     let mut voice = Voice::new(&demux.params)?;
-    let counted = count(&mut demux, &mut voice, limits, facts.is_some())?;
+    let (rate, delay) = (demux.sample_rate(), demux.delay);
+    let (counted, measures) = measure::beside(rate, delay, |heard| {
+        count(&mut demux, &mut voice, limits, facts.is_some(), heard)
+    });
+    let counted = counted?;
     let Some((sample_rate, channels)) = voice.spec() else {
         return Err(if counted.failed > 0 { not_decoding(&counted) } else { Refusal::NoSound });
     };
@@ -118,9 +123,9 @@ fn inspect_all(source: Source, limits: Limits) -> Result<SongInfo, Refusal> {
         missing_frames,
         codec: codec_name(voice.codec_info()),
         tags: std::mem::take(&mut demux.tags),
-        loudness: counted.meter.loudness(),
-        waveform: counted.waveform.points(frames),
-        cover: demux.cover.take(),
+        loudness: measures.meter.loudness(),
+        waveform: measures.waveform.points(frames),
+        cover: std::mem::take(&mut demux.pictures).cover(),
     })
 }
 
@@ -137,6 +142,8 @@ fn check_headers(demux: &Demux, limits: Limits) -> Result<(), Refusal> {
         CODEC_ID_VORBIS => Some("Vorbis"),
         CODEC_ID_AAC => Some("AAC"),
         CODEC_ID_OPUS => Some("Opus"),
+        // Which of them is which is guessed from their number.
+        _ if demux.format == FORMAT_ID_CAF => Some("sound in a Core Audio file (CAF)"),
         _ => None,
     };
     if let Some(codec) = stereo_only.filter(|_| channels > 2) {
@@ -169,6 +176,7 @@ fn over_limit(frames: u64, sample_rate: u32, limits: Limits) -> Result<(), Refus
     Ok(())
 }
 
+#[derive(Default)]
 struct Counted {
     /// Where the raw line ends.
     end: u64,
@@ -176,8 +184,6 @@ struct Counted {
     /// The most that one had.
     packet_frames: u64,
     failed: u64,
-    meter: Meter,
-    waveform: Waveform,
 }
 
 /// `walked`: whether the sound is the same all the way is known.
@@ -186,11 +192,10 @@ fn count(
     voice: &mut Voice,
     limits: Limits,
     walked: bool,
+    heard: &mut Heard,
 ) -> Result<Counted, Refusal> {
     let rate = demux.sample_rate();
-    let meter = Meter::new(rate, demux.delay);
-    let waveform = Waveform::new(demux.delay);
-    let mut counted = Counted { end: 0, packets: 0, packet_frames: 0, failed: 0, meter, waveform };
+    let mut counted = Counted::default();
     let mut watch = sbr::Watch::default();
     let mut sound = Vec::new();
     loop {
@@ -223,8 +228,7 @@ fn count(
                 counted.failed += u64::from(counted.packets > FIRST_PACKETS);
             }
         }
-        counted.meter.hear(&sound);
-        counted.waveform.hear(placed.start, &sound);
+        heard.hear(placed.start, &sound);
     }
 }
 
@@ -265,6 +269,13 @@ fn ending(demux: &Demux, counted: &Counted, facts: Option<&elementary::Facts>) -
         }
         FORMAT_ID_FLAC => demux.track.num_frames.filter(|claim| *claim > 0),
         FORMAT_ID_ISOMP4 => mp4_promise(demux),
+        FORMAT_ID_CAF => demux.track.num_frames.map(|frames| demux.in_line(frames)),
+        FORMAT_ID_MKV => {
+            // The longest of its tracks, so it counts only where something is missing.
+            let is_cut = demux.matroska.as_ref().is_some_and(|facts| facts.is_cut);
+            broken = if is_cut { broken } else { 0 };
+            demux.duration.filter(|_| is_cut)
+        }
         _ => facts.and_then(|facts| {
             broken = if facts.broken_off { counted.packet_frames } else { 0 };
             promised_by_tag(facts).map(|packets| packets * counted.packet_frames)
@@ -291,6 +302,12 @@ fn mp4_promise(demux: &Demux) -> Option<u64> {
 fn trimmed(demux: &Demux, end: u64, facts: Option<&elementary::Facts>) -> u64 {
     let heard = end.saturating_sub(demux.delay);
     let told = match demux.format {
+        FORMAT_ID_MKV => demux.matroska.as_ref().map(|facts| {
+            let ns = u128::from(facts.discarded_ns(demux.track.id));
+            let frames = ns * u128::from(demux.sample_rate()) / 1_000_000_000;
+            heard.saturating_sub(u64::try_from(frames).unwrap_or(u64::MAX))
+        }),
+        FORMAT_ID_CAF => demux.track.num_frames.map(|frames| demux.in_line(frames)),
         FORMAT_ID_MP3 => match demux.track.padding {
             // A tag that counts other frames than there are does not know where the padding is.
             Some(padding)

@@ -19,6 +19,7 @@
 
 mod aiff;
 mod allowance;
+mod caf;
 mod codec;
 mod cover;
 mod decoder;
@@ -30,11 +31,16 @@ mod filter;
 mod foreign;
 mod id3;
 mod inspect;
+mod length;
 mod loudness;
+mod matroska;
+mod measure;
 mod mp4;
 mod ogg;
 mod part;
+mod picture;
 mod preroll;
+mod probe;
 mod refusal;
 mod render;
 mod riff;
@@ -42,6 +48,8 @@ mod sbr;
 mod segments;
 mod tags;
 mod trailer;
+mod true_peak;
+mod types;
 mod unwrap;
 mod voice;
 mod vorbis;
@@ -64,6 +72,7 @@ pub use segments::{
 };
 pub use symphonia::core::io::MediaSource;
 pub use tags::{Tags, clean, tags, title_from_file_name};
+pub use types::{HEAD_BYTES, picture_type, song_type};
 
 /// Where a song's bytes come from.
 pub type Source = Box<dyn MediaSource>;

@@ -2,6 +2,8 @@
 
 use ebur128::{EbuR128, Mode};
 
+use crate::true_peak::TruePeak;
+
 /// How loud a song is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loudness {
@@ -15,6 +17,7 @@ pub struct Loudness {
 pub(crate) struct Meter {
     /// None: at no such rate.
     ebur: Option<EbuR128>,
+    true_peak: TruePeak,
     /// Samples of the encoder's delay that are still to come.
     skip: u64,
 }
@@ -25,27 +28,28 @@ const CHANNELS: u32 = 2;
 impl Meter {
     /// For sound of this rate whose first `skip` frames are not the song's.
     pub(crate) fn new(sample_rate: u32, skip: u64) -> Self {
-        let ebur = EbuR128::new(CHANNELS, sample_rate, Mode::I | Mode::TRUE_PEAK).ok();
-        Self { ebur, skip: skip * u64::from(CHANNELS) }
+        let ebur = EbuR128::new(CHANNELS, sample_rate, Mode::I).ok();
+        let true_peak = TruePeak::new(sample_rate);
+        Self { ebur, true_peak, skip: skip * u64::from(CHANNELS) }
     }
 
     /// Hears stereo samples.
     pub(crate) fn hear(&mut self, samples: &[f32]) {
         let skipped = usize::try_from(self.skip).map_or(samples.len(), |n| n.min(samples.len()));
         self.skip -= skipped as u64;
+        let samples = &samples[skipped..];
+        self.true_peak.hear(samples);
         if let Some(ebur) = &mut self.ebur
-            && ebur.add_frames_f32(&samples[skipped..]).is_err()
+            && ebur.add_frames_f32(samples).is_err()
         {
             self.ebur = None;
         }
     }
 
     /// What it was like; none if it is silent, or shorter than the 0.4 s that a loudness takes.
-    pub(crate) fn loudness(&self) -> Option<Loudness> {
-        let ebur = self.ebur.as_ref()?;
-        let integrated = ebur.loudness_global().ok()?;
-        let peaks = (0..CHANNELS).filter_map(|channel| ebur.true_peak(channel).ok());
-        let peak = peaks.fold(0.0, f64::max);
+    pub(crate) fn loudness(self) -> Option<Loudness> {
+        let integrated = self.ebur?.loudness_global().ok()?;
+        let peak = f64::from(self.true_peak.peak());
         Some(Loudness {
             integrated: hundredths(integrated)?,
             true_peak: hundredths(20.0 * peak.log10())?,
@@ -81,12 +85,15 @@ mod tests {
 
     #[test]
     fn silence_and_what_is_skipped_count_for_nothing() {
-        let mut meter = Meter::new(48_000, 72_000);
-        meter.hear(&tone(1.0));
-        meter.hear(&vec![0.0; 96_000]);
-        assert_eq!(meter.loudness(), None);
-        meter.hear(&tone(0.1));
-        let heard = meter.loudness().expect("it sounds");
+        let heard = |then: &[f32]| {
+            let mut meter = Meter::new(48_000, 72_000);
+            meter.hear(&tone(1.0));
+            meter.hear(&vec![0.0; 96_000]);
+            meter.hear(then);
+            meter.loudness()
+        };
+        assert_eq!(heard(&[]), None);
+        let heard = heard(&tone(0.1)).expect("it sounds");
         assert!((heard.integrated + 2000).abs() <= 60, "{heard:?}");
     }
 }

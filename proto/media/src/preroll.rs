@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known::{
-    CODEC_ID_AAC, CODEC_ID_MP3, CODEC_ID_OPUS, CODEC_ID_VORBIS,
+    CODEC_ID_AAC, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS, CODEC_ID_VORBIS,
 };
 
 use crate::demux::Placed;
@@ -30,6 +30,8 @@ impl Preroll {
             CODEC_ID_MP3 => Self::Reservoir,
             // Its overlap: all that the next one needs, to the last bit.
             CODEC_ID_AAC | CODEC_ID_VORBIS => Self::Packets(1),
+            // Its filter bank: 512 samples of which a packet has 1152.
+            CODEC_ID_MP2 => Self::Packets(1),
             // RFC 7845, 4.6, asks for at least 80 ms. Noise was still off by a third of full scale then (the
             // prediction of its bands' energies forgets half each 20 ms), by 0.0015 after 240 ms.
             CODEC_ID_OPUS => Self::Frames(48 * 240),

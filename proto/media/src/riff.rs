@@ -25,6 +25,9 @@ const CHUNK_BYTES_MAX: u64 = 16 << 20;
 /// What a writer that can't go back leaves as a size.
 const UNKNOWN: u64 = u32::MAX as u64;
 
+/// The numbers of formats that are an MP2 or MP3 file in a chunk (RFC 2361).
+const MPEG: [u16; 2] = [0x0050, 0x0055];
+
 /// A WAV file, put right.
 pub(crate) struct Wave {
     /// What the demuxer gets.
@@ -63,10 +66,16 @@ pub(crate) fn open(mut source: Source, length: u64) -> io::Result<Wave> {
         return as_it_is(source);
     };
     let format = &chunks.format;
-    let format_tag = [format[0], format[1]];
+    let format_tag = u16::from_le_bytes([format[0], format[1]]);
     let frame = u64::from(u16::from_le_bytes([format[12], format[13]])).max(1);
     let there = length - first;
     let stated = stated.unwrap_or(there);
+    let mut tags = chunks.id3;
+    tags.extend(chunks.info);
+    if MPEG.contains(&format_tag) {
+        let source = Part::of(source, first, stated.min(there));
+        return Ok(Wave { source, tags, missing_frames: 0, foreign: None });
+    }
     let held = stated.min(there) / frame * frame;
     let mut head = b"RIFF\0\0\0\0WAVEfmt ".to_vec();
     head.extend((format.len() as u32).to_le_bytes());
@@ -77,12 +86,10 @@ pub(crate) fn open(mut source: Source, length: u64) -> io::Result<Wave> {
     head.extend(size(held));
     let all = size(held + head.len() as u64 - 8);
     head[4..8].copy_from_slice(&all);
-    let mut tags = chunks.id3;
-    tags.extend(chunks.info);
     Ok(Wave {
         source: Part::behind(head, source, first, held),
         tags,
-        foreign: foreign::in_wave(u16::from_le_bytes(format_tag)),
+        foreign: foreign::in_wave(format_tag),
         missing_frames: stated.saturating_sub(there).div_ceil(frame),
     })
 }

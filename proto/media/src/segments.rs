@@ -26,7 +26,7 @@ mod wire;
 
 pub(crate) use cut::{Cutter, Segment};
 pub(crate) use line::Ruler;
-pub(crate) use sound::Sound;
+pub(crate) use sound::{Sound, is_pcm};
 
 pub use cut::cut;
 pub use decoder::{SegmentDecoder, SegmentError};

@@ -8,7 +8,7 @@ use symphonia::core::meta::well_known::{
 };
 use symphonia::core::meta::{MetadataId, MetadataRevision, RawValue, StandardTag, Tag};
 
-use crate::cover::{self, Cover};
+use crate::cover::Pictures;
 use crate::demux::Demux;
 use crate::{Refusal, file};
 
@@ -54,11 +54,8 @@ pub fn title_from_file_name(name: &str) -> String {
     Some(clean(stem)).filter(|title| !title.is_empty()).unwrap_or_else(|| "Untitled".to_owned())
 }
 
-/// All that a file says about itself, and its picture.
-pub(crate) fn read(
-    reader: &mut dyn FormatReader,
-    around: &[MetadataRevision],
-) -> (Tags, Option<Cover>) {
+/// All that a file says about itself, and its pictures.
+pub(crate) fn read(reader: &mut dyn FormatReader, around: &[MetadataRevision]) -> (Tags, Pictures) {
     let mut metadata = reader.metadata();
     // A later revision is of a tag that lies nearer to the sound; what is set first stays.
     let mut found: Vec<_> = std::iter::from_fn(|| metadata.pop()).collect();
@@ -66,15 +63,15 @@ pub(crate) fn read(
     found.extend_from_slice(around);
     found.sort_by_key(|revision| rank(revision.info.metadata));
     let mut tags = Tags::default();
-    let mut picture = cover::Search::default();
+    let mut pictures = Pictures::default();
     for revision in &found {
         tags.add(revision);
-        picture.look_at(revision);
+        pictures.look_at(revision);
     }
     if tags.artist.is_none() {
         tags.artist.clone_from(&tags.album_artist);
     }
-    (tags, picture.found())
+    (tags, pictures)
 }
 
 /// The container's own tags and ID3v2 go first. Then comes APE. ID3v1 has 30 letters of one byte, and fills in what is still missing.
@@ -87,6 +84,13 @@ fn rank(kind: MetadataId) -> u8 {
 }
 
 impl Tags {
+    /// A title that stands outside of all tags, for a song that has none.
+    pub(crate) fn add_title(&mut self, title: Option<&str>) {
+        if self.title.is_none() {
+            self.title = title.map(clean).filter(|title| !title.is_empty());
+        }
+    }
+
     /// Adds what is not known yet. Several values of one field are all of one tag.
     fn add(&mut self, revision: &MetadataRevision) {
         let per_track = revision.per_track.iter().flat_map(|track| &track.metadata.tags);
@@ -143,6 +147,12 @@ impl Field {
             // Symphonia gives several values a name only if they are tags of their own.
             (RawValue::StringList(list), None) if self.is_named(&tag.raw.key) => {
                 list.iter().map(|text| clean(&unswapped(text))).collect()
+            }
+            // In Matroska that is the title of a whole, but many write it so.
+            (RawValue::String(text), None)
+                if self == Self::Album && tag.raw.key.rsplit('@').next() == Some("ALBUM") =>
+            {
+                vec![clean(text)]
             }
             _ => Vec::new(),
         }

@@ -4,6 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use symphonia::core::meta::MetadataRevision;
 
+use crate::matroska::{self, InOrder};
 use crate::part::Part;
 use crate::riff::{self, Wave};
 use crate::{Source, aiff, id3, ogg, trailer};
@@ -18,6 +19,8 @@ pub(crate) struct Unwrapped {
     pub(crate) missing_frames: u64,
     /// What a WAV holds that is not played.
     pub(crate) foreign: Option<&'static str>,
+    /// What the elements of a Matroska file say.
+    pub(crate) matroska: Option<matroska::Facts>,
 }
 
 /// Takes off tags at both ends, and puts the header of a WAV or AIFF right.
@@ -33,14 +36,21 @@ pub(crate) fn unwrap(source: Source) -> io::Result<Unwrapped> {
     if riff::is_wave(&head) {
         let Wave { source, tags: within, missing_frames, foreign } = riff::open(source, end)?;
         tags.extend(within);
-        return Ok(Unwrapped { source, tags, missing_frames, foreign });
+        return Ok(Unwrapped { source, tags, missing_frames, foreign, matroska: None });
     }
     let mut source = if end < length { Part::of(source, 0, end) } else { source };
-    let mut missing_frames = 0;
+    let (mut missing_frames, mut matroska) = (0, None);
     if aiff::is_aiff(&head) {
         (source, missing_frames) = aiff::open(source, end)?;
     } else if ogg::is_ogg(&head) {
         missing_frames = ogg::missing_frames(&mut source, end)?;
+    } else if matroska::is_matroska(&head) {
+        let facts = matroska::read(&mut source, end)?;
+        source.seek(SeekFrom::Start(0))?;
+        if facts.is_cut {
+            source = Box::new(InOrder(source));
+        }
+        matroska = Some(facts);
     }
-    Ok(Unwrapped { source, tags, missing_frames, foreign: None })
+    Ok(Unwrapped { source, tags, missing_frames, foreign: None, matroska })
 }

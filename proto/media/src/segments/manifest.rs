@@ -72,7 +72,7 @@ impl Manifest {
         self.segmenter == SEGMENTER
     }
 
-    /// The codec: `mp3`, `aac`, `vorbis`, `opus`, `flac`, `alac`, or `pcm_` and how its samples are written.
+    /// The codec: `mp3`, `mp2`, `aac`, `vorbis`, `opus`, `flac`, `alac`, or `pcm_` and how its samples are written.
     pub fn codec(&self) -> &'static str {
         self.sound.codec
     }

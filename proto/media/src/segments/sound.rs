@@ -34,6 +34,7 @@ enum Layout {
 /// Codecs by the names that manifests have for them: numbers of symphonia's may change.
 const CODECS: &[(&str, AudioCodecId)] = &[
     ("mp3", id::CODEC_ID_MP3),
+    ("mp2", id::CODEC_ID_MP2),
     ("aac", id::CODEC_ID_AAC),
     ("vorbis", id::CODEC_ID_VORBIS),
     ("opus", id::CODEC_ID_OPUS),
@@ -60,6 +61,11 @@ const CODECS: &[(&str, AudioCodecId)] = &[
     ("pcm_alaw", id::CODEC_ID_PCM_ALAW),
     ("pcm_mulaw", id::CODEC_ID_PCM_MULAW),
 ];
+
+/// Whether it is uncompressed, of a kind that manifests know.
+pub(crate) fn is_pcm(codec: AudioCodecId) -> bool {
+    CODECS.iter().any(|(name, known)| *known == codec && name.starts_with("pcm"))
+}
 
 /// Bits of the widest sample.
 const BITS_MAX: u64 = 64;
