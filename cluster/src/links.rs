@@ -133,7 +133,9 @@ pub fn judge(status: &Status) -> Failed {
 pub fn judge_code(grpc: Code, code: &str, message: &str) -> Failed {
     match code {
         "not_leader" => Failed::NotTaken(Refusal::NotLeader),
+        // A leader that has lost the majority. Another one may have been elected, so this node judges for itself.
         "no_quorum" => Failed::NotTaken(Refusal::NoQuorum),
+        "no_leader" => Failed::NotTaken(Refusal::NoLeader),
         "unavailable" => Failed::NotTaken(Refusal::Unavailable(message.to_owned())),
         // What is wrong is between the nodes, not between them and whoever asked.
         "peer_token" => Failed::NotTaken(Refusal::Unavailable(format!(

@@ -250,6 +250,11 @@ impl Group {
         contact::judge(handle.heard.silent_for(Instant::now()), handle.timing.election_max())
     }
 
+    /// Whether the majority of the nodes is known to be gone. While it is not, an election is under way or about to be.
+    pub fn lacks_majority(&self) -> bool {
+        self.inner.handle.lacks_majority()
+    }
+
     /// Wakes at each change of term, leader, lease or membership.
     pub fn standing_changes(&self) -> watch::Receiver<Standing> {
         self.inner.standings.clone()

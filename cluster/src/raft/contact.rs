@@ -61,6 +61,15 @@ pub enum Silence {
     SinceStart(Duration),
 }
 
+impl Silence {
+    /// How long it has lasted.
+    pub fn duration(self) -> Duration {
+        match self {
+            Self::For(silent) | Self::SinceStart(silent) => silent,
+        }
+    }
+}
+
 /// When a live leader was heard last.
 #[derive(Debug)]
 pub struct LastHeard {

@@ -90,7 +90,9 @@ impl Handle {
             let (own_term, committed) = (metrics.current_term, metrics.local_committed);
             Bounds { from: header.from, own_term, committed }
         };
-        check(&bounds).map_err(|refusal| self.refusals.refuse(refusal))
+        check(&bounds).map_err(|refusal| self.refusals.refuse(refusal))?;
+        self.reach.note(header.from, Instant::now());
+        Ok(())
     }
 
     /// Notes that a leader was heard, unless another one was elected since: then it does not lead any more.

@@ -25,12 +25,14 @@ use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use super::bounds::{Bounds, TellsTerm};
 use super::link::{Lane, Link, Links};
 use super::open::Open;
+use super::reach::Reach;
 use super::types::{PeerNode, Snapshot, SnapshotMeta, Types, Vote};
 use crate::identity::Identity;
 use pulse::{HEARTBEATS_OPEN_MAX, Pulse};
@@ -73,6 +75,8 @@ pub struct Network {
     pub own: Identity,
     /// The last term that this node knows.
     pub own_term: OwnTerm,
+    /// Learns who answers.
+    pub reach: Arc<Reach>,
 }
 
 /// Tells the last term that a node knows.
@@ -97,8 +101,9 @@ impl RaftNetworkFactory<Types> for Network {
 impl Network {
     fn peer(&self, target: u64, node: &PeerNode, lane: Lane) -> Peer {
         let link = Link::new(self.links.clone(), &self.own, target, node);
-        let (id, own_term) = (self.own.node.unwrap_or(0), self.own_term.clone());
-        Peer { link, lane, id, target, own_term, pulse: None }
+        let id = self.own.node.unwrap_or(0);
+        let (own_term, reach) = (self.own_term.clone(), self.reach.clone());
+        Peer { link, lane, id, target, own_term, reach, pulse: None }
     }
 }
 
@@ -109,6 +114,7 @@ pub struct Peer {
     id: u64,
     target: u64,
     own_term: OwnTerm,
+    reach: Arc<Reach>,
     /// The stream of heartbeats, while it works.
     pulse: Option<Pulse>,
 }
@@ -132,6 +138,7 @@ impl Peer {
         let answer: A = decode(answer)?;
         let bounds = Bounds { from: self.target, own_term: (self.own_term)(), committed: None };
         answer.term().map_or(Ok(()), |term| bounds.term(term))?;
+        self.reach.note(self.target, Instant::now());
         Ok(answer)
     }
 
@@ -196,8 +203,9 @@ impl Peer {
         let opened = opened.map_err(|_| self.timeout(RPCTypes::AppendEntries, setup))?;
         let answers = opened.map_err(failed)?.into_inner();
 
-        let (link, own_term) = (self.link.clone(), self.own_term.clone());
-        let peer = Self { link, own_term, pulse: None, ..*self };
+        let (link, own_term, reach) =
+            (self.link.clone(), self.own_term.clone(), self.reach.clone());
+        let peer = Self { link, own_term, reach, pulse: None, ..*self };
         let state = Some((answers, open, peer));
         let answers = futures_util::stream::unfold(state, |state| async move {
             let (mut answers, open, peer) = state?;
