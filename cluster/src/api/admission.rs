@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
@@ -260,6 +260,10 @@ fn price(path: &str) -> u32 {
 fn plain(status: StatusCode, sentence: &str) -> Response {
     let mut response = Response::new(Body::from(format!("{sentence}\n")));
     *response.status_mut() = status;
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        // Only the services refuse a method here.
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
     response
 }
 

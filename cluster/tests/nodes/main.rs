@@ -11,6 +11,7 @@ mod doors;
 mod forgetting;
 mod limits;
 mod listening;
+mod logging;
 mod rooms;
 mod surviving;
 mod tokens;
