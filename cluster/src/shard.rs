@@ -255,6 +255,12 @@ impl Group {
         self.inner.handle.lacks_majority()
     }
 
+    /// Whether this node has applied what was committed when it started: as far as the first leader said, or as the leader itself.
+    pub fn has_caught_up(&self) -> bool {
+        let applied = self.inner.handle.state.read().applied.map_or(0, |applied| applied.index);
+        self.inner.handle.heard.has_caught_up(applied)
+    }
+
     /// Wakes at each change of term, leader, lease or membership.
     pub fn standing_changes(&self) -> watch::Receiver<Standing> {
         self.inner.standings.clone()

@@ -1,6 +1,7 @@
 //! For operators: who is there, and what to do about who is not.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,8 +146,12 @@ impl ClusterService {
     /// What this node knows without asking anybody.
     fn own_status(&self) -> ClusterStatusReply {
         let standing = self.group.standing();
-        // A leader that was not heard for long may lead no more, and nothing reaches it from here.
-        let leader = standing.leader.filter(|_| self.group.contact().is_live());
+        // A leader that was not heard for long may lead no more, and nothing reaches it from here. One without a lease does not
+        // lead now.
+        let leader = standing.leader.filter(|leader| match *leader == standing.id {
+            true => standing.leads_with_lease,
+            false => self.group.contact().is_live(),
+        });
         let nodes = standing.members.iter().map(|member| NodeStatus {
             id: member.id,
             address: member.addresses.clients.clone(),
@@ -229,8 +234,13 @@ fn merge(
     members: &[Member],
     answers: Vec<Option<ClusterStatusReply>>,
 ) -> ClusterStatusReply {
+    // Those that say of themselves that they do not lead, and in which term they know that.
+    let mut denies = BTreeMap::new();
     for (member, answer) in members.iter().zip(answers) {
         let Some(answer) = answer else { continue };
+        if answer.leader != member.id {
+            denies.insert(member.id, answer.term);
+        }
         if let Some(node) = own.nodes.iter_mut().find(|node| node.id == member.id) {
             node.alive = true;
             let themselves = answer.nodes.iter().find(|node| node.id == member.id);
@@ -243,8 +253,9 @@ fn merge(
         own.epoch = own.epoch.max(answer.epoch);
         own.level = own.level.max(answer.level);
     }
-    // A leader that is known to be gone leads nobody: what is left is an election.
-    if own.nodes.iter().any(|node| node.id == own.leader && !node.alive) {
+    // A leader that is known to be gone leads nobody, nor does one that says so itself: what is left is an election.
+    let is_gone = own.nodes.iter().any(|node| node.id == own.leader && !node.alive);
+    if is_gone || denies.get(&own.leader).is_some_and(|term| *term >= own.term) {
         own.leader = 0;
     }
     for node in &mut own.nodes {
@@ -311,6 +322,21 @@ mod tests {
             .map(|node| (node.role.as_str(), node.applied, node.alive))
             .collect();
         assert_eq!(seen, [("voter", 10, true), ("leader", 12, true), ("voter", 0, false)]);
+    }
+
+    #[test]
+    fn a_leader_without_a_lease_is_none() {
+        let members = [member(1), member(2), member(3)];
+        let own = answer(1, 3, 4, 10);
+        // It hears a majority no more, while its heartbeats still arrive.
+        let leads_nobody = answer(3, 0, 4, 11);
+        let merged =
+            merge(own.clone(), &members, vec![Some(own.clone()), None, Some(leads_nobody)]);
+        assert_eq!(merged.leader, 0);
+        // What it said in an earlier term does not count.
+        let earlier = answer(3, 0, 3, 9);
+        let merged = merge(own.clone(), &members, vec![Some(own), None, Some(earlier)]);
+        assert_eq!(merged.leader, 3);
     }
 
     #[test]

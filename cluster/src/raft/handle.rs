@@ -9,7 +9,7 @@ use openraft::{Config, SnapshotPolicy};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::admission::Admissions;
-use super::contact::LastHeard;
+use super::contact::{LastHeard, Lease};
 use super::incoming::Refusals;
 use super::incoming_snapshot::IncomingSnapshots;
 use super::journal::FILE_BYTES;
@@ -168,9 +168,15 @@ impl Handle {
         let state = machine.state();
         let stored = store.clone();
         let own_term = Arc::new(move || stored.term());
-        let reach = Arc::<Reach>::default();
-        let network =
-            Network { links: links.clone(), own: own.clone(), own_term, reach: reach.clone() };
+        let (reach, heard) = (Arc::<Reach>::default(), Arc::new(LastHeard::new(Instant::now())));
+        let lease = Lease::new(heard.clone(), timing.lease());
+        let network = Network {
+            links: links.clone(),
+            own: own.clone(),
+            own_term,
+            reach: reach.clone(),
+            lease,
+        };
         let started = Raft::new(node, config, network, store.log(), machine).await;
         let raft = started.map_err(|error| match state.newer() {
             Some(newer) => newer.to_owned(),
@@ -184,7 +190,7 @@ impl Handle {
             timing,
             levels,
             links,
-            heard: Arc::new(LastHeard::new(Instant::now())),
+            heard,
             reach,
             given_up: OnceLock::new(),
             admissions: Admissions::default(),

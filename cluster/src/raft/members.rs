@@ -89,6 +89,9 @@ pub async fn follow_standing(
         handle.links.know(addresses.collect());
         if next.leads_with_lease {
             handle.heard.note(tokio::time::Instant::now());
+            if handle.state.read().shard.epoch().term == next.term {
+                handle.heard.note_complete();
+            }
         }
         let hopes = now.state.is_leader() && !next.leads_with_lease;
         changes.send_if_modified(|last| {

@@ -30,6 +30,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use super::bounds::{Bounds, TellsTerm};
+use super::contact::Lease;
 use super::link::{Lane, Link, Links};
 use super::open::Open;
 use super::reach::Reach;
@@ -57,7 +58,15 @@ pub struct SnapshotHead {
 /// A message's body.
 pub fn encode<T: Serialize>(message: &T) -> Result<RaftMessage, Status> {
     let body = postcard::to_stdvec(message).map_err(|error| Status::internal(error.to_string()))?;
-    Ok(RaftMessage { body: body.into() })
+    Ok(RaftMessage { body: body.into(), leader_lacks_lease: false })
+}
+
+/// A leader's heartbeat or log entries, which say whether it has a lease.
+fn encode_append(
+    request: &AppendEntriesRequest<Types>,
+    lease: &Lease,
+) -> Result<RaftMessage, Status> {
+    Ok(RaftMessage { leader_lacks_lease: !lease.is_held(), ..encode(request)? })
 }
 
 /// What a message's body says.
@@ -77,6 +86,8 @@ pub struct Network {
     pub own_term: OwnTerm,
     /// Learns who answers.
     pub reach: Arc<Reach>,
+    /// This node's own, when it leads.
+    pub lease: Lease,
 }
 
 /// Tells the last term that a node knows.
@@ -103,7 +114,8 @@ impl Network {
         let link = Link::new(self.links.clone(), &self.own, target, node);
         let id = self.own.node.unwrap_or(0);
         let (own_term, reach) = (self.own_term.clone(), self.reach.clone());
-        Peer { link, lane, id, target, own_term, reach, pulse: None }
+        let lease = self.lease.clone();
+        Peer { link, lane, id, target, own_term, reach, lease, pulse: None }
     }
 }
 
@@ -115,6 +127,7 @@ pub struct Peer {
     target: u64,
     own_term: OwnTerm,
     reach: Arc<Reach>,
+    lease: Lease,
     /// The stream of heartbeats, while it works.
     pulse: Option<Pulse>,
 }
@@ -190,11 +203,11 @@ impl Peer {
         };
         let input = futures_util::stream::iter([first]).chain(input);
         let open = Open::default();
-        let opens = open.clone();
+        let (opens, lease) = (open.clone(), self.lease.clone());
         let requests = input.filter_map(move |request| {
             opens.asked(&request);
             // Openraft's own types always encode; were it otherwise, the missing answer would end the stream.
-            std::future::ready(encode(&request).ok())
+            std::future::ready(encode_append(&request, &lease).ok())
         });
         let failed = |status: Status| self.failed(&status, RPCTypes::AppendEntries, setup);
         let mut client = self.link.client(self.lane).map_err(failed)?;
@@ -205,7 +218,8 @@ impl Peer {
 
         let (link, own_term, reach) =
             (self.link.clone(), self.own_term.clone(), self.reach.clone());
-        let peer = Self { link, own_term, reach, pulse: None, ..*self };
+        let lease = self.lease.clone();
+        let peer = Self { link, own_term, reach, lease, pulse: None, ..*self };
         let state = Some((answers, open, peer));
         let answers = futures_util::stream::unfold(state, |state| async move {
             let (mut answers, open, peer) = state?;
@@ -247,7 +261,7 @@ impl Peer {
                 self.pulse = Some(self.open_pulse().await?);
             }
             let pulse = self.pulse.as_mut().expect("it was opened");
-            let answer = pulse.ask(encode(request)?).await?;
+            let answer = pulse.ask(encode_append(request, &self.lease)?).await?;
             self.read(&answer)
         };
         match tokio::time::timeout(ttl, beating).await {
