@@ -116,7 +116,8 @@ impl Counters {
                 _ => {}
             }
             let rejected = step.reply().and_then(|reply| reply.rejection);
-            if rejected.is_some_and(|rejection| rejection.code == "not_current") {
+            let is_conflict = |code: &str| matches!(code, "not_current" | "already_skipped");
+            if rejected.is_some_and(|rejection| is_conflict(&rejection.code)) {
                 self.add(CONFLICT);
             }
         }
