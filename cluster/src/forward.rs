@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use courier::Couriers;
 use futures_util::future::join_all;
+use jam_proto::command::Rejection;
 use jam_proto::ids::RoomCode;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -29,11 +30,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
+use tracing::field::display;
 
+use crate::about::About;
 use crate::api::rooms::RoomsService;
 use crate::links::{Failed, Links, judge};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
+use crate::request;
 use crate::shard::{Group, ProposeError, Standing};
 
 /// As long as a client may ask for; a node that passes its request on asks for no more.
@@ -103,7 +107,8 @@ impl Forwarder {
     /// Proposes `op` at the leader. An error other than [`Refusal::Unknown`] means that it was not
     /// and never will be applied.
     pub async fn propose(&self, op: Op, timeout: Duration) -> Result<Outcome, Refusal> {
-        let deadline = Instant::now() + timeout;
+        let (began, about) = (Instant::now(), About::op(&op));
+        let deadline = began + timeout;
         let mut lost = false;
         let outcome = self
             .attempt(Kind::Edit, deadline, &mut lost, |leader| {
@@ -118,6 +123,7 @@ impl Forwarder {
             .await;
         let outcome = with_earlier(outcome, lost);
         self.metrics.proposed(outcome.as_ref().map(|_| ()));
+        log_outcome(about, &outcome, began.elapsed());
         outcome
     }
 
@@ -275,6 +281,30 @@ impl Forwarder {
     }
 }
 
+/// What a room or the state has rejected is a line at `info`, and all else one at `debug`: what was refused is told at `info` by
+/// whoever answers the client.
+fn log_outcome(about: About, outcome: &Result<Outcome, Refusal>, took: Duration) {
+    let About { what, session, room } = about;
+    let (session, room) = (session.map(display), room.map(display));
+    let (request, took_ms) = (request::current().map(display), took.as_millis() as u64);
+    let rejection = match outcome {
+        Ok(Outcome::Command(reply)) => reply.rejection.as_ref().map(Rejection::code),
+        Ok(Outcome::SessionsFull(_)) => Some("sessions_full"),
+        Ok(Outcome::TracksFull(_)) => Some("tracks_full"),
+        Ok(_) => None,
+        Err(refusal) => Some(refusal.code()),
+    };
+    match (rejection, outcome) {
+        (None, _) => tracing::debug!(request, what, session, room, took_ms, "done"),
+        (Some(code), Ok(_)) => {
+            tracing::info!(request, what, session, room, code, took_ms, "rejected");
+        }
+        (Some(code), Err(_)) => {
+            tracing::debug!(request, what, session, room, code, took_ms, "not done");
+        }
+    }
+}
+
 async fn leader_changed(standings: &mut watch::Receiver<Standing>, leader: Option<u64>) {
     // An error means that the group has stopped: then nothing changes any more.
     if standings.wait_for(|standing| standing.leader != leader).await.is_err() {
@@ -313,8 +343,12 @@ impl Forward for ForwardService {
         self.check(&request.cluster_id)?;
         let answers = request.proposals.into_iter().map(|proposal| async move {
             let timeout = Duration::from_millis(proposal.timeout_ms.into()).min(TIMEOUT_MAX);
+            let id = proposal.request.parse().ok();
             let proposed = match proposal.entry.and_then(|entry| entry.op) {
-                Some(op) => self.propose_passed_on(op, Instant::now() + timeout).await,
+                Some(op) => {
+                    let proposing = self.propose_passed_on(op, Instant::now() + timeout);
+                    request::scope(id, proposing).await
+                }
                 None => {
                     Err(Failed::Refused(Refusal::Invalid("the operation is missing".to_owned())))
                 }
@@ -359,7 +393,7 @@ impl ForwardService {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jam_proto::command::{Rejection, Reply};
+    use jam_proto::command::Reply;
     use jam_proto::ids::Revision;
     use jam_proto::time::SharedTime;
 

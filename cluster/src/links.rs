@@ -12,6 +12,7 @@ use tonic::{Code, ConnectError, Request, Status};
 
 use crate::credential::Credential;
 use crate::refusal::{Refusal, code_of};
+use crate::request;
 
 /// On a request that another node passed on. It is served here or refused, never passed on again. It comes in only with
 /// the credential of a node, and at its door (`api/admission.rs`).
@@ -82,6 +83,7 @@ impl Links {
         let metadata = request.metadata_mut();
         metadata.insert(FORWARDED_KEY, MetadataValue::from_static("1"));
         self.credential.sign(metadata);
+        request::sign(metadata);
         request
     }
 

@@ -60,6 +60,7 @@ use crate::time::clock::NodeClock;
 use crate::time::follow::Follower;
 use crate::time::keep::Keeper;
 use crate::time::leadership::open_leaderships;
+use crate::time::leadership_log::log_leadership;
 use crate::time::voters::Voters;
 use crate::time_marks::mark_time;
 use crate::unheard::pause_unheard;
@@ -102,7 +103,15 @@ async fn run_until(
     let main = Arc::new(OnceLock::new());
     let lines = Arc::<Lines>::default();
     let mut doors = Doors::open(&world, &config, &local, &main, &lines, &stops).await?;
-    tracing::info!(place = config.place, listen = %config.listen, peers = ?config.peer_listen, "starting");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        place = config.place,
+        listen = %config.listen,
+        peer_listen = ?config.peer_listen,
+        advertise = config.advertise,
+        data = %config.data.display(),
+        "listening"
+    );
 
     let mut parts = Parts::new(&config, credential, world, witness, keeper, lines, stops);
     parts.lost_lines = lost_lines;
@@ -113,6 +122,8 @@ async fn run_until(
         () = &mut stop => return Ok(()),
         closed = doors.closed() => return Err(closed),
     };
+    let (node, cluster) = (group.standing().id, group.cluster_id());
+    tracing::info!(node, %cluster, "this node belongs to a cluster");
     let mut tasks = JoinSet::new();
     let outside = tokio::select! {
         claimed = parts.outside(&group) => claimed?,
@@ -265,6 +276,7 @@ impl Parts {
         let voters =
             Voters { group: group.clone(), links: self.links.clone(), clock: clock.clone() };
         tasks.spawn(open_leaderships(voters, presence.clone()));
+        tasks.spawn(log_leadership(group.clone()));
         tasks.spawn(mark_time(group.clone(), clock.clone()));
         let (moves, moving) = (self.moves.clone(), group.clone());
         tasks.spawn(async move { moves.count(moving).await });

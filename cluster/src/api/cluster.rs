@@ -18,6 +18,7 @@ use jam_proto::wire::v1::{
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
+use tracing::field::display;
 
 use super::replace;
 use crate::blobs::Blobs;
@@ -25,6 +26,7 @@ use crate::forward::{Asked, Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
 use crate::moves::Moves;
 use crate::refusal::Refusal;
+use crate::request;
 use crate::shard::{Group, Member, TransferError};
 
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,7 +83,10 @@ impl Cluster for ClusterService {
                 }
             }
         });
-        Ok(Response::new(TransferReply { leader: transferred.await? }))
+        let leader = transferred.await?;
+        let request = request::current().map(display);
+        tracing::info!(request, to, leader, "leadership was handed over for an operator");
+        Ok(Response::new(TransferReply { leader }))
     }
 
     async fn replace(
@@ -104,6 +109,8 @@ impl Cluster for ClusterService {
         let op = Op::ReplaceNode(ReplaceNode { node: place, holder: holder.id });
         match self.forwarder.propose(op, REPLACE_TIMEOUT).await? {
             Outcome::Node(replacement) => {
+                let request = request::current().map(display);
+                tracing::info!(request, place, replacement, "a place was given to a new node");
                 let state = format!(
                     "node {replacement} takes the place of node {place}: start jamd --id {place} with an \
                      empty data folder; it votes once it has caught up"

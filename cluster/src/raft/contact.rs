@@ -5,6 +5,7 @@
 //! each look that finds a live lease. A leader without a lease says so in what it sends, and does not count: it leads nobody
 //! where its messages arrive and no answer comes back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -117,22 +118,19 @@ impl LastHeard {
     }
 }
 
-/// Whether this node, as the leader, has a lease: what its messages say of it.
-#[derive(Clone, Debug)]
-pub struct Lease {
-    heard: Arc<LastHeard>,
-    lasts: Duration,
-}
+/// Whether this node leads without a lease: what its messages say of it.
+#[derive(Clone, Debug, Default)]
+pub struct Lease(Arc<AtomicBool>);
 
 impl Lease {
-    /// Of a node that notes in `heard` when it finds its lease alive, at least twice in the time `lasts`.
-    pub fn new(heard: Arc<LastHeard>, lasts: Duration) -> Self {
-        Self { heard, lasts }
+    /// It leads, and no majority has answered for long enough that it may have been replaced.
+    pub fn set_lost(&self, is_lost: bool) {
+        self.0.store(is_lost, Ordering::Relaxed);
     }
 
-    /// Whether it was alive within two leases. A node that was elected a moment ago passes as well: it has a majority's votes.
-    pub fn is_held(&self) -> bool {
-        self.heard.silent_for(Instant::now()).duration() < self.lasts * 2
+    /// What was set last.
+    pub fn is_lost(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

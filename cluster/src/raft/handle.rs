@@ -122,6 +122,8 @@ pub struct Handle {
     pub(super) links: Links,
     /// When a live leader was heard last.
     pub heard: Arc<LastHeard>,
+    /// Whether this node leads without a lease.
+    pub lease: Lease,
     /// Which members were heard lately.
     pub reach: Arc<Reach>,
     /// Why this node must not go on, once that is known.
@@ -169,13 +171,13 @@ impl Handle {
         let stored = store.clone();
         let own_term = Arc::new(move || stored.term());
         let (reach, heard) = (Arc::<Reach>::default(), Arc::new(LastHeard::new(Instant::now())));
-        let lease = Lease::new(heard.clone(), timing.lease());
+        let lease = Lease::default();
         let network = Network {
             links: links.clone(),
             own: own.clone(),
             own_term,
             reach: reach.clone(),
-            lease,
+            lease: lease.clone(),
         };
         let started = Raft::new(node, config, network, store.log(), machine).await;
         let raft = started.map_err(|error| match state.newer() {
@@ -191,6 +193,7 @@ impl Handle {
             levels,
             links,
             heard,
+            lease,
             reach,
             given_up: OnceLock::new(),
             admissions: Admissions::default(),

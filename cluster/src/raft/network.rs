@@ -66,7 +66,7 @@ fn encode_append(
     request: &AppendEntriesRequest<Types>,
     lease: &Lease,
 ) -> Result<RaftMessage, Status> {
-    Ok(RaftMessage { leader_lacks_lease: !lease.is_held(), ..encode(request)? })
+    Ok(RaftMessage { leader_lacks_lease: lease.is_lost(), ..encode(request)? })
 }
 
 /// What a message's body says.

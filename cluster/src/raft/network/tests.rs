@@ -11,11 +11,9 @@ use super::*;
 use crate::credential::Credential;
 use crate::identity::{Folder, Id, Stage, Step};
 use crate::raft::addresses::Addresses;
-use crate::raft::contact::LastHeard;
 
 fn network(links: Links, own: Identity, own_term: u64) -> Network {
-    let heard = Arc::new(LastHeard::new(Instant::now()));
-    let lease = Lease::new(heard, Duration::from_millis(95));
+    let lease = Lease::default();
     Network { links, own, own_term: Arc::new(move || own_term), reach: Arc::default(), lease }
 }
 
