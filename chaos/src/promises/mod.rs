@@ -49,6 +49,7 @@ pub mod skew;
 pub mod sometimes;
 pub mod songs;
 pub mod sound;
+pub mod stalls;
 pub mod standing;
 #[cfg(test)]
 pub(crate) mod story;
