@@ -3,11 +3,13 @@
 //! It knows the songs and has the sound; it asks neither player nor cluster. Every promise about
 //! what a listener hears is judged from what it reports (see [`crate::promises`]).
 
+mod explain;
 mod heard;
 mod interpolate;
 mod recording;
 mod reference;
 mod resample;
+mod short;
 mod songs;
 mod stretches;
 mod walk;
