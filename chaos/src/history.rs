@@ -15,6 +15,7 @@ mod heard;
 mod hex;
 mod read;
 mod show;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ pub use heard::{ListenerSample, Sound, Stretch};
 pub use hex::Hex;
 pub use read::{HistoryError, Reader};
 pub(crate) use show::reply_text;
+pub(crate) use words::{Voting, command_name};
 
 /// What happened, in order.
 #[derive(Clone, Debug, Default, PartialEq)]

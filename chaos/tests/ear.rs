@@ -194,3 +194,72 @@ fn silence_that_belongs_to_the_song_is_no_hole() {
     assert_clean(&heard);
     assert_position(&heard, 6.0, 0, 7.0);
 }
+
+#[test]
+fn a_silent_song_is_no_repeat() {
+    let (one, two) = (song(1, 44_100, 5.0), song(2, 48_000, 6.0));
+    let mut silent = song(3, 44_100, 0.2);
+    silent.samples.fill(0.0);
+    let mut stage = Stage::new(30.0);
+    stage.play(&one, 2.0, 3.0);
+    stage.silence(0.2);
+    stage.play(&two, 0.0, 3.0);
+    assert_clean(&hear(&[&one, &two, &silent], &stage));
+    // Without that song, the next one came late; and so it did with silence of another length.
+    assert_eq!(hear(&[&one, &two], &stage).jumps.len(), 1);
+    let mut stage = Stage::new(30.0);
+    stage.play(&one, 2.0, 3.0);
+    stage.silence(0.25);
+    stage.play(&two, 0.0, 3.0);
+    assert_eq!(hear(&[&one, &two, &silent], &stage).jumps.len(), 1);
+}
+
+#[test]
+fn a_song_of_a_millisecond_is_no_wrong_sound() {
+    let (one, two) = (song(1, 48_000, 5.0), song(2, 48_000, 6.0));
+    let (short, foreign) = (song(3, 48_000, 0.001), song(4, 48_000, 0.001));
+    for follows in [true, false] {
+        let play = |short: &Song| {
+            let mut stage = Stage::new(0.0);
+            stage.play(&one, 2.0, 3.0);
+            stage.play(short, 0.0, 0.001);
+            match follows {
+                true => drop(stage.play(&two, 0.0, 3.0)),
+                false => stage.silence(1.0),
+            }
+            stage
+        };
+        assert_clean(&hear(&[&one, &two, &short], &play(&short)));
+        let heard = hear(&[&one, &two, &short], &play(&foreign));
+        // Behind the last song, a player's fade may last as long.
+        let is_told = heard.damage.len() + heard.jumps.len() > 0;
+        assert_eq!(is_told, follows, "other sound of the same length");
+    }
+}
+
+#[test]
+fn a_fade_out_that_is_too_quiet_to_be_placed_is_no_wrong_sound() {
+    let fading = |seed| {
+        let mut one = song(seed, 44_100, 8.0);
+        let from = 6 * 44_100;
+        for (n, sample) in one.samples[from..].iter_mut().enumerate() {
+            // 80 dB down in two seconds.
+            *sample *= 10f32.powf(-4.0 * n as f32 / (2.0 * 44_100.0));
+        }
+        one
+    };
+    let (one, other, after) = (fading(1), fading(2), song(3, 48_000, 5.0));
+    for ppm in [0.0, 60.0] {
+        let mut stage = Stage::new(ppm);
+        let at = stage.play(&one, 2.0, 6.0);
+        stage.play(&after, at - 8.0, 2.0);
+        stage.silence(0.2);
+        let heard = hear(&[&one, &after], &stage);
+        assert_clean(&heard);
+    }
+    // Another song in its place is wrong as long as it is louder than the rounding.
+    let mut stage = Stage::new(0.0);
+    let at = stage.play(&one, 2.0, 4.1);
+    stage.play(&other, at, 8.0 - at);
+    assert!(!hear(&[&one], &stage).damage.is_empty());
+}

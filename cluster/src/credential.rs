@@ -99,9 +99,11 @@ impl Credential {
         }
     }
 
-    /// Logs, at most once a minute, that the node at `address` refused a call for what it carries.
+    /// Logs, at most once a minute, that the node at `address` refused a call for what it carries or for who calls: a node of another
+    /// cluster, or one that has lost its folder.
     pub fn log_refusal(&self, address: &str, status: &Status) {
-        if status.code() == Code::Unauthenticated && self.log_limit.allows(Instant::now()) {
+        let is_refusal = matches!(status.code(), Code::Unauthenticated | Code::FailedPrecondition);
+        if is_refusal && self.log_limit.allows(Instant::now()) {
             tracing::warn!(
                 address,
                 reason = status.message(),

@@ -8,6 +8,7 @@
 //! An empty folder where a cluster exists is a lost disk: such a node votes again only as a new
 //! one, once an operator has said so (`jam cluster replace`).
 
+mod contradicts;
 mod join;
 mod moved;
 
@@ -47,6 +48,9 @@ const ASK_TTL: Duration = Duration::from_secs(1);
 const REFUSED_ROUNDS: u32 = 8;
 /// Rounds between two lines in the log about what is waited for.
 const TELL_EVERY_ROUNDS: u32 = 20;
+
+/// The first such line comes after a second: whoever starts nodes by hand takes longer for the next one.
+const TELL_FIRST_ROUND: u32 = 4;
 
 /// Where in the data folder snapshots are that have not come whole.
 const INCOMING_SNAPSHOTS: &str = "incoming-snapshots";
@@ -194,6 +198,7 @@ impl Local {
                 return Err(error);
             }
         }
+        tokio::spawn(Self::log_contradictions(self.config.clone(), group.clone()));
         tokio::spawn(raise_when_allowed(group.clone()));
         tokio::spawn(finish_changes(Arc::downgrade(&handle)));
         tokio::spawn(asker.keep_asking(Arc::downgrade(&handle)));
@@ -270,13 +275,8 @@ impl Local {
             if lowest && answers.values().all(empty) {
                 return Ok(self.step(Stage::Forming, Id::random(), self.config.place).await?);
             }
-            if round % TELL_EVERY_ROUNDS == TELL_EVERY_ROUNDS - 1 {
-                let silent: Vec<_> = answers
-                    .iter()
-                    .filter(|(_, answer)| answer.is_none())
-                    .map(|(place, _)| place)
-                    .collect();
-                tracing::info!(?silent, "waiting for all the peers, to form a cluster");
+            if round % TELL_EVERY_ROUNDS == TELL_FIRST_ROUND {
+                self.log_silent(&answers);
             }
             // An error means that the folder is gone, and with it this.
             drop(tokio::time::timeout(ROUND_EVERY, adopted.changed()).await);
@@ -341,7 +341,9 @@ impl Local {
             (place, PeerNode { addresses, place, incarnation: incarnation.0 })
         });
         let members = members.collect();
-        handle.found(members).await.map_err(StartError::Raft)
+        handle.found(members).await.map_err(StartError::Raft)?;
+        tracing::info!(cluster = ?own.cluster.map(String::from), "formed a new cluster");
+        Ok(())
     }
 
     /// Answers its incarnation, and where clients reach it.

@@ -1,7 +1,7 @@
 //! Any node takes any request: what only the leader can do is done there.
 //!
 //! An attempt ends in one of three ways: done, surely not taken, or lost. What was not taken is tried
-//! again until patience ends, and is then refused. What was lost is tried again until the deadline
+//! again until the deadline, and is then refused; it is refused at once when the majority is known to be gone. What was lost is tried again until the deadline
 //! (every proposal may be repeated: sessions number their commands, and the other operations say
 //! the same thing twice), and is then *unknown*, never failed. So is what a later attempt is told of itself alone: the
 //! session that it does not find may have been closed since the lost attempt was applied in it.
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use courier::Couriers;
 use futures_util::future::join_all;
+use jam_proto::command::Rejection;
 use jam_proto::ids::RoomCode;
 use jam_proto::shard::{Outcome, Shard};
 use jam_proto::wire::log::v1::log_entry::Op;
@@ -29,18 +30,23 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
+use tracing::field::display;
 
+use crate::about::About;
 use crate::api::rooms::RoomsService;
 use crate::links::{Failed, Links, judge};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
+use crate::request;
 use crate::shard::{Group, ProposeError, Standing};
 
 /// As long as a client may ask for; a node that passes its request on asks for no more.
 const TIMEOUT_MAX: Duration = Duration::from_secs(30);
-/// How long a request waits for a leader. An election takes half of it; and without a quorum every
-/// edit is to be refused within a second, a client's own look around for a leader included.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a request is tried at a leader that can't take it for another reason than an election: another node may do
+/// better.
+const UNAVAILABLE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a leader may take to confirm that it still leads, for a node that reads.
+const BARRIER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Between two attempts, if nothing else wakes.
 const RETRY_EVERY: Duration = Duration::from_millis(5);
 /// Between two looks at how far this node has come.
@@ -101,7 +107,8 @@ impl Forwarder {
     /// Proposes `op` at the leader. An error other than [`Refusal::Unknown`] means that it was not
     /// and never will be applied.
     pub async fn propose(&self, op: Op, timeout: Duration) -> Result<Outcome, Refusal> {
-        let deadline = Instant::now() + timeout;
+        let (began, about) = (Instant::now(), About::op(&op));
+        let deadline = began + timeout;
         let mut lost = false;
         let outcome = self
             .attempt(Kind::Edit, deadline, &mut lost, |leader| {
@@ -116,6 +123,7 @@ impl Forwarder {
             .await;
         let outcome = with_earlier(outcome, lost);
         self.metrics.proposed(outcome.as_ref().map(|_| ()));
+        log_outcome(about, &outcome, began.elapsed());
         outcome
     }
 
@@ -174,8 +182,8 @@ impl Forwarder {
         }
     }
 
-    /// Makes `attempt`s at the leader until one is done or refused, patience ends or the deadline
-    /// is there. An attempt is given up as lost when its leader is not the leader any more.
+    /// Makes `attempt`s at the leader until one is done or refused, the majority is known to be gone or the deadline is
+    /// there. An attempt is given up as lost when its leader is not the leader any more.
     pub async fn at_leader<T, F, Fut>(
         &self,
         kind: Kind,
@@ -201,7 +209,7 @@ impl Forwarder {
         F: Fn(Leader) -> Fut,
         Fut: Future<Output = Result<T, Failed>>,
     {
-        let patience = deadline.min(Instant::now() + PATIENCE);
+        let unavailable_until = deadline.min(Instant::now() + UNAVAILABLE_TIMEOUT);
         let mut standings = self.group.standing_changes();
         loop {
             let standing = standings.borrow_and_update().clone();
@@ -229,18 +237,35 @@ impl Forwarder {
                     Refusal::Unknown
                 }
             };
-            let until = if *lost { deadline } else { patience };
-            if Instant::now() >= until {
-                return Err(match refusal {
-                    _ if *lost => Refusal::Unknown,
-                    Refusal::NotLeader => Refusal::NoQuorum,
-                    refusal => refusal,
-                });
+            let now = Instant::now();
+            let is_over = match &refusal {
+                Refusal::Unavailable(_) if !*lost => now >= unavailable_until,
+                _ => now >= deadline,
+            };
+            if let Some(refusal) = self.last_word(refusal, *lost, is_over) {
+                return Err(refusal);
             }
             tokio::select! {
                 Ok(()) = standings.changed() => {}
-                () = sleep_until(until.min(Instant::now() + RETRY_EVERY)) => {}
+                () = sleep_until(deadline.min(now + RETRY_EVERY)) => {}
             }
+        }
+    }
+
+    /// The answer, if there is to be no further attempt after one that ended in `refusal`. `lost`: an attempt was lost.
+    /// `is_over`: there is no time for a further one.
+    fn last_word(&self, refusal: Refusal, lost: bool, is_over: bool) -> Option<Refusal> {
+        if lost {
+            return is_over.then_some(Refusal::Unknown);
+        }
+        match refusal {
+            Refusal::NoQuorum | Refusal::NotLeader | Refusal::NoLeader => {
+                if self.group.lacks_majority() {
+                    return Some(Refusal::NoQuorum);
+                }
+                is_over.then_some(Refusal::NoLeader)
+            }
+            refusal => is_over.then_some(refusal),
         }
     }
 
@@ -253,6 +278,30 @@ impl Forwarder {
         let address = &member.ok_or(Refusal::NoQuorum)?.addresses.peers;
         let channel = self.links.to(address)?;
         Ok(Leader::There(Way { address: address.clone(), channel }))
+    }
+}
+
+/// What a room or the state has rejected is a line at `info`, and all else one at `debug`: what was refused is told at `info` by
+/// whoever answers the client.
+fn log_outcome(about: About, outcome: &Result<Outcome, Refusal>, took: Duration) {
+    let About { what, session, room } = about;
+    let (session, room) = (session.map(display), room.map(display));
+    let (request, took_ms) = (request::current().map(display), took.as_millis() as u64);
+    let rejection = match outcome {
+        Ok(Outcome::Command(reply)) => reply.rejection.as_ref().map(Rejection::code),
+        Ok(Outcome::SessionsFull(_)) => Some("sessions_full"),
+        Ok(Outcome::TracksFull(_)) => Some("tracks_full"),
+        Ok(_) => None,
+        Err(refusal) => Some(refusal.code()),
+    };
+    match (rejection, outcome) {
+        (None, _) => tracing::debug!(request, what, session, room, took_ms, "done"),
+        (Some(code), Ok(_)) => {
+            tracing::info!(request, what, session, room, code, took_ms, "rejected");
+        }
+        (Some(code), Err(_)) => {
+            tracing::debug!(request, what, session, room, code, took_ms, "not done");
+        }
     }
 }
 
@@ -294,8 +343,12 @@ impl Forward for ForwardService {
         self.check(&request.cluster_id)?;
         let answers = request.proposals.into_iter().map(|proposal| async move {
             let timeout = Duration::from_millis(proposal.timeout_ms.into()).min(TIMEOUT_MAX);
+            let id = proposal.request.parse().ok();
             let proposed = match proposal.entry.and_then(|entry| entry.op) {
-                Some(op) => self.propose_passed_on(op, Instant::now() + timeout).await,
+                Some(op) => {
+                    let proposing = self.propose_passed_on(op, Instant::now() + timeout);
+                    request::scope(id, proposing).await
+                }
                 None => {
                     Err(Failed::Refused(Refusal::Invalid("the operation is missing".to_owned())))
                 }
@@ -310,7 +363,7 @@ impl Forward for ForwardService {
         request: Request<BarrierRequest>,
     ) -> Result<Response<BarrierReply>, Status> {
         self.check(&request.into_inner().cluster_id)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + BARRIER_TIMEOUT;
         let applied = self.forwarder.barrier_here(deadline).await?;
         Ok(Response::new(BarrierReply { applied }))
     }
@@ -340,7 +393,7 @@ impl ForwardService {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jam_proto::command::{Rejection, Reply};
+    use jam_proto::command::Reply;
     use jam_proto::ids::Revision;
     use jam_proto::time::SharedTime;
 

@@ -1,23 +1,24 @@
 //! What a node serves to plain HTTP: whether it lives, whether it is ready, what it counts, and songs.
 
 mod audio;
+mod ready;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use axum::{Extension, Router};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
+use jam_world::LostLines;
 use tokio::sync::watch;
 
+use crate::api::browsers::has_grpc_content;
 use crate::blobs::Blobs;
 use crate::metrics::{Metrics, Page};
 use crate::presence::Presence;
-use crate::raft::contact::Contact;
 use crate::segments::Segments;
-use crate::server::Who;
 use crate::shard::Group;
 use crate::time::clock::NodeClock;
 use crate::watch::WatchHub;
@@ -42,13 +43,15 @@ pub struct Pages {
     pub segments: Arc<Segments>,
     /// True once the node stops.
     pub stopping: watch::Receiver<bool>,
+    /// Of the log, if it is counted.
+    pub lost_lines: Option<LostLines>,
 }
 
 /// The pages.
 pub fn router(pages: Pages) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(ready::ready))
         .route("/metrics", get(metrics))
         .route("/audio/{track}", get(audio::original))
         .route("/audio/{track}/cover", get(audio::cover))
@@ -58,61 +61,12 @@ pub fn router(pages: Pages) -> Router {
         .with_state(pages)
 }
 
-/// Ready: this node hears a live leader, so that it can take edits and what it sends is current. Who has shown no token
-/// is told whether, and why not, and nothing else of the cluster.
-async fn ready(
-    State(pages): State<Pages>,
-    who: Option<Extension<Who>>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let standing = pages.group.standing();
-    let contact = pages.group.contact();
-    let epoch = pages.group.read(|shard| shard.epoch().epoch);
-    let checks = [
-        ("running", "it is stopping", !*pages.stopping.borrow()),
-        ("leader", "it knows no leader", standing.leader.is_some()),
-        ("leader heard", "it hears no leader", contact.is_live()),
-        ("clock", "it has no shared time yet", epoch > 0 && pages.clock.epoch() == epoch),
-    ];
-    let fault = checks.iter().find(|(_, _, ok)| !ok);
-    let verbose =
-        query.is_some_and(|query| query.split('&').any(|item| item.starts_with("verbose")));
-    let is_stranger = who.is_some_and(|who| who.0 == Who::Stranger);
-    let mut text = String::new();
-    if verbose && !is_stranger {
-        for (name, _, ok) in checks {
-            text += &format!("[{}] {name}{}\n", if ok { '+' } else { '-' }, more(name, contact));
-        }
-        text += &format!(
-            "node {} term {} leader {} applied {} epoch {epoch} clock_bound_ns {}\n",
-            standing.id,
-            standing.term,
-            standing.leader.unwrap_or(0),
-            standing.applied,
-            pages.clock.error_bound_ns(),
-        );
+/// What no service and no page has.
+pub async fn unknown_path(headers: HeaderMap) -> Response {
+    if has_grpc_content(&headers) {
+        return tonic::Status::unimplemented("this node has no such service").into_http();
     }
-    let status = match fault {
-        None => StatusCode::OK,
-        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    text += &match fault {
-        None => "ready\n".to_owned(),
-        Some((_, why, _)) if verbose && is_stranger => format!("not ready: {why}\n"),
-        Some(_) => "not ready\n".to_owned(),
-    };
-    answer(status, text)
-}
-
-/// What the line of a check says besides.
-fn more(check: &str, contact: Contact) -> String {
-    match contact {
-        Contact::Stale(silent) if check == "leader heard" => format!(
-            ": none for {:.1} s, so this node may be cut off from its peers",
-            silent.as_secs_f64()
-        ),
-        _ => String::new(),
-    }
+    answer(StatusCode::NOT_FOUND, "there is nothing under this path\n".to_owned())
 }
 
 async fn metrics(State(pages): State<Pages>) -> Response {
@@ -165,6 +119,10 @@ async fn metrics(State(pages): State<Pages>) -> Response {
     pages.blobs.tell(&mut page);
     pages.segments.tell(&mut page);
     pages.metrics.write(&mut page);
+    if let Some(lost) = &pages.lost_lines {
+        let help = "Log lines that could not be written.";
+        page.one("jam_log_lines_lost_total", "counter", help, lost.count());
+    }
     let mut response = answer(StatusCode::OK, page.0);
     let kind = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

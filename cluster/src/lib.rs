@@ -1,6 +1,7 @@
 //! A Jam node.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod about;
 pub mod answers;
 pub mod api;
 pub mod batches;
@@ -29,6 +30,7 @@ pub mod receipts;
 pub mod record;
 pub mod refusal;
 pub mod rendering;
+pub mod request;
 mod routing;
 pub mod segments;
 pub mod server;

@@ -12,6 +12,7 @@ use tonic::{Code, ConnectError, Request, Status};
 
 use crate::credential::Credential;
 use crate::refusal::{Refusal, code_of};
+use crate::request;
 
 /// On a request that another node passed on. It is served here or refused, never passed on again. It comes in only with
 /// the credential of a node, and at its door (`api/admission.rs`).
@@ -82,6 +83,7 @@ impl Links {
         let metadata = request.metadata_mut();
         metadata.insert(FORWARDED_KEY, MetadataValue::from_static("1"));
         self.credential.sign(metadata);
+        request::sign(metadata);
         request
     }
 
@@ -133,7 +135,9 @@ pub fn judge(status: &Status) -> Failed {
 pub fn judge_code(grpc: Code, code: &str, message: &str) -> Failed {
     match code {
         "not_leader" => Failed::NotTaken(Refusal::NotLeader),
+        // A leader that has lost the majority. Another one may have been elected, so this node judges for itself.
         "no_quorum" => Failed::NotTaken(Refusal::NoQuorum),
+        "no_leader" => Failed::NotTaken(Refusal::NoLeader),
         "unavailable" => Failed::NotTaken(Refusal::Unavailable(message.to_owned())),
         // What is wrong is between the nodes, not between them and whoever asked.
         "peer_token" => Failed::NotTaken(Refusal::Unavailable(format!(

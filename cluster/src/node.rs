@@ -18,7 +18,7 @@ use jam_proto::wire::peer::v1::forward_server::ForwardServer;
 use jam_proto::wire::v1::cluster_server::ClusterServer;
 use jam_proto::wire::v1::rooms_server::RoomsServer;
 use jam_proto::wire::v1::time_server::TimeServer;
-use jam_world::World;
+use jam_world::{LostLines, World};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -41,7 +41,7 @@ use crate::doors::{self, Doors};
 use crate::forgetting::forget_unused;
 use crate::formation::{GroupConfig, Local};
 use crate::forward::{ForwardService, Forwarder};
-use crate::http::{Pages, router};
+use crate::http::{Pages, router, unknown_path};
 use crate::lines::Lines;
 use crate::links::Links;
 use crate::lost::mark_lost_songs;
@@ -60,6 +60,7 @@ use crate::time::clock::NodeClock;
 use crate::time::follow::Follower;
 use crate::time::keep::Keeper;
 use crate::time::leadership::open_leaderships;
+use crate::time::leadership_log::log_leadership;
 use crate::time::voters::Voters;
 use crate::time_marks::mark_time;
 use crate::unheard::pause_unheard;
@@ -69,15 +70,17 @@ use crate::witness::Witness;
 /// What is under way when the node stops gets this long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Runs a node on a machine until `stop`, or until it can't go on: then the error says why.
+/// Runs a node on a machine until `stop`, or until it can't go on: then the error says why. `lost_lines` counts what of its log
+/// could not be written.
 pub async fn run(
     config: Config,
     world: World,
     witness: Arc<dyn Witness>,
+    lost_lines: Option<LostLines>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (machine, data) = (world.clone(), config.data.clone());
-    let ended = run_until(config, world, witness, stop).await;
+    let ended = run_until(config, world, witness, lost_lines, stop).await;
     ended.map_err(|error| match blobs::advice_if_full(&machine, &data) {
         Some(advice) => error.context(advice),
         None => error,
@@ -88,6 +91,7 @@ async fn run_until(
     config: Config,
     world: World,
     witness: Arc<dyn Witness>,
+    lost_lines: Option<LostLines>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let credential = credential(&config)?;
@@ -99,9 +103,18 @@ async fn run_until(
     let main = Arc::new(OnceLock::new());
     let lines = Arc::<Lines>::default();
     let mut doors = Doors::open(&world, &config, &local, &main, &lines, &stops).await?;
-    tracing::info!(place = config.place, listen = %config.listen, peers = ?config.peer_listen, "starting");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        place = config.place,
+        listen = %config.listen,
+        peer_listen = ?config.peer_listen,
+        advertise = config.advertise,
+        data = %config.data.display(),
+        "listening"
+    );
 
-    let parts = Parts::new(&config, credential, world, witness, keeper, lines, stops);
+    let mut parts = Parts::new(&config, credential, world, witness, keeper, lines, stops);
+    parts.lost_lines = lost_lines;
     tokio::pin!(stop);
     let runtime = doors.runtime();
     let group = tokio::select! {
@@ -109,6 +122,8 @@ async fn run_until(
         () = &mut stop => return Ok(()),
         closed = doors.closed() => return Err(closed),
     };
+    let (node, cluster) = (group.standing().id, group.cluster_id());
+    tracing::info!(node, %cluster, "this node belongs to a cluster");
     let mut tasks = JoinSet::new();
     let outside = tokio::select! {
         claimed = parts.outside(&group) => claimed?,
@@ -179,6 +194,8 @@ struct Parts {
     hot_bytes: u64,
     forget_after: Duration,
     songs_store: Option<StoreUrl>,
+    /// Of the log.
+    lost_lines: Option<LostLines>,
 }
 
 impl Parts {
@@ -220,6 +237,7 @@ impl Parts {
             hot_bytes: config.hot_bytes,
             forget_after: config.forget_after,
             songs_store: config.songs_store.clone(),
+            lost_lines: None,
         }
     }
 
@@ -258,6 +276,7 @@ impl Parts {
         let voters =
             Voters { group: group.clone(), links: self.links.clone(), clock: clock.clone() };
         tasks.spawn(open_leaderships(voters, presence.clone()));
+        tasks.spawn(log_leadership(group.clone()));
         tasks.spawn(mark_time(group.clone(), clock.clone()));
         let (moves, moving) = (self.moves.clone(), group.clone());
         tasks.spawn(async move { moves.count(moving).await });
@@ -349,6 +368,7 @@ impl Parts {
             blobs: blobs.clone(),
             segments: segments.clone(),
             stopping: self.stopping.clone(),
+            lost_lines: self.lost_lines.clone(),
         };
         let limit = REQUEST_BYTES_MAX;
         let forward = ForwardService::new(forwarder.clone(), rooms.clone());
@@ -363,6 +383,7 @@ impl Parts {
             .into_axum_router()
             .layer(map_response(answers::put_in_place))
             .merge(router(pages))
+            .fallback(unknown_path)
     }
 }
 

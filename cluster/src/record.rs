@@ -128,7 +128,11 @@ impl Recorder {
         text.push(b'\n');
         if let Err(error) = file.write_all(&text) {
             // A record with a hole proves nothing: whoever reads it must not take it for whole.
-            tracing::error!(%error, "the record can't be written; this process ends");
+            // Not by way of the log, which writes a little later.
+            let _ = writeln!(
+                std::io::stderr(),
+                "jamd: the record can't be written: {error}; this process ends"
+            );
             std::process::abort();
         }
     }

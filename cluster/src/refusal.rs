@@ -20,11 +20,16 @@ pub const NODE_REPLACED: &str = "node_replaced";
 /// Why a request was not served. But for [`Refusal::Unknown`], nothing was or will be changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No majority answers, or no leader came up in time.
+    /// The majority is known to be gone. To repeat it helps only when more nodes are up.
     #[error(
         "no majority of the nodes answers, so nothing was changed; try again when more nodes are up"
     )]
     NoQuorum,
+    /// A majority is reachable, and none of it leads yet. To repeat it at once helps: an election is under way.
+    #[error(
+        "the nodes are electing a leader and had none in time, so nothing was changed; try again"
+    )]
+    NoLeader,
     /// This node was asked as the leader, and is not. Never leaves the cluster's nodes.
     #[error("this node does not lead; ask another one")]
     NotLeader,
@@ -119,6 +124,7 @@ impl Refusal {
     pub fn code(&self) -> &str {
         match self {
             Self::NoQuorum => "no_quorum",
+            Self::NoLeader => "no_leader",
             Self::NotLeader => "not_leader",
             Self::Unknown => "unknown",
             Self::Unavailable(_) => "unavailable",
@@ -147,6 +153,7 @@ impl Refusal {
     fn grpc_code(&self) -> Code {
         match self {
             Self::NoQuorum
+            | Self::NoLeader
             | Self::NotLeader
             | Self::TooFewCopies(_)
             | Self::Unavailable(_)
@@ -229,5 +236,7 @@ mod tests {
         assert_eq!(code_of(&status), Some("no_quorum"));
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(Status::from(Refusal::Unknown).code(), Code::DeadlineExceeded);
+        let electing = Status::from(Refusal::NoLeader);
+        assert_eq!((code_of(&electing), electing.code()), (Some("no_leader"), Code::Unavailable));
     }
 }

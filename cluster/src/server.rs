@@ -97,7 +97,7 @@ async fn accept(
                     let line = lines.open(from);
                     return (Connection::new(stream, from, visit.clone()), visit, line);
                 }
-                Err(Full) => tracing::debug!(%from, "one address has too many connections"),
+                Err(Full) => tracing::debug!("one address has too many connections"),
             },
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");

@@ -250,6 +250,25 @@ impl Group {
         contact::judge(handle.heard.silent_for(Instant::now()), handle.timing.election_max())
     }
 
+    /// The longest time without a leader after which a node asks for votes.
+    pub fn election_max(&self) -> Duration {
+        self.inner.handle.timing.election_max()
+    }
+
+    /// Whether the majority of the nodes is known to be gone. While it is not, an election is under way or about to be.
+    pub fn lacks_majority(&self) -> bool {
+        self.inner.handle.lacks_majority()
+    }
+
+    /// Whether this node has applied what was committed when it started: as far as the first leader said, or as the leader itself.
+    pub fn has_caught_up(&self) -> bool {
+        let applied = self.inner.handle.state.read().applied.map_or(0, |applied| applied.index);
+        let standing = self.standing();
+        let leads =
+            standing.leads_with_lease && self.read(|shard| shard.epoch().term) == standing.term;
+        leads || self.inner.handle.heard.has_caught_up(applied)
+    }
+
     /// Wakes at each change of term, leader, lease or membership.
     pub fn standing_changes(&self) -> watch::Receiver<Standing> {
         self.inner.standings.clone()

@@ -9,6 +9,7 @@ use jam_proto::wire::log::v1::PauseUnheard;
 use jam_proto::wire::log::v1::log_entry::Op;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::about::ShortHash;
 use crate::presence::Presence;
 use crate::shard::Group;
 use crate::time::clock::NodeClock;
@@ -45,7 +46,9 @@ async fn pause(group: &Group, presence: &Presence, room: &RoomCode) {
     let Some(revision) = playing else { return presence.forget(room) };
     // If the room moved on meanwhile, or the leader did, the next look finds what is true then.
     let op = Op::PauseUnheard(PauseUnheard { room: room.as_str().to_owned(), revision });
-    match group.propose(op, PAUSE_TIMEOUT).await {
+    let proposed = group.propose(op, PAUSE_TIMEOUT).await;
+    let room = ShortHash::of_room(room.as_str());
+    match proposed {
         Ok(_) => tracing::info!(%room, "paused: nobody is listening"),
         Err(error) => tracing::debug!(%room, %error, "could not pause a room that nobody hears"),
     }

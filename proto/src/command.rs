@@ -32,14 +32,14 @@ pub enum Command {
     },
     /// Takes every upcoming entry out; the current one plays on.
     Clear,
-    /// Starts the clock of the current song, or of the next one that is queued.
+    /// Starts the clock of the current song, or of the next one that is queued. Does nothing while it runs.
     Play {
-        /// The current entry that the user saw.
+        /// The entry that the user heard or saw.
         entry: Option<EntryId>,
     },
-    /// Stops it.
+    /// Stops it, whatever plays by then.
     Pause {
-        /// The current entry that the user saw.
+        /// The entry that the user heard or saw. Below [`crate::level::FeatureLevel::HEARD`] it must still be current.
         entry: Option<EntryId>,
     },
     /// Moves to a position in the current song.
@@ -51,7 +51,7 @@ pub enum Command {
     },
     /// Ends the current song now.
     Skip {
-        /// The current entry that the user saw: two who skip at once skip one song.
+        /// The entry that the user heard: two who skip at once skip one song.
         entry: EntryId,
     },
     /// Goes back to the song before, from its start.
@@ -110,6 +110,9 @@ pub enum Rejection {
         /// What is current.
         current: Option<EntryId>,
     },
+    /// `Skip` of an entry that somebody else has skipped.
+    #[error("entry {0} is already skipped; nothing else was skipped")]
+    AlreadySkipped(EntryId),
     /// `Move` of the current entry, or to before it.
     #[error("entry {0} is current and stays first; skip it or move others")]
     EntryCurrent(EntryId),
@@ -183,6 +186,7 @@ impl Rejection {
             Self::RoomExists(_) => "room_exists",
             Self::EntryUnknown(_) => "entry_unknown",
             Self::NotCurrent { .. } => "not_current",
+            Self::AlreadySkipped(_) => "already_skipped",
             Self::EntryCurrent(_) => "entry_current",
             Self::PastEnd { .. } => "past_end",
             Self::NoHistory => "no_history",

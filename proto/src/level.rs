@@ -28,6 +28,9 @@ impl FeatureLevel {
     pub const BOUNDED: Self = Self(2);
     /// Nodes have a door of their own: the membership has two addresses of a node, and they may change.
     pub const DOORS: Self = Self(2);
+    /// A command is about what its sender heard, also where it takes effect later: a pause stops whatever plays by then, and
+    /// a skip of what was skipped says so.
+    pub const HEARD: Self = Self(2);
     /// The highest that this build knows.
     pub const CURRENT: Self = Self(2);
 }

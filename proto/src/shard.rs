@@ -217,7 +217,7 @@ impl Shard {
         user: &Arc<str>,
         times: Times,
     ) -> (Reply, Option<Event>) {
-        let is_full = self.is_full(weight::ENTRY_BYTES);
+        let (level, is_full) = (self.level, self.is_full(weight::ENTRY_BYTES));
         let Some(room) = self.rooms.get_mut(code) else {
             let rejection = Some(Rejection::RoomUnknown(code.clone()));
             let reply = Reply {
@@ -241,7 +241,7 @@ impl Shard {
         };
         let mut reply =
             Reply { revision: room.revision(), effective_at, entry: None, rejection: None };
-        match (room.judge(command, user, song, effective_at), is_full) {
+        match (room.judge(level, command, user, song, effective_at), is_full) {
             (Ok(None), _) => (reply, None),
             (Ok(Some(EventKind::Enqueued { .. })), Some(full)) => {
                 reply.rejection = Some(full);

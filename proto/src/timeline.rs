@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::event::Entry;
+use crate::ids::EntryId;
 use crate::limits;
 use crate::room::queue::Queue;
 use crate::time::{Flicks, SharedTime};
@@ -87,6 +88,15 @@ impl Timeline {
         while !self.past.is_empty() && self.piece(1).is_some_and(|next| next.from <= kept_from) {
             self.past.pop_front();
         }
+    }
+
+    /// Whether, on the pieces that are kept, another entry took the place of `entry` before its end.
+    pub fn was_cut_short(&self, entry: EntryId) -> bool {
+        let is = |piece: &Piece| piece.entry.as_ref().is_some_and(|its| its.id == entry);
+        let pairs = self.pieces().zip(self.pieces().skip(1));
+        pairs
+            .filter(|(piece, next)| is(piece) && !is(next))
+            .any(|(piece, next)| piece.end().is_none_or(|end| next.from < end))
     }
 
     fn piece(&self, index: usize) -> Option<&Piece> {
@@ -221,7 +231,7 @@ mod tests {
 
     use super::*;
     use crate::event::Song;
-    use crate::ids::{EntryId, TrackId};
+    use crate::ids::TrackId;
     use crate::loudness::Gain;
     use crate::wire::v1::Track;
 

@@ -312,7 +312,13 @@ fn use_it(mut room: Room, events: &[Event], time: SharedTime) {
         room.at(time);
         room.queue_at(time);
         room.next_after(time, 3);
-        let judged = room.judge(&Command::Back { entry: None }, &"eve".into(), None, time);
+        let judged = room.judge(
+            FeatureLevel::CURRENT,
+            &Command::Back { entry: None },
+            &"eve".into(),
+            None,
+            time,
+        );
         assert!(judged.is_ok() || judged.is_err());
         room.to_wire();
     }

@@ -72,6 +72,8 @@ stories! {
     life_of_a_queue
     albums_and_gains
     two_who_skip_at_once
+    skips_of_far_listeners
+    across_a_songs_end
     retries
     pause_seek_play
     ends_by_time_alone

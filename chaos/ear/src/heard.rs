@@ -2,6 +2,7 @@
 
 use super::recording::{Index, Recording};
 use super::reference::{Reference, emphasise};
+use super::short::insert_short_songs;
 use super::walk::{CELL, QUIET_RMS, Run, SEAM_SECS, STEP_SECS, rms, walk};
 
 /// Silence from this length on is looked at, in seconds. A hole is heard from about 2 ms.
@@ -78,8 +79,8 @@ pub struct Heard {
     /// Wrong sound, in order.
     pub damage: Vec<Damage>,
     sample_rate: u32,
-    song_frames: Vec<f64>,
-    runs: Vec<Run>,
+    pub(super) song_frames: Vec<f64>,
+    pub(super) runs: Vec<Run>,
     /// Plain silence, and the recording's length, in output frames.
     holes: Vec<(usize, usize)>,
     frames: usize,
@@ -107,7 +108,8 @@ pub fn listen(reference: &Reference, recording: Recording) -> Heard {
     let mut sound = raw;
     emphasise(&mut sound);
 
-    let runs = walk(reference, &sound, &stretches);
+    let mut runs = walk(reference, &sound, &stretches);
+    insert_short_songs(reference, &sound, &mut runs);
     let mut heard = Heard {
         songs: reference.songs().map(|song| (song.name.clone(), song.track.clone())).collect(),
         gaps: Vec::new(),
@@ -306,13 +308,8 @@ impl Heard {
         found: &mut Vec<Wrong>,
     ) {
         let mut expected = vec![0.0; cell.len()];
-        for (n, block) in expected.chunks_mut(BLOCK).enumerate() {
-            let frame = at + n * BLOCK;
-            if let Some(run) = self.run_at(frame) {
-                let gain = run.gain(frame as f64);
-                reference.expect(run.track, run.position(frame as f64), 1.0, block);
-                block.iter_mut().for_each(|e| *e *= gain);
-            }
+        for (n, (block, heard)) in expected.chunks_mut(BLOCK).zip(cell.chunks(BLOCK)).enumerate() {
+            self.expect_at(reference, at + n * BLOCK, heard, block);
         }
         let power = |samples: &[f32]| samples.iter().map(|s| s * s).sum::<f32>();
         let mean = power(&expected) / cell.len() as f32;
@@ -349,9 +346,13 @@ fn meeting(reference: &Reference, sound: &[f32], a: &Run, b: &Run) -> usize {
     let to = (b.points[0].frame as usize).max(from + 1).min(sound.len());
     let expected = |run: &Run| {
         let mut out = vec![0.0; to - from];
-        reference.expect(run.track, run.position(from as f64), 1.0, &mut out);
-        let gain = run.gain(from as f64);
-        out.iter_mut().for_each(|e| *e *= gain);
+        // In pieces: over a long fade-out, a clock that is off by 60 ppm is off by some frames.
+        for (n, piece) in out.chunks_mut(CELL).enumerate() {
+            let frame = (from + n * CELL) as f64;
+            reference.expect(run.track, run.position(frame), 1.0, piece);
+            let gain = run.gain(frame);
+            piece.iter_mut().for_each(|e| *e *= gain);
+        }
         out
     };
     let (ours, theirs) = (expected(a), expected(b));

@@ -14,6 +14,7 @@
 //! It is a crate of its own so that `scripts/demo` can judge what was heard without the rest of `jam-chaos`.
 
 pub mod command;
+mod explain;
 mod heard;
 mod interpolate;
 pub mod phase;
@@ -21,6 +22,7 @@ mod recording;
 mod reference;
 pub mod report;
 mod resample;
+mod short;
 pub mod skew;
 mod songs;
 pub mod sound;

@@ -95,6 +95,13 @@ impl Reference {
         self.tracks.iter().map(|track| &track.song)
     }
 
+    /// How loud song `track` is on the whole, emphasised.
+    pub(super) fn rms(&self, track: usize) -> f32 {
+        let track = &self.tracks[track];
+        let power = track.energy.last().copied().unwrap_or(0.0);
+        (power / track.samples.len().max(1) as f64).sqrt() as f32
+    }
+
     /// What song `track` sounds like from `position` on, at `rate` song frames per recorded one.
     pub(super) fn expect(&self, track: usize, position: f64, rate: f64, out: &mut [f32]) {
         self.sinc.read(&self.tracks[track].samples, position, rate, out);

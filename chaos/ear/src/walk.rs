@@ -48,6 +48,24 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// A song that is known to lie here, without having been followed.
+    pub fn placed(track: usize, point: Point, from: usize, to: usize) -> Self {
+        Self { track, points: vec![point], from, to, likeness: 1.0 }
+    }
+
+    /// The output frame at which a song of this length ends, if it goes on as it did.
+    pub fn ends_at(&self, frames: f64) -> f64 {
+        let last = self.points.len() - 1;
+        let point = self.points[last];
+        point.frame + (frames - point.position) / self.rate(last)
+    }
+
+    /// The output frame at which the song began, if it always went on as it does here.
+    pub fn begins_at(&self) -> f64 {
+        let point = self.points[0];
+        point.frame - point.position / self.rate(0)
+    }
+
     /// The song position at an output frame, also a little before and after the run.
     pub fn position(&self, frame: f64) -> f64 {
         let at = self.points.partition_point(|point| point.frame <= frame);

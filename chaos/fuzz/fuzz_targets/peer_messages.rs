@@ -18,7 +18,7 @@ use prost::Message;
 use tonic::metadata::{MetadataMap, MetadataValue};
 
 fuzz_target!(|bytes: &[u8]| {
-    let message = RaftMessage { body: bytes.to_vec().into() };
+    let message = RaftMessage { body: bytes.to_vec().into(), leader_lacks_lease: false };
     let bounds = Bounds { from: 2, own_term: 7, committed: None };
     if let Ok(request) = decode::<VoteRequest<Types>>(&message) {
         let _ = bounds.candidate(&request);

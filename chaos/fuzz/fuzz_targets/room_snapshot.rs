@@ -4,6 +4,7 @@
 use jam_fuzz::parts;
 use jam_proto::command::Command;
 use jam_proto::event::Event;
+use jam_proto::level::FeatureLevel;
 use jam_proto::room::Room;
 use jam_proto::time::SharedTime;
 use jam_proto::wire::v1;
@@ -31,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
         room.next_after(now, 3);
         room.queue_at(now);
         if let Ok(Ok(command)) = command.as_ref().map(Command::from_wire) {
-            let _ = room.judge(&command, &"ann".into(), None, now);
+            let _ = room.judge(FeatureLevel::CURRENT, &command, &"ann".into(), None, now);
         }
     }
 });

@@ -7,8 +7,10 @@ use jam_proto::wire::log::v1::{LogBatch, log_entry::Op};
 use jam_proto::wire::v1::{Command, RoomSnapshot, SubmitReply};
 use prost::Message;
 
+use super::words::{command_text, members_text};
 use super::{
-    Answer, Entry, Got, Hex, History, ListenerSample, Record, Request, Sound, Stretch, What,
+    Answer, Entry, Got, Hex, History, ListenerSample, Phase, Record, Request, Sound, Stop, Stretch,
+    What,
 };
 
 impl History {
@@ -62,7 +64,7 @@ impl fmt::Display for What {
             }
             Self::Started { node, life } => write!(out, "node {node} starts (life {life})"),
             Self::Stopped { node, life, how } => {
-                write!(out, "node {node} (life {life}) ends: {}", format!("{how:?}").to_lowercase())
+                write!(out, "node {node} (life {life}) ends: {how}")
             }
             Self::Leads { node, life, term } => {
                 write!(out, "node {node} (life {life}) leads in term {term}")
@@ -131,7 +133,7 @@ impl fmt::Display for What {
                 write!(out, "fault {fault} begins: {text} ({})", affects.join(", "))
             }
             Self::FaultHealed { fault } => write!(out, "fault {fault} is healed"),
-            Self::Phase(phase) => write!(out, "phase: {}", format!("{phase:?}").to_lowercase()),
+            Self::Phase(phase) => write!(out, "phase: {phase}"),
             Self::Sometimes { name } => write!(out, "sometimes: {name}"),
         }
     }
@@ -147,13 +149,35 @@ impl fmt::Display for Request {
                 let session = session.short();
                 write!(out, "for command {number} of session {session} in {room}: ")?;
                 match Command::decode(command.0.as_slice()).ok().and_then(|command| command.kind) {
-                    Some(kind) => write!(out, "{kind:?}"),
+                    Some(kind) => out.write_str(&command_text(&kind)),
                     None => out.write_str("nothing that can be decoded"),
                 }
             }
             Self::Upload { track } => write!(out, "to keep song {}", track.short()),
             Self::Read { room } => write!(out, "for the state of {room}"),
         }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stop => out.write_str("it was told to"),
+            Self::Failed { why } => write!(out, "it could not go on: {why}"),
+            Self::Crash => out.write_str("it was killed"),
+            Self::Power => out.write_str("its machine lost power"),
+            Self::Wiped => out.write_str("its disk is gone"),
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Safety => "safety",
+            Self::Liveness => "liveness",
+            Self::Healed => "healed",
+        })
     }
 }
 
@@ -180,7 +204,7 @@ impl fmt::Display for Entry {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blank => out.write_str("a blank"),
-            Self::Membership(text) => write!(out, "members {text}"),
+            Self::Membership(text) => out.write_str(&members_text(text)),
             Self::Batch(bytes) => match LogBatch::decode(bytes.0.as_slice()) {
                 Ok(batch) => {
                     let ops = batch.entries.iter().map(|entry| op_text(entry.op.as_ref()));

@@ -9,6 +9,7 @@ use super::schedule::Schedule;
 use crate::history::History;
 use crate::page::{self, Facts, Outcome};
 use crate::promises::all::{Bounds, Judged, judge as judge_all};
+use crate::promises::sometimes::MUSIC_HEARD;
 use crate::promises::verdict::Verdict;
 
 /// What a run came to.
@@ -33,7 +34,10 @@ pub fn judge(schedule: &Schedule, facts: Facts, history: &History) -> Judgement 
     bounds.shared_time.ahead_ns = budget.time_ahead_ms as i64 * 1_000_000;
     bounds.shared_time.bumps_max = budget.bumps_max.unwrap_or(u64::MAX);
     let mut judged = judge_all(history, &bounds);
-    let wants: Vec<&str> = schedule.scenario.wants.iter().map(String::as_str).collect();
+    let mut wants: Vec<&str> = schedule.scenario.wants.iter().map(String::as_str).collect();
+    if facts.listeners > 0 {
+        wants.push(MUSIC_HEARD);
+    }
     judged.promises.push(crate::promises::all::Judgement {
         promise: "sometimes",
         verdict: judged.counters.judge(&wants),
@@ -67,7 +71,7 @@ impl Judgement {
                 format!("BROKEN: {}", all.join(", "))
             }
             Outcome::Inconclusive => {
-                let open = named(|verdict| *verdict != Verdict::Held);
+                let open = named(|verdict| !verdict.is_held());
                 let open = Some(open).filter(|open| !open.is_empty()).into_iter();
                 let all: Vec<_> = open.chain(self.facts.untold.iter().cloned()).collect();
                 format!("it can't be told: {}", all.join(", "))

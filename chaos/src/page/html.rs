@@ -9,10 +9,11 @@ use super::outcome::Outcome;
 use super::requests::{Came, requests};
 use super::summary::Summary;
 use super::tables;
-use super::text::{count, escape, href, short, thousands};
+use super::text::{count, escape, href, short, span, thousands};
 use super::words;
 use crate::history::History;
 use crate::promises::all::Judged;
+use crate::promises::stalls::Stalls;
 use crate::promises::verdict::Verdict;
 
 /// One page that needs nothing else: no file, no network. It is XML, too.
@@ -34,6 +35,7 @@ pub fn html(facts: &Facts, history: &History, judged: &Judged) -> String {
         include_str!("page.css"),
     );
     html.push_str(&head(facts, judged, outcome, &summary));
+    let _ = write!(html, "<p class=\"soft\">{}</p>", escape(&machine(history)));
     section(&mut html, "Promises", &tables::promises(judged, &firsts));
     if !facts.figures.is_empty() {
         section(&mut html, "Figures", &tables::figures(facts));
@@ -52,6 +54,20 @@ pub fn html(facts: &Facts, history: &History, judged: &Judged) -> String {
         include_str!("page.js")
     );
     html
+}
+
+/// How the machine did that ran it all.
+fn machine(history: &History) -> String {
+    let stalls = Stalls::of(history);
+    match stalls.count() {
+        0 => "The machine that ran all this never stood still for long.".to_owned(),
+        times => format!(
+            "The machine that ran all this stood still {}, for {} at the longest. What fell into that is not held against Jam; \
+             where too much did, it can’t be told.",
+            count(times, "time"),
+            span(stalls.longest_ns()),
+        ),
+    }
 }
 
 fn section(html: &mut String, title: &str, inside: &str) {
@@ -123,7 +139,7 @@ fn reasons(facts: &Facts, judged: &Judged) -> Vec<String> {
     for one in &judged.promises {
         let (title, _) = words::promise(one.promise);
         match &one.verdict {
-            Verdict::Held => {}
+            Verdict::Held { .. } => {}
             Verdict::Violated(findings) => {
                 let first = findings.first().map_or("", |first| first.what.as_str());
                 reasons.push(format!("“{title}” is broken: {}", explain::cut(first, 300)));

@@ -46,7 +46,7 @@ pub fn junit(facts: &Facts, history: &History, judged: &Judged) -> anyhow::Resul
 fn promise(facts: &Facts, history: &History, judgement: &Judgement) -> TestCaseStatus {
     let (_, means) = words::promise(judgement.promise);
     match &judgement.verdict {
-        Verdict::Held => TestCaseStatus::success(),
+        Verdict::Held { .. } => TestCaseStatus::success(),
         Verdict::Violated(findings) => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
             status.set_type("broken");

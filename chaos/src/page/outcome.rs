@@ -58,7 +58,7 @@ impl Outcome {
 impl From<&Verdict> for Outcome {
     fn from(verdict: &Verdict) -> Self {
         match verdict {
-            Verdict::Held => Self::Held,
+            Verdict::Held { .. } => Self::Held,
             Verdict::Violated(_) => Self::Broken,
             Verdict::Inconclusive(_) => Self::Inconclusive,
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jam_proto::wire::v1::Command;
 use prost::Message;
 
-use crate::history::{Answer, Hex, History, Request, What};
+use crate::history::{Answer, Hex, History, Request, What, command_name};
 
 /// How a request came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,17 +101,7 @@ fn kind(request: &Request) -> String {
         Request::Read { .. } => "read a room".to_owned(),
         Request::Command { command, .. } => {
             let kind = Command::decode(command.0.as_slice()).ok().and_then(|one| one.kind);
-            // The name of the variant, which is that of the command.
-            let text = kind.map_or_else(|| "Undecodable".to_owned(), |kind| format!("{kind:?}"));
-            let name = text.split(['(', ' ']).next().unwrap_or_default();
-            let mut words = String::from("command:");
-            for letter in name.chars() {
-                if letter.is_uppercase() {
-                    words.push(' ');
-                }
-                words.extend(letter.to_lowercase());
-            }
-            words
+            format!("command: {}", kind.as_ref().map_or("not decodable", command_name))
         }
     }
 }

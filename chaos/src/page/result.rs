@@ -8,6 +8,7 @@ use super::Facts;
 use super::outcome::Outcome;
 use super::requests::{Came, requests};
 use super::summary::Summary;
+use super::words;
 use crate::history::History;
 use crate::promises::all::{Judged, Judgement};
 use crate::promises::verdict::Verdict;
@@ -18,7 +19,8 @@ use crate::promises::verdict::Verdict;
 /// scenario, purpose, seed, started_at (RFC 3339 or null), again, versions, could_not, untold
 /// outcome      "held" | "broken" | "inconclusive"
 /// exit_code    0 | 1 | 2
-/// promises     [{ name, verdict: as outcome, findings: [{ what, shown_by: [line of the history, from 0] }], why: [text] }]
+/// promises     [{ name, verdict: as outcome, findings: [{ what, shown_by: [line of the history, from 0] }], why: [text],
+///                 judged: how much, if it held, judged_what: of what }]
 /// counters     { name: how often }
 /// figures      [{ name, value, unit, budget, held }]
 /// totals       { seconds, nodes, clients, listeners, elections, log_entries, operations: { kind: { outcome: count } }, faults: { kind: count } }
@@ -61,15 +63,17 @@ pub fn result(facts: &Facts, history: &History, judged: &Judged) -> Value {
 }
 
 fn promise(judgement: &Judgement) -> Value {
-    let (findings, why): (&[_], &[_]) = match &judgement.verdict {
-        Verdict::Held => (&[], &[]),
-        Verdict::Violated(findings) => (findings, &[]),
-        Verdict::Inconclusive(why) => (&[], why),
+    let (findings, why, judged): (&[_], &[_], _) = match &judgement.verdict {
+        Verdict::Held { judged } => (&[], &[], Some(judged)),
+        Verdict::Violated(findings) => (findings, &[], None),
+        Verdict::Inconclusive(why) => (&[], why, None),
     };
     json!({
         "name": judgement.promise,
         "verdict": Outcome::from(&judgement.verdict).name(),
         "findings": findings,
         "why": why,
+        "judged": judged,
+        "judged_what": words::judged(judgement.promise),
     })
 }

@@ -42,7 +42,10 @@ pub(super) fn promises(judged: &Judged, firsts: &[First<'_>]) -> String {
     for one in &judged.promises {
         let (title, means) = words::promise(one.promise);
         let why = match &one.verdict {
-            Verdict::Held => String::new(),
+            Verdict::Held { judged } => {
+                let judged = thousands(i64::try_from(*judged).unwrap_or(i64::MAX));
+                format!("<div class=\"soft\">{judged} {}</div>", words::judged(one.promise))
+            }
             Verdict::Violated(findings) => {
                 let first = firsts.iter().find(|first| first.promise == one.promise);
                 first.map_or_else(String::new, |first| {

@@ -110,6 +110,9 @@ fn a_page_tells_all_of_a_run() {
     assert_well_formed(&page);
     for told in [
         "Every promise held.",
+        "never stood still for long",
+        "safety: anything may break",
+        "log entries compared",
         "jam-chaos run leader-loss --seed 7",
         "A &lt;leader&gt; is lost in mid-song.",
         "href=\"./logs/n%201.txt\">log &amp; more<",

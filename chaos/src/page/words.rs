@@ -60,3 +60,23 @@ pub(super) fn promise(name: &str) -> (String, &'static str) {
     };
     (title.to_owned(), means)
 }
+
+/// What is counted of how much was judged of a promise.
+pub(super) fn judged(name: &str) -> &'static str {
+    match name {
+        "agreement" => "log entries compared",
+        "acknowledged" | "order" => "answers judged",
+        "linearizable" => "rooms searched",
+        "standing" => "starts of nodes judged",
+        "streams" => "messages to watchers judged",
+        "shared_time" => "times and stamps judged",
+        "hearing" => "sounds and places in songs judged",
+        "freshness" => "looks at listeners judged",
+        "progress" => "waits and comparisons judged",
+        "voting" => "end of a run judged",
+        "songs" => "fetched songs judged",
+        "impostors" => "impostors judged",
+        "sometimes" => "things reached",
+        _ => "judged",
+    }
+}

@@ -296,7 +296,7 @@ mod tests {
         story.take(&command);
         // Judged and rejected.
         story.submit("ann", Command::Skip { entry: jam_proto::ids::EntryId(77) });
-        assert_eq!(verdict(&story), Verdict::Held);
+        verdict(&story).assert_held();
     }
 
     #[test]

@@ -170,7 +170,7 @@ mod tests {
         story.enqueue("ann");
         story.restart(2);
         story.enqueue("ann");
-        assert_eq!(verdict(&story), Verdict::Held);
+        verdict(&story).assert_held();
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
         story.enqueue("ann");
         story.install(3);
         story.enqueue("ann");
-        assert_eq!(verdict(&story), Verdict::Held);
+        verdict(&story).assert_held();
     }
 
     #[test]

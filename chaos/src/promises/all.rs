@@ -102,7 +102,7 @@ impl Judged {
 
     /// All promises were kept.
     pub fn held(&self) -> bool {
-        self.promises.iter().all(|one| one.verdict == Verdict::Held)
+        self.promises.iter().all(|one| one.verdict.is_held())
     }
 
     /// For people: each promise, and the events around the first finding of each that is broken.

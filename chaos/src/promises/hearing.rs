@@ -47,7 +47,12 @@ pub fn judge(history: &History, replay: &Replay<'_>, bounds: &Bounds) -> Verdict
     let mut found = Findings::default();
     let leaders = clocks::Leaders::of(history, replay);
     let mut rooms = Rooms::new(replay);
-    for listener in Listener::all(history) {
+    let listeners = Listener::all(history);
+    let is_music = |piece: &Piece<'_>| matches!(piece.sound, Sound::Song { .. });
+    if !listeners.is_empty() && !listeners.iter().any(|one| one.pieces.iter().any(is_music)) {
+        found.open("no listener heard any music");
+    }
+    for listener in listeners {
         let upsets = listener.upsets(&mut rooms);
         whole(&listener, &upsets, &mut rooms, bounds, &mut found);
         in_place(&listener, &upsets, &mut rooms, bounds, &mut found);

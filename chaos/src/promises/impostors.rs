@@ -68,7 +68,7 @@ mod tests {
         for said in reasons() {
             story.note(impostor(Some(&said)));
         }
-        assert_eq!(judge(&story.history), Verdict::Held);
+        judge(&story.history).assert_held();
         story.note(impostor(Some("can't listen on 127.0.0.1:7703")));
         judge(&story.history).assert_broken("ended for another reason");
         story.note(impostor(None));

@@ -38,6 +38,7 @@ pub mod replay;
 pub mod shared_time;
 pub mod sometimes;
 pub mod songs;
+pub mod stalls;
 pub mod standing;
 #[cfg(test)]
 pub(crate) mod story;

@@ -283,7 +283,7 @@ mod tests {
         let again = story.send("ann", &c);
         story.take(&c);
         story.answer(again, said(&reply));
-        assert_eq!(verdict(&story), Verdict::Held);
+        verdict(&story).assert_held();
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod together;
 use super::operations::operations;
 use super::replay::Replay;
 use super::sound::millis;
+use super::stalls::Stalls;
 use super::verdict::{Findings, Verdict};
 use crate::history::{Answer, History, Phase};
 
@@ -54,7 +55,7 @@ fn acknowledged(
     bounds: &Bounds,
     found: &mut Findings,
 ) {
-    let operations = operations(history);
+    let (operations, stalls) = (operations(history), Stalls::of(history));
     let at_ns = |record: usize| history.records[record].at_ns;
     let begin_ns = at_ns(begin);
     let end_ns = if end < history.records.len() { at_ns(end) } else { history.end_ns() };
@@ -79,8 +80,12 @@ fn acknowledged(
         let until_ns = next.map_or(end_ns, at_ns);
         if let Some(&from) = from.filter(|&&from| next.is_none_or(|next| from < next)) {
             judged |= next.is_some();
-            let waited_ns = until_ns - at_ns(from).max(begin_ns);
-            if waited_ns > bounds.acknowledged_ns {
+            let from_ns = at_ns(from).max(begin_ns);
+            let waited_ns = until_ns - from_ns;
+            let (stalled, cost_ns) = stalls.within(from_ns, until_ns);
+            if waited_ns > bounds.acknowledged_ns && waited_ns - cost_ns <= bounds.acknowledged_ns {
+                found.open(stood_still(stalled, "while commands waited to be acknowledged"));
+            } else if waited_ns > bounds.acknowledged_ns {
                 found.broken(
                     format!(
                         "nothing was acknowledged for {} with a healthy majority; {} is the limit",
@@ -98,6 +103,12 @@ fn acknowledged(
     } else {
         found.open("nothing was asked for and acknowledged while a healthy majority was there");
     }
+}
+
+/// Why something can't be told of a machine that stood still.
+fn stood_still(stalls: usize, when: &str) -> String {
+    let times = if stalls == 1 { "once" } else { &format!("{stalls} times") };
+    format!("the machine itself stood still {times} {when}")
 }
 
 #[cfg(test)]
@@ -139,7 +150,7 @@ mod tests {
         let mut story = story();
         story.install(3);
         end(&mut story);
-        assert_eq!(verdict(&story), Verdict::Held);
+        verdict(&story).assert_held();
     }
 
     #[test]
@@ -164,6 +175,28 @@ mod tests {
             record.at_ns += 11_000_000_000;
         }
         verdict(&slow).assert_broken("nothing was acknowledged for 11");
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_tells_nothing() {
+        let mut story = story();
+        story.install(3);
+        end(&mut story);
+        let (begin, begin_ns) = story.history.phase(Phase::Liveness).expect("it began");
+        for record in &mut story.history.records[begin..] {
+            if let What::Answered { answer, .. } = &mut record.what {
+                *answer = Answer::Unknown;
+            }
+        }
+        let stall = |from_s: i64, until_s: i64| {
+            let [from_ns, until_ns] = [from_s, until_s].map(|at| begin_ns + at * 1_000_000_000);
+            What::Stalled { from_ns, until_ns }
+        };
+        let mut short = story.clone();
+        short.note(stall(10, 11));
+        verdict(&short).assert_broken("nothing was acknowledged for 18");
+        story.note(stall(10, 18));
+        verdict(&story).assert_open("the machine itself stood still once while commands waited");
     }
 
     #[test]

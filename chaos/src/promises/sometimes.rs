@@ -9,8 +9,10 @@ use serde::Serialize;
 use super::hearing;
 use super::replay::Replay;
 use super::verdict::Verdict;
-use crate::history::{History, Stop, What};
+use crate::history::{History, Sound, Stop, What};
 
+/// A listener heard a song, or a part of one.
+pub const MUSIC_HEARD: &str = "music heard";
 /// Another node leads.
 pub const LEADER_CHANGED: &str = "leader changed";
 /// … while a song played.
@@ -90,6 +92,9 @@ impl Counters {
                 {
                     self.add(SNAPSHOT_INSTALLED);
                 }
+                What::Heard(stretch) if matches!(stretch.sound, Sound::Song { .. }) => {
+                    self.add(MUSIC_HEARD);
+                }
                 What::Stopped { how: Stop::Wiped, .. } => wiped = true,
                 _ => {}
             }
@@ -116,7 +121,8 @@ impl Counters {
                 _ => {}
             }
             let rejected = step.reply().and_then(|reply| reply.rejection);
-            if rejected.is_some_and(|rejection| rejection.code == "not_current") {
+            let is_conflict = |code: &str| matches!(code, "not_current" | "already_skipped");
+            if rejected.is_some_and(|rejection| is_conflict(&rejection.code)) {
                 self.add(CONFLICT);
             }
         }
@@ -148,7 +154,10 @@ impl Counters {
     pub fn judge(&self, wanted: &[&str]) -> Verdict {
         let missing = wanted.iter().filter(|&&name| !self.0.contains_key(name));
         let why: Vec<String> = missing.map(|name| format!("never reached: {name}")).collect();
-        if why.is_empty() { Verdict::Held } else { Verdict::Inconclusive(why) }
+        match why.is_empty() {
+            true => Verdict::Held { judged: wanted.len() },
+            false => Verdict::Inconclusive(why),
+        }
     }
 }
 
@@ -190,7 +199,7 @@ mod tests {
             SNAPSHOT_INSTALLED,
         ];
         assert_eq!(counted, wanted.map(|name| (name, 2)));
-        assert_eq!(counters.judge(&wanted), Verdict::Held);
+        counters.judge(&wanted).assert_held();
         counters.judge(&[CONFLICT, EPOCH_BUMPED]).assert_open("never reached: epoch bumped");
     }
 }

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn songs_that_are_kept_can_be_fetched() {
         assert!(is_told(&story(None).history) && !is_told(&Story::begin().history));
-        assert_eq!(judge(&story(None).history), Verdict::Held);
+        judge(&story(None).history).assert_held();
         judge(&story(Some("its bytes are others")).history)
             .assert_broken("song 07070707… can't be fetched from node 2: its bytes are others");
         let mut story = story(None);

@@ -68,7 +68,7 @@ mod tests {
     fn a_node_that_gives_its_disk_up_is_found() {
         let mut story = Story::begin();
         story.note(What::Phase(Phase::Healed));
-        assert_eq!(judge(&story.history), Verdict::Held);
+        judge(&story.history).assert_held();
         let why = format!("the disk has lost data. {GIVEN_UP}, and so on");
         let life = story.life(2);
         story.note(What::Stopped { node: 2, life, how: Stop::Failed { why } });
@@ -83,6 +83,6 @@ mod tests {
         let life = story.life(3);
         story.note(What::Stopped { node: 3, life, how: Stop::Wiped });
         story.note(What::Phase(Phase::Healed));
-        assert_eq!(judge(&story.history), Verdict::Held);
+        judge(&story.history).assert_held();
     }
 }

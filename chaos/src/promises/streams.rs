@@ -225,7 +225,7 @@ mod tests {
     fn a_resumed_watcher_holds() {
         let story = watched();
         assert_eq!(messages(&story, 1).len(), 5);
-        assert_eq!(verdict(&story), Verdict::Held);
+        verdict(&story).assert_held();
     }
 
     #[test]

@@ -9,7 +9,10 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It was kept, as far as the history goes.
-    Held,
+    Held {
+        /// How much was judged; of what, each promise has its own word for.
+        judged: usize,
+    },
     /// It was broken, and this shows it.
     Violated(Vec<Finding>),
     /// It can't be told, for these reasons, one sentence each. No pass.
@@ -77,14 +80,24 @@ impl Findings {
         if self.judged == 0 && self.open.is_empty() {
             self.open(without);
         }
-        if self.open.is_empty() { Verdict::Held } else { Verdict::Inconclusive(self.open) }
+        match self.open.is_empty() {
+            true => Verdict::Held { judged: self.judged },
+            false => Verdict::Inconclusive(self.open),
+        }
+    }
+}
+
+impl Verdict {
+    /// Whether the promise was kept.
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. })
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Held => out.write_str("held"),
+            Self::Held { judged } => write!(out, "held ({judged} judged)"),
             Self::Violated(findings) => {
                 out.write_str("BROKEN")?;
                 findings.iter().try_for_each(|finding| write!(out, "\n  {finding}"))
@@ -113,6 +126,12 @@ impl Verdict {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Panics unless the promise was kept.
+    #[track_caller]
+    pub fn assert_held(&self) {
+        assert!(self.is_held(), "{self}");
     }
 
     /// Panics unless a finding's sentence has `part` in it, and names records.

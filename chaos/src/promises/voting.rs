@@ -2,11 +2,11 @@
 //! no change of the members is left half done. A node that lost its disk, and lost the next one before its successor voted,
 //! must not leave the cluster with a majority that can't lose anybody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::sound::millis;
 use super::verdict::{Findings, Verdict};
-use crate::history::{Entry, History, Phase, What};
+use crate::history::{Entry, History, Phase, Voting, What};
 
 /// Judges a history. `within_ns`: so long after the healing a place may still wait.
 pub fn judge(history: &History, within_ns: i64) -> Verdict {
@@ -25,7 +25,7 @@ pub fn judge(history: &History, within_ns: i64) -> Verdict {
         return found.verdict("");
     };
     found.judged();
-    let (began_with, ends_with) = (voting(first.text), voting(last.text));
+    let (began_with, ends_with) = (Voting::read(first.text), Voting::read(last.text));
     let (Some(began_with), Some(ends_with)) = (began_with, ends_with) else {
         found.open("a record of who votes can't be read");
         return found.verdict("");
@@ -79,26 +79,6 @@ fn memberships(history: &History) -> Option<(Membership<'_>, Membership<'_>)> {
     ends
 }
 
-struct Voting {
-    /// By place: the node that votes for it.
-    places: BTreeMap<u64, u64>,
-    /// Sets of voters: two while the members change.
-    sets: usize,
-}
-
-/// Reads openraft's words for a membership: `{voters:[{1:PeerNode { …, place: 1, … },…}], learners:[…]}`.
-fn voting(text: &str) -> Option<Voting> {
-    let (voters, _) = text.strip_prefix("{voters:[")?.split_once("], learners:[")?;
-    let digits =
-        |text: &str| text.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok();
-    let places = voters.match_indices(":PeerNode {").map(|(at, _)| {
-        let (before, after) = voters.split_at(at);
-        let id = before.rsplit(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()?;
-        Some((digits(after.split_once("place: ")?.1)?, id))
-    });
-    Some(Voting { places: places.collect::<Option<_>>()?, sets: voters.matches("},{").count() + 1 })
-}
-
 /// The nodes whose process runs in the end.
 fn running(history: &History) -> BTreeSet<u64> {
     let mut running = BTreeSet::new();
@@ -138,7 +118,7 @@ mod tests {
     #[test]
     fn a_lost_node_whose_place_votes_again() {
         let mut story = Story::begin();
-        assert_eq!(end(&mut story.clone()), Verdict::Held);
+        end(&mut story.clone()).assert_held();
         let life = story.life(3);
         story.note(What::Stopped { node: 3, life, how: Stop::Wiped });
         change(&mut story, &[OLD], &[(100, 3)]);
@@ -148,7 +128,7 @@ mod tests {
         change(&mut story, &[OLD, NEW], &[]);
         end(&mut story.clone()).assert_broken("a change of the members is half done");
         change(&mut story, &[NEW], &[]);
-        assert_eq!(end(&mut story), Verdict::Held);
+        end(&mut story).assert_held();
     }
 
     #[test]

@@ -8,10 +8,10 @@ use anyhow::Context;
 use super::one::{Ending, Outcome, Run, inside, plan_path, read_plan, write_plan};
 use super::plan::{Plan, Profile};
 use crate::promises::sometimes::{self, Counters};
-use crate::promises::verdict::Verdict;
 
 /// What a batch must have reached, or it proves little.
-const WANTED: [&str; 8] = [
+const WANTED: [&str; 9] = [
+    sometimes::MUSIC_HEARD,
     sometimes::LEADER_CHANGED,
     sometimes::LEADER_CHANGED_IN_MID_SONG,
     sometimes::PLAYED_ON,
@@ -215,7 +215,7 @@ impl Batch {
         if self.broken + self.differing > 0 {
             return 1;
         }
-        if is_batch && covered != Verdict::Held {
+        if is_batch && !covered.is_held() {
             println!("inconclusive: {covered}");
             return 2;
         }

@@ -107,7 +107,8 @@ impl Seat {
             let eyes = Arc::new(Eyes { seat: self.clone(), life: self.life() });
             let world = self.machine.world();
             let ended =
-                jam_cluster::node::run(self.config(), world, eyes, std::future::pending()).await;
+                jam_cluster::node::run(self.config(), world, eyes, None, std::future::pending())
+                    .await;
             let why = ended.err().map_or_else(String::new, |error| format!("{error:#}"));
             tracing::info!(place = self.place, why, "the node ended");
             self.book.sometimes(&format!("a node stopped by itself: {}", kind(&why)));

@@ -16,7 +16,6 @@ use crate::history::{History, What};
 use crate::page::{self, Facts, Link};
 use crate::promises::all::{Bounds, Judged, judge};
 use crate::promises::sometimes::Counters;
-use crate::promises::verdict::Verdict;
 
 /// A log's line of a panic begins so.
 const PANIC: &str = "panic:";
@@ -206,7 +205,7 @@ fn ending(judged: &Judged) -> Ending {
     if judged.broken() {
         return Ending::Broken;
     }
-    let open = judged.promises.iter().find(|one| one.verdict != Verdict::Held);
+    let open = judged.promises.iter().find(|one| !one.verdict.is_held());
     open.map_or(Ending::Held, |one| Ending::Open(format!("{}: {}", one.promise, one.verdict)))
 }
 

@@ -6,16 +6,18 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
+use super::access_log::{self, shown};
 use super::auth::Token;
 use super::browsers::{self, HostNames, has_grpc_content};
 use crate::config::Access;
 use crate::credential::{LogLimit, PEER_TOKEN_KEY, PeerTokens};
 use crate::links::FORWARDED_KEY;
 use crate::refusal::Refusal;
+use crate::request::RequestIds;
 use crate::server::{Answer, Caller, Full, RemoteAddress, Who};
 
 /// The services that only other nodes call: `Peer`, `Forward`, `Clocks` and `Blobs`.
@@ -131,6 +133,7 @@ pub struct Admission {
     peer_tokens: Vec<blake3::Hash>,
     host_names: HostNames,
     log_limit: LogLimit,
+    requests: RequestIds,
 }
 
 impl Admission {
@@ -160,6 +163,7 @@ impl Admission {
             peer_tokens: peer_tokens.iter().map(|token| blake3::hash(token.as_bytes())).collect(),
             host_names: access.host_names.clone(),
             log_limit: LogLimit::default(),
+            requests: RequestIds::default(),
         }
     }
 
@@ -180,8 +184,8 @@ impl Admission {
         if let Err(Refusal::PeerToken(reason)) = judged
             && self.log_limit.allows(Instant::now())
         {
-            let from = from.map(|from| from.0);
-            tracing::warn!(?from, path, reason, "refused a call as from another node");
+            let path = shown(path);
+            tracing::warn!(path, reason, "refused a call as from another node");
         }
         judged
     }
@@ -244,7 +248,7 @@ pub async fn check(
             if let Some(from) = from {
                 extensions.insert(from);
             }
-            next.run(request).await
+            access_log::serve(&admission.requests, who, request, next).await
         }
     };
     match open {
@@ -260,6 +264,10 @@ fn price(path: &str) -> u32 {
 fn plain(status: StatusCode, sentence: &str) -> Response {
     let mut response = Response::new(Body::from(format!("{sentence}\n")));
     *response.status_mut() = status;
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        // Only the services refuse a method here.
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
     response
 }
 

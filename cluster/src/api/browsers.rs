@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use http::uri::Authority;
-use http::{HeaderMap, Request, StatusCode, Version, header};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
 /// All services of gRPC have names that begin so.
 const RPC_PATHS: &str = "/jam.";
@@ -51,6 +51,10 @@ pub fn check<B>(request: &Request<B>, names: &HostNames) -> Result<(), (StatusCo
 }
 
 fn check_rpc<B>(request: &Request<B>) -> Result<(), (StatusCode, String)> {
+    if request.method() != Method::POST {
+        let sentence = "this is a gRPC service: it takes POST";
+        return Err((StatusCode::METHOD_NOT_ALLOWED, sentence.to_owned()));
+    }
     if request.version() == Version::HTTP_2 && has_grpc_content(request.headers()) {
         return Ok(());
     }
@@ -93,7 +97,8 @@ mod tests {
     }
 
     fn judged(version: Version, uri: &str, headers: &[(&'static str, &str)]) -> u16 {
-        let mut request = Request::builder().version(version).uri(uri);
+        let method = if uri.contains(RPC_PATHS) { Method::POST } else { Method::GET };
+        let mut request = Request::builder().version(version).uri(uri).method(method);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -139,6 +144,13 @@ mod tests {
         ] {
             assert_eq!(judged(version, uri, headers), wanted, "{version:?} {uri} {headers:?}");
         }
+    }
+
+    #[test]
+    fn a_service_takes_nothing_but_post() {
+        let request = Request::get("/jam.v1.Cluster/Status").body(()).expect("a request");
+        let refused = check(&request, &names()).expect_err("a GET");
+        assert_eq!(refused.0, StatusCode::METHOD_NOT_ALLOWED);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! For operators: who is there, and what to do about who is not.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use jam_proto::wire::v1::{
 };
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
+use tracing::field::display;
 
 use super::replace;
 use crate::blobs::Blobs;
@@ -24,6 +26,7 @@ use crate::forward::{Asked, Forwarder, Kind, Leader, Way};
 use crate::links::{Failed, is_forwarded, judge};
 use crate::moves::Moves;
 use crate::refusal::Refusal;
+use crate::request;
 use crate::shard::{Group, Member, TransferError};
 
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,7 +83,10 @@ impl Cluster for ClusterService {
                 }
             }
         });
-        Ok(Response::new(TransferReply { leader: transferred.await? }))
+        let leader = transferred.await?;
+        let request = request::current().map(display);
+        tracing::info!(request, to, leader, "leadership was handed over for an operator");
+        Ok(Response::new(TransferReply { leader }))
     }
 
     async fn replace(
@@ -103,6 +109,8 @@ impl Cluster for ClusterService {
         let op = Op::ReplaceNode(ReplaceNode { node: place, holder: holder.id });
         match self.forwarder.propose(op, REPLACE_TIMEOUT).await? {
             Outcome::Node(replacement) => {
+                let request = request::current().map(display);
+                tracing::info!(request, place, replacement, "a place was given to a new node");
                 let state = format!(
                     "node {replacement} takes the place of node {place}: start jamd --id {place} with an \
                      empty data folder; it votes once it has caught up"
@@ -145,8 +153,12 @@ impl ClusterService {
     /// What this node knows without asking anybody.
     fn own_status(&self) -> ClusterStatusReply {
         let standing = self.group.standing();
-        // A leader that was not heard for long may lead no more, and nothing reaches it from here.
-        let leader = standing.leader.filter(|_| self.group.contact().is_live());
+        // A leader that was not heard for long may lead no more, and nothing reaches it from here. One without a lease does not
+        // lead now.
+        let leader = standing.leader.filter(|leader| match *leader == standing.id {
+            true => standing.leads_with_lease,
+            false => self.group.contact().is_live(),
+        });
         let nodes = standing.members.iter().map(|member| NodeStatus {
             id: member.id,
             address: member.addresses.clients.clone(),
@@ -229,8 +241,13 @@ fn merge(
     members: &[Member],
     answers: Vec<Option<ClusterStatusReply>>,
 ) -> ClusterStatusReply {
+    // Those that say of themselves that they do not lead, and in which term they know that.
+    let mut denies = BTreeMap::new();
     for (member, answer) in members.iter().zip(answers) {
         let Some(answer) = answer else { continue };
+        if answer.leader != member.id {
+            denies.insert(member.id, answer.term);
+        }
         if let Some(node) = own.nodes.iter_mut().find(|node| node.id == member.id) {
             node.alive = true;
             let themselves = answer.nodes.iter().find(|node| node.id == member.id);
@@ -243,8 +260,9 @@ fn merge(
         own.epoch = own.epoch.max(answer.epoch);
         own.level = own.level.max(answer.level);
     }
-    // A leader that is known to be gone leads nobody: what is left is an election.
-    if own.nodes.iter().any(|node| node.id == own.leader && !node.alive) {
+    // A leader that is known to be gone leads nobody, nor does one that says so itself: what is left is an election.
+    let is_gone = own.nodes.iter().any(|node| node.id == own.leader && !node.alive);
+    if is_gone || denies.get(&own.leader).is_some_and(|term| *term >= own.term) {
         own.leader = 0;
     }
     for node in &mut own.nodes {
@@ -311,6 +329,21 @@ mod tests {
             .map(|node| (node.role.as_str(), node.applied, node.alive))
             .collect();
         assert_eq!(seen, [("voter", 10, true), ("leader", 12, true), ("voter", 0, false)]);
+    }
+
+    #[test]
+    fn a_leader_without_a_lease_is_none() {
+        let members = [member(1), member(2), member(3)];
+        let own = answer(1, 3, 4, 10);
+        // It hears a majority no more, while its heartbeats still arrive.
+        let leads_nobody = answer(3, 0, 4, 11);
+        let merged =
+            merge(own.clone(), &members, vec![Some(own.clone()), None, Some(leads_nobody)]);
+        assert_eq!(merged.leader, 0);
+        // What it said in an earlier term does not count.
+        let earlier = answer(3, 0, 3, 9);
+        let merged = merge(own.clone(), &members, vec![Some(own), None, Some(earlier)]);
+        assert_eq!(merged.leader, 3);
     }
 
     #[test]

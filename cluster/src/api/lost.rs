@@ -51,7 +51,9 @@ impl ClusterService {
             let marked = lost::mark_for_operator(&self.group, &self.blobs, &id).await;
             marked.map_err(|refusal| match refusal {
                 Refusal::Unknown => Failed::Lost,
-                Refusal::NotLeader | Refusal::NoQuorum => Failed::NotTaken(refusal),
+                Refusal::NotLeader | Refusal::NoQuorum | Refusal::NoLeader => {
+                    Failed::NotTaken(refusal)
+                }
                 refusal => Failed::Refused(refusal),
             })?;
         }

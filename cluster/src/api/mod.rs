@@ -1,5 +1,6 @@
 //! The node's doors: one file for each gRPC service, and what they share.
 
+mod access_log;
 pub mod admission;
 pub mod auth;
 pub mod browsers;

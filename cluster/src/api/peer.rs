@@ -10,9 +10,11 @@ use jam_proto::wire::peer::v1::{
     AdoptReply, AdoptRequest, HelloReply, HelloRequest, JoinReply, JoinRequest, PeerHeader,
     RaftMessage, ReaddressReply, ReaddressRequest, SnapshotChunk, Stage as WireStage,
 };
+use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::credential::LogLimit;
 use crate::identity::{Folder, Id, Stage, Step};
 use crate::raft::handle::Handle;
 use crate::raft::incoming::Part;
@@ -29,6 +31,8 @@ pub struct PeerService {
     unique: Arc<Unique>,
     /// Where clients reach this node.
     client_address: String,
+    /// How often refused calls are logged.
+    refusals: Arc<LogLimit>,
 }
 
 impl PeerService {
@@ -40,7 +44,8 @@ impl PeerService {
         unique: Arc<Unique>,
         client_address: String,
     ) -> Self {
-        Self { folder, founder, running, unique, client_address }
+        let refusals = Arc::default();
+        Self { folder, founder, running, unique, client_address, refusals }
     }
 
     fn running(&self) -> Result<&Arc<Handle>, Status> {
@@ -50,7 +55,12 @@ impl PeerService {
     /// Raft, for a call that is meant for this node, and who calls.
     fn called(&self, metadata: &MetadataMap) -> Result<(&Arc<Handle>, PeerHeader), Status> {
         let handle = self.running()?;
-        Ok((handle, handle.caller(metadata)?))
+        let caller = handle.caller(metadata).inspect_err(|refusal| {
+            if self.refusals.allows(Instant::now()) {
+                tracing::warn!(reason = refusal.message(), "refused a call of another node");
+            }
+        });
+        Ok((handle, caller?))
     }
 }
 

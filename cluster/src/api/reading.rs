@@ -145,10 +145,9 @@ impl RoomsService {
     /// asks tries again in a moment.
     fn time_here(&self) -> Result<Now, Failed> {
         let standing = self.group.standing();
-        let (epoch, shared) = (self.clock.epoch(), self.clock.now());
-        if epoch == 0 || self.clock.leads_in() != Some(standing.term) {
-            return Err(Failed::NotTaken(Refusal::NotLeader));
-        }
+        // Until its epoch is committed, a new leader has no time that anybody else knows.
+        let led = self.clock.leads_at(standing.term);
+        let (epoch, shared) = led.ok_or(Failed::NotTaken(Refusal::NotLeader))?;
         Ok(Now { leader: standing.id, term: standing.term, epoch, shared })
     }
 

@@ -11,6 +11,7 @@ use tonic::Status;
 
 use super::peers::signed;
 use super::{Blobs, Neighbour, SongError};
+use crate::request;
 
 /// A node that copies says so at least once a second; one that says nothing for this long is not waited for.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
@@ -32,10 +33,10 @@ impl Blobs {
         let mut under_way = JoinSet::new();
         for node in members.into_iter().filter(|node| node.id != own) {
             let blobs = self.clone();
-            under_way.spawn(async move {
+            under_way.spawn(request::scope(request::current(), async move {
                 let held = blobs.hold_at(&node, id, bytes).await;
                 (node, held)
-            });
+            }));
         }
         while copies < needed {
             match under_way.join_next().await {

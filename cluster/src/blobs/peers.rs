@@ -10,6 +10,7 @@ use tonic::{Request, Status};
 
 use super::{Cluster, Neighbour};
 use crate::links::{self, Patience};
+use crate::request;
 
 const PATIENCE: Patience = Patience { ping_every_ms: 1000, answer_ms: 2000 };
 
@@ -47,5 +48,6 @@ pub(super) fn signed<T>(
 ) -> Result<Request<T>, Status> {
     let mut request = Request::new(message);
     cluster.sign(node, request.metadata_mut())?;
+    request::sign(request.metadata_mut());
     Ok(request)
 }

@@ -11,12 +11,13 @@ use jam_proto::wire::v1::{FetchRequest, Track};
 use jam_world::Open;
 use tokio::time::{Instant, timeout};
 use tonic::Status;
+use tracing::field::display;
 
 use super::pen::Pen;
 use super::serve::ChunkStream;
 use super::{Blobs, Found, Origin, SongError, Via};
 use crate::refusal::{TOO_FEW_COPIES, code_of};
-use crate::{media, segments};
+use crate::{media, request, segments};
 
 /// In so much time that it was waited for, a client sends at least [`SLOWEST_BYTES`], or is dropped; what it sent stays.
 const SLOWEST_SPAN: Duration = Duration::from_secs(20);
@@ -108,6 +109,25 @@ impl Blobs {
         start: Received,
         data: impl Stream<Item = Result<Bytes, Status>> + Send,
     ) -> Result<Track, SongError> {
+        let (began, id, bytes) = (Instant::now(), start.id, start.bytes);
+        let uploaded = self.take_upload(start, data).await;
+        let (request, took_ms) =
+            (request::current().map(display), began.elapsed().as_millis() as u64);
+        match &uploaded {
+            Ok(_) => tracing::info!(request, song = %id, bytes, took_ms, "took a song"),
+            Err(error) => {
+                let code = error.code();
+                tracing::info!(request, song = %id, bytes, code, took_ms, "did not take a song");
+            }
+        }
+        uploaded
+    }
+
+    async fn take_upload(
+        self: &Arc<Self>,
+        start: Received,
+        data: impl Stream<Item = Result<Bytes, Status>> + Send,
+    ) -> Result<Track, SongError> {
         start.check()?;
         if let Some(track) = self.kept(&start.id) {
             return Ok(track);
@@ -157,6 +177,7 @@ impl Blobs {
         let (id, bytes) = (start.id, start.bytes);
         let start = start.clone();
         let permit = self.inspecting.acquire().await.map_err(|_| SongError::Busy)?;
+        let began = Instant::now();
         let (world, shelf) = (self.world.clone(), self.shelf.clone());
         let done = self
             .heavy(move || {
@@ -177,6 +198,9 @@ impl Blobs {
             .await;
         drop(permit);
         let (pen, draft, inspected) = done?;
+        let (request, took_ms) =
+            (request::current().map(display), began.elapsed().as_millis() as u64);
+        tracing::info!(request, song = %id, bytes, took_ms, "checked and decoded a song");
         pen.finish().await.map_err(|error| SongError::of_write(error, bytes))?;
         let (shelf, original) = (self.shelf.clone(), segments::Rendition { track: id, kbps: 0 });
         if let Some(draft) = draft

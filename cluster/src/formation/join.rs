@@ -72,7 +72,11 @@ pub(super) async fn join(
 ) -> Option<String> {
     let mut addresses: Vec<String> = Vec::new();
     loop {
-        if votes(&group.standing()) || group.is_stopped() {
+        if group.is_stopped() {
+            return None;
+        }
+        if votes(&group.standing()) {
+            tracing::info!(node = own.node, place = own.place, "joined: this node votes");
             return None;
         }
         let Some(address) = addresses.pop() else {

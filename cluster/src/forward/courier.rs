@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 use super::{Way, answer};
 use crate::batches::{Carrier, Limits, carry};
 use crate::links::{Failed, Links, judge};
+use crate::request::{self, RequestId};
 
 /// How long the leader's answer may travel after its own deadline.
 const WAY_BACK: Duration = Duration::from_millis(100);
@@ -26,6 +27,7 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// A proposal on its way.
 struct Parcel {
     op: Op,
+    request: Option<RequestId>,
     deadline: Instant,
     answer: oneshot::Sender<Result<Outcome, Failed>>,
 }
@@ -46,7 +48,7 @@ impl Couriers {
     pub async fn propose(&self, way: Way, op: Op, deadline: Instant) -> Result<Outcome, Failed> {
         let (answer, answered) = oneshot::channel();
         // The courier's end stays open as long as this one.
-        let _ = self.queue(way).send(Parcel { op, deadline, answer });
+        let _ = self.queue(way).send(Parcel { op, request: request::current(), deadline, answer });
         match timeout_at(deadline + WAY_BACK, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(Failed::Lost),
@@ -96,6 +98,7 @@ impl Carrier for Courier {
             proposals.push(Proposal {
                 timeout_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
                 entry: Some(LogEntry { op: Some(parcel.op), ..Default::default() }),
+                request: parcel.request.map_or_else(String::new, |id| id.to_string()),
             });
             answers.push(parcel.answer);
         }

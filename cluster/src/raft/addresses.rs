@@ -4,6 +4,8 @@
 //! membership is read by its positions and has no room for another field: `2 CLIENTS PEERS`, the version and the addresses. No address has a space
 //! in it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 const VERSION: &str = "2";
@@ -28,6 +30,17 @@ impl Addresses {
     pub fn told(clients: &str, peers: &str) -> Self {
         let clients = if clients.is_empty() { peers } else { clients };
         Self { clients: clients.to_owned(), peers: peers.to_owned() }
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clients, peers } = self;
+        if clients == peers {
+            out.write_str(peers)
+        } else {
+            write!(out, "{clients} (nodes: {peers})")
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Openraft tells a follower who leads, not when that leader was heard last: a follower that is cut off from its peers
 //! names the old leader for as long as the cut lasts. So each append and heartbeat is noted as it comes in, and on the leader
-//! each look that finds a live lease.
+//! each look that finds a live lease. A leader without a lease says so in what it sends, and does not count: it leads nobody
+//! where its messages arrive and no answer comes back.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -61,22 +63,50 @@ pub enum Silence {
     SinceStart(Duration),
 }
 
+impl Silence {
+    /// How long it has lasted.
+    pub fn duration(self) -> Duration {
+        match self {
+            Self::For(silent) | Self::SinceStart(silent) => silent,
+        }
+    }
+}
+
 /// When a live leader was heard last.
 #[derive(Debug)]
 pub struct LastHeard {
     started: Instant,
     heard: Mutex<Option<Instant>>,
+    /// The last log index that was committed when a leader was heard first.
+    goal: OnceLock<u64>,
 }
 
 impl LastHeard {
     /// Nobody was heard yet; Raft starts now.
     pub fn new(started: Instant) -> Self {
-        Self { started, heard: Mutex::default() }
+        Self { started, heard: Mutex::default(), goal: OnceLock::new() }
     }
 
     /// A live leader was heard.
     pub fn note(&self, at: Instant) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// A live leader was heard, elsewhere. It has committed the log up to the index `committed`.
+    pub fn note_leader(&self, at: Instant, committed: u64) {
+        self.note(at);
+        self.goal.get_or_init(|| committed);
+    }
+
+    /// This node leads, and its first entry is applied: it has all that was ever committed.
+    pub fn note_complete(&self) {
+        self.goal.get_or_init(|| 0);
+    }
+
+    /// Whether this node, which has applied the log up to the index `applied`, has all that was committed when it heard a leader
+    /// first.
+    pub fn has_caught_up(&self, applied: u64) -> bool {
+        self.goal.get().is_some_and(|goal| applied >= *goal)
     }
 
     /// For how long none was heard by `now`.
@@ -85,6 +115,22 @@ impl LastHeard {
             Some(heard) => Silence::For(now.saturating_duration_since(heard)),
             None => Silence::SinceStart(now.saturating_duration_since(self.started)),
         }
+    }
+}
+
+/// Whether this node leads without a lease: what its messages say of it.
+#[derive(Clone, Debug, Default)]
+pub struct Lease(Arc<AtomicBool>);
+
+impl Lease {
+    /// It leads, and no majority has answered for long enough that it may have been replaced.
+    pub fn set_lost(&self, is_lost: bool) {
+        self.0.store(is_lost, Ordering::Relaxed);
+    }
+
+    /// What was set last.
+    pub fn is_lost(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -111,6 +157,20 @@ mod tests {
         assert_eq!(judge(Silence::SinceStart(MS(0)), MS(95)), Contact::Stale(MS(0)));
         assert_eq!(judge(Silence::SinceStart(MS(300)), MS(95)).stale_ms(), Some(300));
         assert_eq!(Contact::Live.stale_ms(), None);
+    }
+
+    #[test]
+    fn what_the_first_leader_had_committed_is_the_goal() {
+        let start = Instant::now();
+        let heard = LastHeard::new(start);
+        assert!(!heard.has_caught_up(u64::MAX), "nobody has said how far the log goes");
+        heard.note_leader(start, 7);
+        heard.note_leader(start, 90);
+        assert!(!heard.has_caught_up(6));
+        assert!(heard.has_caught_up(7));
+        let leader = LastHeard::new(start);
+        leader.note_complete();
+        assert!(leader.has_caught_up(0), "it led before it heard anybody");
     }
 
     #[test]

@@ -9,13 +9,14 @@ use openraft::{Config, SnapshotPolicy};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::admission::Admissions;
-use super::contact::LastHeard;
+use super::contact::{LastHeard, Lease};
 use super::incoming::Refusals;
 use super::incoming_snapshot::IncomingSnapshots;
 use super::journal::FILE_BYTES;
 use super::link::Links;
 use super::machine::{Machine, SharedState};
 use super::network::Network;
+use super::reach::{self, Reach};
 use super::store::Store;
 use super::transfers::Transfers;
 use super::types::{PeerNode, Raft};
@@ -121,6 +122,10 @@ pub struct Handle {
     pub(super) links: Links,
     /// When a live leader was heard last.
     pub heard: Arc<LastHeard>,
+    /// Whether this node leads without a lease.
+    pub lease: Lease,
+    /// Which members were heard lately.
+    pub reach: Arc<Reach>,
     /// Why this node must not go on, once that is known.
     pub given_up: OnceLock<String>,
     /// What new nodes must show, as long as this node leads.
@@ -165,7 +170,15 @@ impl Handle {
         let state = machine.state();
         let stored = store.clone();
         let own_term = Arc::new(move || stored.term());
-        let network = Network { links: links.clone(), own: own.clone(), own_term };
+        let (reach, heard) = (Arc::<Reach>::default(), Arc::new(LastHeard::new(Instant::now())));
+        let lease = Lease::default();
+        let network = Network {
+            links: links.clone(),
+            own: own.clone(),
+            own_term,
+            reach: reach.clone(),
+            lease: lease.clone(),
+        };
         let started = Raft::new(node, config, network, store.log(), machine).await;
         let raft = started.map_err(|error| match state.newer() {
             Some(newer) => newer.to_owned(),
@@ -179,7 +192,9 @@ impl Handle {
             timing,
             levels,
             links,
-            heard: Arc::new(LastHeard::new(Instant::now())),
+            heard,
+            lease,
+            reach,
             given_up: OnceLock::new(),
             admissions: Admissions::default(),
             snapshots,
@@ -203,6 +218,20 @@ impl Handle {
                 return;
             }
         }
+    }
+
+    /// Whether the majority is known to be gone: this node has heard neither a live leader nor a majority of the voters for
+    /// [`reach::timeout`]. A leader counts as live while it has its lease.
+    pub fn lacks_majority(&self) -> bool {
+        let (now, timeout) = (Instant::now(), reach::timeout(self.timing.election_max()));
+        let silent = self.heard.silent_for(now).duration();
+        if silent < timeout {
+            return false;
+        }
+        let metrics = self.raft.metrics();
+        let voters =
+            metrics.borrow_watched().membership_config.membership().get_joint_config().clone();
+        !self.reach.has_majority(self.own.node.unwrap_or(0), &voters, timeout, now)
     }
 
     /// What the membership says of a node. Nothing before the first entry.

@@ -20,7 +20,7 @@ use super::handle::Handle;
 use super::incoming_snapshot::check_content;
 use super::link;
 use super::network::{SnapshotHead, decode, encode};
-use super::types::{Snapshot, Types, Vote};
+use super::types::{Snapshot, Types};
 
 /// A sender that repeats what is refused fills no log.
 const REFUSAL_LOGGED_EVERY: Duration = Duration::from_secs(60);
@@ -90,14 +90,17 @@ impl Handle {
             let (own_term, committed) = (metrics.current_term, metrics.local_committed);
             Bounds { from: header.from, own_term, committed }
         };
-        check(&bounds).map_err(|refusal| self.refusals.refuse(refusal))
+        check(&bounds).map_err(|refusal| self.refusals.refuse(refusal))?;
+        self.reach.note(header.from, Instant::now());
+        Ok(())
     }
 
-    /// Notes that a leader was heard, unless another one was elected since: then it does not lead any more.
-    fn note_leader(&self, vote: &Vote) {
+    /// Notes that a leader was heard, unless it has no lease, or another one was elected since: then it does not lead any more.
+    fn note_leader(&self, request: &AppendEntriesRequest<Types>, lacks_lease: bool) {
         let known = self.raft.server_metrics().borrow_watched().vote.leader_id.term;
-        if vote.leader_id.term >= known {
-            self.heard.note(Instant::now());
+        if request.vote.leader_id.term >= known && !lacks_lease {
+            let committed = request.leader_commit.map_or(0, |committed| committed.index);
+            self.heard.note_leader(Instant::now(), committed);
         }
     }
 
@@ -132,9 +135,10 @@ impl Handle {
         from: &PeerHeader,
         request: &RaftMessage,
     ) -> Result<RaftMessage, Status> {
+        let lacks_lease = request.leader_lacks_lease;
         let request: AppendEntriesRequest<Types> = decode(request)?;
         self.check(from, |bounds| bounds.append(&request))?;
-        self.note_leader(&request.vote);
+        self.note_leader(&request, lacks_lease);
         encode(&self.raft.append_entries(request).await.map_err(stopped)?)
     }
 
@@ -147,9 +151,10 @@ impl Handle {
         let reason = Arc::<Mutex<Option<Status>>>::default();
         let (this, refused) = (self.clone(), reason.clone());
         let checked = requests.scan((), move |(), request| {
+            let lacks_lease = request.leader_lacks_lease;
             let request = decode::<AppendEntriesRequest<Types>>(&request).and_then(|request| {
                 this.check(&from, |bounds| bounds.append(&request))?;
-                this.note_leader(&request.vote);
+                this.note_leader(&request, lacks_lease);
                 Ok(request)
             });
             let request = request.map_err(|status| {

@@ -73,6 +73,7 @@ pub async fn follow_standing(
     let mut metrics = handle.raft.metrics();
     let mut rare = handle.raft.server_metrics();
     let lease = handle.timing.lease();
+    let mut lacking_since = None;
     while !changes.is_closed() {
         let now = metrics.borrow_watched().clone();
         // A vote counts: from then on this folder has promised something.
@@ -89,8 +90,17 @@ pub async fn follow_standing(
         handle.links.know(addresses.collect());
         if next.leads_with_lease {
             handle.heard.note(tokio::time::Instant::now());
+            if handle.state.read().shard.epoch().term == next.term {
+                handle.heard.note_complete();
+            }
         }
         let hopes = now.state.is_leader() && !next.leads_with_lease;
+        if !hopes {
+            lacking_since = None;
+        }
+        let lacking = hopes.then(|| *lacking_since.get_or_insert_with(tokio::time::Instant::now));
+        // A leader that was elected a moment ago has the votes of a majority, which say as much.
+        handle.lease.set_lost(lacking.is_some_and(|since| since.elapsed() > lease * 2));
         changes.send_if_modified(|last| {
             let differs = !same(last, &next);
             *last = next;

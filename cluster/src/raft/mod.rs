@@ -19,6 +19,7 @@ pub mod members;
 pub mod network;
 mod open;
 pub mod pending;
+pub mod reach;
 mod readdress;
 pub mod recover;
 pub mod snapshots;

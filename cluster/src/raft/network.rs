@@ -25,12 +25,15 @@ use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use super::bounds::{Bounds, TellsTerm};
+use super::contact::Lease;
 use super::link::{Lane, Link, Links};
 use super::open::Open;
+use super::reach::Reach;
 use super::types::{PeerNode, Snapshot, SnapshotMeta, Types, Vote};
 use crate::identity::Identity;
 use pulse::{HEARTBEATS_OPEN_MAX, Pulse};
@@ -55,7 +58,15 @@ pub struct SnapshotHead {
 /// A message's body.
 pub fn encode<T: Serialize>(message: &T) -> Result<RaftMessage, Status> {
     let body = postcard::to_stdvec(message).map_err(|error| Status::internal(error.to_string()))?;
-    Ok(RaftMessage { body: body.into() })
+    Ok(RaftMessage { body: body.into(), leader_lacks_lease: false })
+}
+
+/// A leader's heartbeat or log entries, which say whether it has a lease.
+fn encode_append(
+    request: &AppendEntriesRequest<Types>,
+    lease: &Lease,
+) -> Result<RaftMessage, Status> {
+    Ok(RaftMessage { leader_lacks_lease: lease.is_lost(), ..encode(request)? })
 }
 
 /// What a message's body says.
@@ -73,6 +84,10 @@ pub struct Network {
     pub own: Identity,
     /// The last term that this node knows.
     pub own_term: OwnTerm,
+    /// Learns who answers.
+    pub reach: Arc<Reach>,
+    /// This node's own, when it leads.
+    pub lease: Lease,
 }
 
 /// Tells the last term that a node knows.
@@ -97,8 +112,10 @@ impl RaftNetworkFactory<Types> for Network {
 impl Network {
     fn peer(&self, target: u64, node: &PeerNode, lane: Lane) -> Peer {
         let link = Link::new(self.links.clone(), &self.own, target, node);
-        let (id, own_term) = (self.own.node.unwrap_or(0), self.own_term.clone());
-        Peer { link, lane, id, target, own_term, pulse: None }
+        let id = self.own.node.unwrap_or(0);
+        let (own_term, reach) = (self.own_term.clone(), self.reach.clone());
+        let lease = self.lease.clone();
+        Peer { link, lane, id, target, own_term, reach, lease, pulse: None }
     }
 }
 
@@ -109,6 +126,8 @@ pub struct Peer {
     id: u64,
     target: u64,
     own_term: OwnTerm,
+    reach: Arc<Reach>,
+    lease: Lease,
     /// The stream of heartbeats, while it works.
     pulse: Option<Pulse>,
 }
@@ -132,6 +151,7 @@ impl Peer {
         let answer: A = decode(answer)?;
         let bounds = Bounds { from: self.target, own_term: (self.own_term)(), committed: None };
         answer.term().map_or(Ok(()), |term| bounds.term(term))?;
+        self.reach.note(self.target, Instant::now());
         Ok(answer)
     }
 
@@ -183,11 +203,11 @@ impl Peer {
         };
         let input = futures_util::stream::iter([first]).chain(input);
         let open = Open::default();
-        let opens = open.clone();
+        let (opens, lease) = (open.clone(), self.lease.clone());
         let requests = input.filter_map(move |request| {
             opens.asked(&request);
             // Openraft's own types always encode; were it otherwise, the missing answer would end the stream.
-            std::future::ready(encode(&request).ok())
+            std::future::ready(encode_append(&request, &lease).ok())
         });
         let failed = |status: Status| self.failed(&status, RPCTypes::AppendEntries, setup);
         let mut client = self.link.client(self.lane).map_err(failed)?;
@@ -196,8 +216,10 @@ impl Peer {
         let opened = opened.map_err(|_| self.timeout(RPCTypes::AppendEntries, setup))?;
         let answers = opened.map_err(failed)?.into_inner();
 
-        let (link, own_term) = (self.link.clone(), self.own_term.clone());
-        let peer = Self { link, own_term, pulse: None, ..*self };
+        let (link, own_term, reach) =
+            (self.link.clone(), self.own_term.clone(), self.reach.clone());
+        let lease = self.lease.clone();
+        let peer = Self { link, own_term, reach, lease, pulse: None, ..*self };
         let state = Some((answers, open, peer));
         let answers = futures_util::stream::unfold(state, |state| async move {
             let (mut answers, open, peer) = state?;
@@ -239,7 +261,7 @@ impl Peer {
                 self.pulse = Some(self.open_pulse().await?);
             }
             let pulse = self.pulse.as_mut().expect("it was opened");
-            let answer = pulse.ask(encode(request)?).await?;
+            let answer = pulse.ask(encode_append(request, &self.lease)?).await?;
             self.read(&answer)
         };
         match tokio::time::timeout(ttl, beating).await {

@@ -23,13 +23,16 @@ use openraft::errors::{ClientWriteError, Fatal};
 use openraft::impls::ProgressResponder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::field::display;
 
 use super::{ProposeError, Stamper, Standing, holders, not_leader};
+use crate::about::About;
 use crate::batches::{Carrier, Limits, carry};
 use crate::raft::handle::Handle;
 use crate::raft::link::MESSAGE_BYTES_MAX;
 use crate::raft::members::heard_within;
-use crate::raft::types::{Proposal, Types};
+use crate::raft::types::{LogId, Proposal, Types};
+use crate::request::{self, RequestId};
 
 /// A leader that heard no majority for this many leases refuses: what it takes could not be committed.
 const LEASES_UNTIL_REFUSED: u32 = 2;
@@ -108,6 +111,7 @@ type Answer = oneshot::Sender<Result<Outcome, ProposeError>>;
 /// A proposal in the queue.
 struct Waiting {
     op: Op,
+    request: Option<RequestId>,
     opening: bool,
     /// Set by the first one of those who take it and those who withdraw it.
     claimed: Arc<AtomicBool>,
@@ -147,7 +151,13 @@ impl Proposals {
         let (answer, mut answered) = oneshot::channel();
         let ended = |_| ProposeError::Stopped("it was told to".to_owned());
         self.queue
-            .send(Waiting { op, opening, claimed: claimed.clone(), answer })
+            .send(Waiting {
+                op,
+                request: request::current(),
+                opening,
+                claimed: claimed.clone(),
+                answer,
+            })
             .map_err(ended)?;
         let mut look_at = Instant::now() + LOOK_EVERY;
         let withdrawn = loop {
@@ -197,8 +207,9 @@ impl Carrier for Proposer {
         let (term, opening_term) = (self.leading.term(false), self.leading.term(true));
         let mut entries = Vec::with_capacity(batch.len());
         let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+        let mut requests = Vec::with_capacity(batch.len());
         let mut leads_in = None;
-        for Waiting { op, opening, claimed, answer } in batch {
+        for Waiting { op, request, opening, claimed, answer } in batch {
             if claimed.swap(true, Ordering::AcqRel) {
                 continue;
             }
@@ -207,6 +218,7 @@ impl Carrier for Proposer {
             match may {
                 // All in one entry, so all in the term of the first one.
                 Ok(term) if *leads_in.get_or_insert(term) == term => {
+                    requests.push((request, About::op(&op)));
                     entries.push(self.stamp(op));
                     answers.push(answer);
                 }
@@ -230,6 +242,7 @@ impl Carrier for Proposer {
             }
             match written.await {
                 Ok(Ok(written)) => {
+                    log_applied(&requests, written.log_id);
                     for (answer, outcome) in answers.into_iter().zip(written.data.0) {
                         let _ = answer.send(Ok(outcome));
                     }
@@ -241,6 +254,26 @@ impl Carrier for Proposer {
                 Ok(Err(_)) | Err(_) => refuse(answers, &ProposeError::Unknown),
             }
         })
+    }
+}
+
+/// Which entry of the log has what became of each request.
+fn log_applied(requests: &[(Option<RequestId>, About)], written: LogId) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let (entry, term) = (written.index, written.leader_id.term);
+    for (request, About { what, session, room }) in requests {
+        let (session, room) = (session.map(display), room.map(display));
+        tracing::debug!(
+            request = request.map(display),
+            what,
+            session,
+            room,
+            entry,
+            term,
+            "applied"
+        );
     }
 }
 

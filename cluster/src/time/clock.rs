@@ -171,6 +171,14 @@ impl NodeClock {
         }
     }
 
+    /// Shared time and its epoch, if this clock is the reference in the term `term`. Looks for a sleep first.
+    pub fn leads_at(&self, term: u64) -> Option<(u64, SharedTime)> {
+        self.notices_sleep();
+        let state = self.state.load();
+        let leads = state.lead == Lead::Leads(term) && state.epoch > 0;
+        leads.then(|| (state.epoch, state.map.at(self.raw_ns())))
+    }
+
     /// How often the machine was seen to have slept.
     fn sleeps(&self) -> u64 {
         *self.broken.borrow()

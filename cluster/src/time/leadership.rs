@@ -23,18 +23,9 @@ pub async fn open_leaderships(voters: Voters, presence: Arc<Presence>) {
     let Voters { group, clock, .. } = &voters;
     let mut standings = group.standing_changes();
     let mut broken = clock.broken();
-    let mut followed = None;
     loop {
         let standing = standings.borrow_and_update().clone();
         broken.mark_unchanged();
-        if followed != standing.leader {
-            followed = standing.leader;
-            match standing.leader {
-                Some(leader) if leader == standing.id => {}
-                Some(leader) => tracing::info!(leader, term = standing.term, "following"),
-                None => tracing::warn!(term = standing.term, "no leader is known"),
-            }
-        }
         let leads = standing.leader == Some(standing.id);
         if !leads {
             clock.step_down();
@@ -83,13 +74,13 @@ async fn open(
     let playing = shard.rooms().filter(|(_, room)| room.is_playing());
     presence.begin_leading(playing.map(|(code, _)| code.clone()).collect(), Instant::now());
     let continued = opened.epoch == committed;
-    tracing::info!(
+    tracing::debug!(
         term,
         epoch = opened.epoch,
         continued,
         bound_ns = opened.error_bound_ns,
         drift_ppb = opened.drift_bound_ppb,
-        "leading"
+        "the leadership is open"
     );
     Ok(())
 }

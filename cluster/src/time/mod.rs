@@ -9,6 +9,7 @@
 //! - [`saved`]: the map on disk, for the next start
 //! - [`follow`]: the task that brings a follower's map to the leader's
 //! - [`leadership`]: the task that opens each leadership with a `ClockEpoch`
+//! - [`leadership_log`]: what the log says of leaders
 //! - [`keep`]: the task that saves the map, and sees the machine sleep
 //! - [`awake`]: whether the machine slept
 //! - [`voters`]: what other nodes say, for a leader that can't continue its own clock
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod follow;
 pub mod keep;
 pub mod leadership;
+pub mod leadership_log;
 pub mod saved;
 pub mod slewed;
 pub mod voters;

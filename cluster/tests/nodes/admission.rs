@@ -58,7 +58,7 @@ impl Caller {
             let entry = Some(LogEntry { op: Some(op.clone()), ..LogEntry::default() });
             let request = peer::ProposeRequest {
                 cluster_id: cluster.status(leader).await.ok()?.cluster_id.into(),
-                proposals: vec![peer::Proposal { timeout_ms: 5000, entry }],
+                proposals: vec![peer::Proposal { timeout_ms: 5000, entry, request: String::new() }],
             };
             let reply = ForwardClient::new(self.channel(cluster, leader)).propose(request).await;
             match reply.ok()?.into_inner().answers.pop()?.answer? {
@@ -92,7 +92,11 @@ async fn call_everything(
     let entry = LogEntry { op: Some(Op::ClockEpoch(epoch)), ..LogEntry::default() };
     let propose = peer::ProposeRequest {
         cluster_id: cluster_id.clone().into(),
-        proposals: vec![peer::Proposal { timeout_ms: 1000, entry: Some(entry) }],
+        proposals: vec![peer::Proposal {
+            timeout_ms: 1000,
+            entry: Some(entry),
+            request: String::new(),
+        }],
     };
     let barrier = peer::BarrierRequest { cluster_id: cluster_id.into() };
     let hold = peer::HoldRequest { id: vec![1; 32].into(), bytes: 1, from: 1 };

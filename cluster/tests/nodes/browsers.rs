@@ -46,9 +46,18 @@ async fn a_web_page_commands_no_node() {
         ("/metrics", "Host: localhost\r\nOrigin: null\r\n", "403"),
         ("/livez", "Host: evil.example\r\n", "200"),
         ("/readyz", "Host: evil.example\r\n", "200"),
+        ("/", "Host: localhost\r\n", "404"),
+        ("/metric", "Host: localhost\r\n", "404"),
+        ("/audio", "Host: localhost\r\n", "404"),
+        ("/jam.v1.Cluster/Transfer", "Host: localhost\r\n", "405"),
     ] {
         let page = cluster.http(leader, &format!("GET {path}"), headers, b"");
         assert_eq!(status(&page), wanted, "{path} {headers} {page}");
+    }
+    for path in ["/metrics", "/livez", "/readyz"] {
+        let page = cluster.http(leader, &format!("POST {path}"), "Host: localhost\r\n", b"");
+        assert_eq!(status(&page), "405", "{page}");
+        assert!(page.to_ascii_lowercase().contains("allow: get"), "{page}");
     }
     let page = cluster.http(leader, "GET /metrics", "Host: evil.example\r\n", b"");
     assert!(page.contains("--public-url"), "{page}");

@@ -292,6 +292,11 @@ impl Session {
         self.again(cluster, node, room, command).await
     }
 
+    /// Takes the next number, without sending anything.
+    pub fn advance(&mut self) {
+        self.number += 1;
+    }
+
     /// Sends the last number again.
     pub async fn again(
         &self,
@@ -300,8 +305,20 @@ impl Session {
         room: &RoomCode,
         command: Edit,
     ) -> Result<Reply, Status> {
+        self.within(cluster, node, room, command, 0).await
+    }
+
+    /// Sends the last number again, with a deadline; 0: the node's default.
+    pub async fn within(
+        &self,
+        cluster: &Cluster,
+        node: usize,
+        room: &RoomCode,
+        command: Edit,
+        deadline_ms: u32,
+    ) -> Result<Reply, Status> {
         let (session, number, room) = (self.id, self.number, room.clone());
-        let request = RoomCommand { session, number, room, command }.to_request(0);
+        let request = RoomCommand { session, number, room, command }.to_request(deadline_ms);
         let reply = cluster.rooms(node).submit(request).await?.into_inner();
         Ok(Reply::from_wire(&reply).expect("a reply that can be read"))
     }

@@ -43,7 +43,7 @@ async fn is_cut_off(cluster: &Cluster, node: usize, session: &mut Session, bits:
     };
 
     peers.iter().for_each(|peer| cluster.signal(*peer, Signal::STOP));
-    ready("leader heard: none for").await;
+    ready("[-] quorum: no leader with a lease was heard for ").await;
     assert!(cluster.page(node, "/readyz").starts_with("HTTP/1.1 503"));
     assert!(cluster.page(node, "/metrics").contains("\njam_leader_heard 0\n"));
     until_marked(&mut stream, true).await;
@@ -52,7 +52,7 @@ async fn is_cut_off(cluster: &Cluster, node: usize, session: &mut Session, bits:
     assert_eq!(cluster.status(node).await.expect("it says what it knows").leader, 0);
 
     peers.iter().for_each(|peer| cluster.signal(*peer, Signal::CONT));
-    ready("[+] leader heard").await;
+    ready("[+] quorum").await;
     until_marked(&mut stream, false).await;
     let reply = session.surely(cluster, &room, Command::Play { entry: None }).await;
     let mut known = 1;

@@ -62,5 +62,5 @@ async fn a_stranger_hears_whether_a_node_is_ready_and_nothing_else() {
     .await;
     assert!(said.starts_with("not ready: it ") && said.lines().count() == 1, "{said}");
     assert!(!said.contains(|letter: char| letter.is_ascii_digit()), "{said}");
-    assert!(page(&cluster, known).contains("[-] leader"));
+    assert!(page(&cluster, known).contains("[-] quorum: "));
 }

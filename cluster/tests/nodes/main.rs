@@ -11,6 +11,7 @@ mod doors;
 mod forgetting;
 mod limits;
 mod listening;
+mod logging;
 mod media_types;
 mod rooms;
 mod surviving;

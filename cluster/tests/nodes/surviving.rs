@@ -99,6 +99,27 @@ async fn without_a_majority_edits_are_refused_and_status_answers() {
 }
 
 #[tokio::test]
+async fn an_edit_during_an_election_is_done_by_the_next_leader() {
+    let mut cluster = Cluster::of_nodes(3, &[]);
+    // Long enough for an edit to come in the middle of it.
+    (1..=3).for_each(|node| cluster.run_with(node, "1500..2000"));
+    let mut session = Session::open(&cluster, 1, 1).await;
+    let room = create(&cluster, &mut session, 1).await;
+    let (leader, _) = cluster.leader().await;
+    let left = leader % 3 + 1;
+    cluster.kill(leader);
+    session.advance();
+    let play = || Command::Play { entry: None };
+    let hurried = async || {
+        let refused = session.within(&cluster, left, &room, play(), 100).await.err()?;
+        (refused.metadata().get("jam-error")? == "no_leader").then_some(())
+    };
+    wait("a refusal since nobody leads yet", hurried).await;
+    let reply = session.again(&cluster, left, &room, play()).await.expect("a leader takes it");
+    assert_eq!((reply.revision.0, reply.rejection), (2, None));
+}
+
+#[tokio::test]
 async fn a_whole_cluster_comes_back_with_its_rooms() {
     let mut cluster = Cluster::start(3, &[]).await;
     let mut session = Session::open(&cluster, 1, 1).await;

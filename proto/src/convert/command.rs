@@ -146,6 +146,7 @@ impl Rejection {
             "room_exists" => room.map_or_else(other, Self::RoomExists),
             "entry_unknown" => Self::EntryUnknown(EntryId(rejection.entry)),
             "not_current" => Self::NotCurrent { current: optional(rejection.entry) },
+            "already_skipped" => Self::AlreadySkipped(EntryId(rejection.entry)),
             "entry_current" => Self::EntryCurrent(EntryId(rejection.entry)),
             "past_end" => Self::PastEnd { length: Flicks(rejection.length) },
             "no_history" => Self::NoHistory,
@@ -173,7 +174,9 @@ impl Rejection {
             Self::RoomUnknown(ref room) | Self::RoomExists(ref room) => {
                 wire.room = room.as_str().to_owned()
             }
-            Self::EntryUnknown(entry) | Self::EntryCurrent(entry) => wire.entry = entry.0,
+            Self::EntryUnknown(entry) | Self::EntryCurrent(entry) | Self::AlreadySkipped(entry) => {
+                wire.entry = entry.0;
+            }
             Self::NotCurrent { current } => wire.entry = or_zero(current),
             Self::PastEnd { length } => wire.length = length.0,
             Self::TrackGone(track) => wire.track = track.to_wire(),

@@ -6,6 +6,7 @@ use super::Room;
 use crate::command::{Command, Rejection};
 use crate::event::{Entry, Event, EventKind, Song};
 use crate::ids::{EntryId, Revision, TrackId};
+use crate::level::FeatureLevel;
 use crate::limits;
 use crate::time::SharedTime;
 
@@ -22,15 +23,17 @@ impl Room {
     /// Judges `command` at `effective_at` (not before the last one) and says what happens, or why
     /// nothing may. `Ok(None)`: all is already as the command wants it. Changes nothing itself.
     ///
-    /// `song` is that of the committed track of an `Enqueue`, if the cluster has it.
+    /// `level` is the feature level in force. `song` is that of the committed track of an `Enqueue`, if the cluster has it.
     pub fn judge(
         &self,
+        level: FeatureLevel,
         command: &Command,
         by: &Arc<str>,
         song: Option<Arc<Song>>,
         effective_at: SharedTime,
     ) -> Result<Option<EventKind>, Rejection> {
         let standing = self.standing(effective_at);
+        let by_what_was_heard = level >= FeatureLevel::HEARD;
         match *command {
             Command::Create { .. } => Err(Rejection::RoomExists(self.code.clone())),
             Command::Enqueue { track: id, next } => standing.enqueue(id, next, by, song).map(Some),
@@ -42,12 +45,17 @@ impl Room {
             }
             Command::Move { entry, before } => standing.r#move(entry, before),
             Command::Clear => Ok((standing.waiting() > 0).then_some(EventKind::Cleared)),
+            // A person who pauses wants silence and one who plays wants music, whichever song has begun meanwhile. A room that
+            // stands still goes on by itself to no other song: there, somebody changed what would play.
+            Command::Play { .. } if by_what_was_heard && standing.playing => Ok(None),
             Command::Play { entry } => {
                 standing.expect_current(entry)?;
                 Ok((!standing.playing).then_some(EventKind::Played))
             }
             Command::Pause { entry } => {
-                standing.expect_current(entry)?;
+                if !by_what_was_heard {
+                    standing.expect_current(entry)?;
+                }
                 Ok(standing.playing.then_some(EventKind::Paused { nobody_listening: false }))
             }
             Command::Seek { entry, position } => {
@@ -58,6 +66,9 @@ impl Room {
                 Ok(Some(EventKind::Sought { entry, position }))
             }
             Command::Skip { entry } => {
+                if by_what_was_heard && self.was_skipped(entry) {
+                    return Err(Rejection::AlreadySkipped(entry));
+                }
                 standing.expect_named(entry)?;
                 Ok(Some(EventKind::Skipped { entry }))
             }
@@ -71,6 +82,11 @@ impl Room {
                 Ok((*name != self.name).then(|| EventKind::Renamed { name: name.clone() }))
             }
         }
+    }
+
+    /// Whether `entry` was skipped in the last seconds: it was played, and the next one took its place before its end.
+    fn was_skipped(&self, entry: EntryId) -> bool {
+        self.timeline.was_cut_short(entry) && self.history.iter().any(|played| played.id == entry)
     }
 
     /// Makes the next event of this room and folds it. `gone` gets the tracks of entries that it took away.

@@ -9,6 +9,7 @@ use super::*;
 use crate::command::Command;
 use crate::event::Song;
 use crate::ids::TrackId;
+use crate::level::FeatureLevel;
 use crate::time::FLICKS_PER_SECOND;
 use crate::wire::v1::{Loudness, Track};
 
@@ -138,7 +139,7 @@ impl Tick {
                 return Some(EventKind::EpochBumped { epoch: 2, floor });
             }
         };
-        room.judge(&command, &"ann".into(), song, at).ok().flatten()
+        room.judge(FeatureLevel::CURRENT, &command, &"ann".into(), song, at).ok().flatten()
     }
 
     /// The room that the attempts make, and its events.

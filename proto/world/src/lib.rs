@@ -8,6 +8,7 @@
 
 mod clock;
 mod disk;
+mod log_lines;
 mod net;
 mod stagger;
 mod work;
@@ -25,6 +26,7 @@ pub use clock::Clock;
 pub use disk::{
     Cursor, Database, Disk, Entries, File, Meta, Open, exists, make_lasting_folder, write_and_sync,
 };
+pub use log_lines::{LogLines, LostLines};
 pub use net::{Detours, Duplex, Listener, Net, Stream};
 pub use stagger::{ATTEMPT_DELAY, first_success};
 pub use work::{Apart, Pacer, Turn, Work};

@@ -33,9 +33,13 @@ pub(super) fn lane(history: &History, replay: &Replay<'_>, axis: Axis) -> Option
         .take(COLOURS)
         .map(|(at, track)| (format!("s{at}"), crate::page::explain::cut(&songs.name(track), 24)))
         .collect();
-    legend.push(("silence".to_owned(), "silence".to_owned()));
     legend.push(("noise".to_owned(), "something else".to_owned()));
-    (!rows.is_empty()).then_some(Lane { title: "Heard", legend, note: "", rows })
+    (!rows.is_empty()).then_some(Lane {
+        title: "Heard",
+        legend,
+        note: "silence is left empty",
+        rows,
+    })
 }
 
 struct Songs {
@@ -113,8 +117,16 @@ fn bar(stretch: &Stretch, songs: &mut Songs, axis: Axis, row: &mut Row) {
     let (from_ns, until_ns) = (stretch.from_ns, stretch.until_ns);
     let lasted_ns = until_ns - from_ns;
     let when = format!("for {} from {}", span(lasted_ns), moment(from_ns));
+    let is_seen = |lasted_ns: i64| lasted_ns <= SEAM_NS || axis.px(lasted_ns) >= 2.0;
     let (class, title, y) = match &stretch.sound {
-        Sound::Silence => ("silence".to_owned(), format!("silence {when}"), (8.0, 14.0)),
+        // Silence is nothing, save where it is too short to be seen and too long for a seam.
+        Sound::Silence => {
+            if !is_seen(lasted_ns) {
+                let title = format!("silence {when}");
+                row.shapes.push_str(&axis.tick(from_ns, (1.0, 21.0), "gap", &title));
+            }
+            return;
+        }
         Sound::Other => ("noise".to_owned(), format!("something else {when}"), (2.0, 20.0)),
         Sound::Song { track, from_ns: at_ns, .. } => {
             let (class, name) = (format!("s{}", songs.colour(&track.0)), songs.name(&track.0));
@@ -137,7 +149,7 @@ fn bar(stretch: &Stretch, songs: &mut Songs, axis: Axis, row: &mut Row) {
         row.shapes.push_str(&axis.tick(from_ns, (1.0, 21.0), "seam", &title));
     }
     // What is too short to be seen is seen all the same, but for what joins two songs.
-    if !is_song && lasted_ns > SEAM_NS && axis.px(lasted_ns) < 2.0 {
+    if !is_song && !is_seen(lasted_ns) {
         row.shapes.push_str(&axis.tick(from_ns, (1.0, 21.0), "gap", &title));
     }
 }

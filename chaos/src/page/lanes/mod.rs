@@ -265,7 +265,14 @@ impl Picture {
         let (axis, bottom) = (self.axis, self.y);
         let height = bottom + AXIS;
         let end = number(axis.ms(axis.end_ns));
-        let mut html = format!(
+        let mut html = String::from("<p class=\"soft\">The bands behind the rows: ");
+        for phase in [Phase::Safety, Phase::Liveness, Phase::Healed] {
+            let (class, words) = phase_words(phase);
+            let _ = write!(html, "<i class=\"sw ph-{class}\"></i>{words}. ");
+        }
+        html.push_str("</p>");
+        let _ = write!(
+            html,
             "<div class=\"tools\" hidden=\"hidden\"><button type=\"button\" data-zoom=\"in\">Zoom in</button>\
              <button type=\"button\" data-zoom=\"out\">Zoom out</button><button type=\"button\" data-zoom=\"all\">All</button>\
              <span class=\"soft\">Drag across the picture to zoom in; hover for details.</span></div>\

@@ -116,7 +116,7 @@ fn shift(stretch: &mut Stretch, by_ns: i64) {
 #[test]
 fn what_is_due_is_heard() {
     let story = story();
-    assert_eq!(verdict(&story), Verdict::Held);
+    verdict(&story).assert_held();
     assert_eq!(played_through(&story.history, &Replay::of(&story.history)), 1);
 }
 
@@ -150,7 +150,7 @@ fn a_seam_may_be_blurred_and_is_even() {
         story.history.records.insert(at + 1, record);
     };
     blurred(&mut story, 0);
-    assert_eq!(verdict(&story), Verdict::Held);
+    verdict(&story).assert_held();
     let mut story = self::story();
     blurred(&mut story, 2 * MS);
     spoil(&mut story, 17_500, |stretch| shift(stretch, 2 * MS));

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use jam_proto::command::{Command, Rejection, Reply, RoomCommand};
 use jam_proto::event::{Event, EventKind, Song};
 use jam_proto::ids::{EntryId, Revision, TrackId};
+use jam_proto::level::FeatureLevel;
 use jam_proto::room::Room;
 use jam_proto::time::SharedTime;
 use jam_proto::wire::v1::{SubmitReply, Track};
@@ -136,10 +137,16 @@ impl Step {
 }
 
 impl Asked {
-    /// None: the reply is another one than was told.
+    /// None: the reply is another one than was told. The level rises once, soon after a cluster has formed, and clients are not
+    /// told when: so what either rule allows is taken.
     fn taken_by(&self, room: Option<&Room>) -> Option<After> {
+        let levels = [FeatureLevel::CURRENT, FeatureLevel::FIRST];
+        levels.into_iter().find_map(|level| self.taken_at(level, room))
+    }
+
+    fn taken_at(&self, level: FeatureLevel, room: Option<&Room>) -> Option<After> {
         let effective_at = SharedTime(self.told.effective_at);
-        let (after, revision, entry, rejection) = match self.judge(room, effective_at) {
+        let (after, revision, entry, rejection) = match self.judge(level, room, effective_at) {
             Ok(Some(kind)) => {
                 let revision = Revision(room.map_or(0, |room| room.revision().0) + 1);
                 let entry = added(&kind);
@@ -163,13 +170,14 @@ impl Asked {
 
     fn judge(
         &self,
+        level: FeatureLevel,
         room: Option<&Room>,
         effective_at: SharedTime,
     ) -> Result<Option<EventKind>, Rejection> {
         let code = &self.command.room;
         match (room, &self.command.command) {
             (Some(room), command) => {
-                let (kind, told) = (self.judge_in(room, command, effective_at)?, &self.told);
+                let (kind, told) = (self.judge_in(level, room, command, effective_at)?, &self.told);
                 match (&kind, told.rejection.as_ref()) {
                     // Of all rooms together, which this one can't know of.
                     (Some(EventKind::Enqueued { .. }), Some(told)) if told.code == "state_full" => {
@@ -191,12 +199,13 @@ impl Asked {
 
     fn judge_in(
         &self,
+        level: FeatureLevel,
         room: &Room,
         command: &Command,
         effective_at: SharedTime,
     ) -> Result<Option<EventKind>, Rejection> {
         let song = self.track.as_ref().and_then(song);
-        room.judge(command, &self.user.as_str().into(), song, effective_at)
+        room.judge(level, command, &self.user.as_str().into(), song, effective_at)
     }
 }
 

@@ -35,7 +35,7 @@ fn overlapping_commands_and_reads_hold() {
     story.answer(read, seen);
     story.answer(asked[1], said(&second));
     story.read("cat");
-    assert_eq!(verdict(&story), Verdict::Held);
+    verdict(&story).assert_held();
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn songs_that_end_and_the_clusters_own_doing_hold() {
     story.submit("ann", Command::Skip { entry: EntryId(77) });
     story.submit("bob", Command::Rename { name: "Saturday".to_owned() });
     story.read("dan");
-    assert_eq!(verdict(&story), Verdict::Held);
+    verdict(&story).assert_held();
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn tries_of_one_command_are_one_operation() {
     let again = story.send("ann", &command);
     story.take(&command);
     story.answer(again, said(&reply));
-    assert_eq!(verdict(&story), Verdict::Held);
+    verdict(&story).assert_held();
     // And once more, with another reply.
     let again = story.send("ann", &command);
     let mut other = reply.clone();
@@ -198,7 +198,7 @@ fn a_refused_command_may_come_again() {
     let op = story.send("ann", &command);
     let reply = story.take(&command);
     story.answer(op, said(&reply));
-    assert_eq!(verdict(&story), Verdict::Held);
+    verdict(&story).assert_held();
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn an_unknown_outcome_that_the_log_has_not() {
     story.read("cat");
     story.enqueue("bob");
     story.read("cat");
-    assert_eq!(verdict(&story), Verdict::Held);
+    verdict(&story).assert_held();
     // So nobody can have seen it.
     let mut other = story.clone();
     other.take(&command);
@@ -231,7 +231,7 @@ fn an_unknown_outcome_that_the_log_has() {
     story.answer(op, Answer::Unknown);
     story.read("cat");
     story.enqueue("ann");
-    assert_eq!(verdict(&story), Verdict::Held);
+    verdict(&story).assert_held();
     // Now somebody has.
     let read = ask_to_read(&mut story, "dan");
     story.answer(read, before);
@@ -248,7 +248,7 @@ fn too_many_steps_are_no_pass() {
     let replay = Replay::of(&story.history);
     judge_within(10, &story.history, &replay)
         .assert_open("no order of the 17 operations in ABCD-EFGH-JKMN was found within 10 steps");
-    assert_eq!(judge_within(18, &story.history, &replay), Verdict::Held);
+    judge_within(18, &story.history, &replay).assert_held();
 }
 
 #[test]

@@ -7,8 +7,9 @@ use prost::Message;
 
 use super::super::replay::Replay;
 use super::super::sound::millis;
+use super::super::stalls::Stalls;
 use super::super::verdict::Findings;
-use super::Bounds;
+use super::{Bounds, stood_still};
 use crate::history::{Digest, Got, History, What};
 
 /// Judges what follows the record `healed`, which was written at `healed_ns`.
@@ -25,10 +26,16 @@ pub fn judge(
         found.open("the run ended too soon after it was healed");
         return;
     }
+    let stalls = Stalls::of(history);
     // Once after the healing, and once at the very end.
     for (from_ns, until_ns) in
         [(healed_ns, healed_ns + bounds.together_ns), (end_ns - bounds.together_ns, end_ns)]
     {
+        let (stalled, cost_ns) = stalls.within(from_ns, until_ns);
+        if cost_ns > bounds.together_ns / 2 {
+            found.open(stood_still(stalled, "when all had to come to the same"));
+            continue;
+        }
         let mut check = Check { from_ns, until_ns, top: None };
         check.nodes(history, healed, found);
         check.watchers(history, replay, healed, found);

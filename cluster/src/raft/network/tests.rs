@@ -12,6 +12,11 @@ use crate::credential::Credential;
 use crate::identity::{Folder, Id, Stage, Step};
 use crate::raft::addresses::Addresses;
 
+fn network(links: Links, own: Identity, own_term: u64) -> Network {
+    let lease = Lease::default();
+    Network { links, own, own_term: Arc::new(move || own_term), reach: Arc::default(), lease }
+}
+
 /// Nobody is there, and how often somebody was called.
 #[derive(Debug, Default)]
 struct Nobody(AtomicUsize);
@@ -40,7 +45,7 @@ async fn a_node_that_is_down_is_called_no_sooner_than_there_is_a_request()
     let links = Links::new(&world, Credential::default());
     let node =
         PeerNode { addresses: Addresses::one("nobody:1".into()), place: 2, incarnation: [2; 16] };
-    let mut peer = Network { links, own, own_term: Arc::new(|| 1) }.new_client(2, &node).await;
+    let mut peer = network(links, own, 1).new_client(2, &node).await;
     let option = || RPCOption::new(Duration::from_secs(1));
 
     let silent = futures_util::stream::pending::<AppendEntriesRequest<Types>>();
@@ -73,7 +78,7 @@ async fn an_answer_with_a_term_that_no_election_reaches_is_none()
     let own = Identity { node: Some(1), ..Identity::fresh(1) };
     let node =
         PeerNode { addresses: Addresses::one("nobody:1".into()), place: 2, incarnation: [2; 16] };
-    let peer = Network { links, own, own_term: Arc::new(|| 9) }.new_client(2, &node).await;
+    let peer = network(links, own, 9).new_client(2, &node).await;
     let answer = |term| encode(&VoteResponse::<Types>::new(Vote::new(term, 2), None, false));
     assert!(peer.read::<VoteResponse<Types>>(&answer(10)?).is_ok());
     let refusal = peer.read::<VoteResponse<Types>>(&answer(u64::MAX)?).err().ok_or("forged")?;
