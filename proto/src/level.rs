@@ -30,9 +30,9 @@ impl FeatureLevel {
     pub const DOORS: Self = Self(2);
     /// A command is about what its sender heard, also where it takes effect later: a pause stops whatever plays by then, and
     /// a skip of what was skipped says so.
-    pub const HEARD: Self = Self(2);
+    pub const HEARD: Self = Self(3);
     /// The highest that this build knows.
-    pub const CURRENT: Self = Self(2);
+    pub const CURRENT: Self = Self(3);
 }
 
 impl fmt::Display for FeatureLevel {
