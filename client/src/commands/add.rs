@@ -183,7 +183,7 @@ impl Adding<'_> {
     }
 
     fn show(&self, id: TrackId, uploaded: &Uploaded, entry: u64, earlier: bool) {
-        let Uploaded { track, bytes_sent } = uploaded;
+        let Uploaded { track, bytes_sent, missing_ms } = uploaded;
         let json = || {
             json!({
                 "entry": entry,
@@ -193,6 +193,7 @@ impl Adding<'_> {
                 "frames": track.frames,
                 "sample_rate": track.sample_rate,
                 "bytes_sent": bytes_sent,
+                "missing_ms": missing_ms,
             })
         };
         let text = || {
@@ -202,7 +203,11 @@ impl Adding<'_> {
                 (false, 0) => "the cluster had it already".to_owned(),
                 (false, sent) => format!("{} sent", text::bytes(*sent)),
             };
-            format!("{entry:>4}  {song}  ({note})")
+            let missing = match missing_ms {
+                0 => String::new(),
+                ms => format!("; the last {ms} ms are missing"),
+            };
+            format!("{entry:>4}  {song}  ({note}{missing})")
         };
         self.progress.around(|| self.output.show(json, text));
     }

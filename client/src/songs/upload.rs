@@ -28,6 +28,8 @@ pub struct Uploaded {
     pub track: wire::Track,
     /// Bytes that went over the line for it; 0: the cluster had it.
     pub bytes_sent: u64,
+    /// Milliseconds that are missing at its end; 0 also if the cluster had it.
+    pub missing_ms: u64,
 }
 
 /// Brings one file to the cluster. Gives up when for `patience` no byte got through; what has arrived by then is
@@ -53,7 +55,8 @@ pub async fn upload(
             .await?;
         if let Some(track) = have.track {
             progress(size);
-            return Ok(Uploaded { track, bytes_sent: sent.load(Ordering::Relaxed) });
+            let bytes_sent = sent.load(Ordering::Relaxed);
+            return Ok(Uploaded { track, bytes_sent, missing_ms: 0 });
         }
         let before = sent.load(Ordering::Relaxed);
         let offset = have.offset.min(size);
@@ -73,11 +76,12 @@ pub async fn upload(
         // connection's keep-alive.
         let last = match cluster.door().songs().upload(chunks).await {
             Ok(reply) => {
-                let track = reply
-                    .into_inner()
-                    .track
-                    .ok_or_else(|| crate::error::malformed("an upload without a track"))?;
-                return Ok(Uploaded { track, bytes_sent: sent.load(Ordering::Relaxed) });
+                let wire::UploadReply { track, missing_frames } = reply.into_inner();
+                let track =
+                    track.ok_or_else(|| crate::error::malformed("an upload without a track"))?;
+                let missing_ms = in_ms(missing_frames, track.sample_rate);
+                let bytes_sent = sent.load(Ordering::Relaxed);
+                return Ok(Uploaded { track, bytes_sent, missing_ms });
             }
             Err(status) => match Refusal::of(&status) {
                 Refusal::Final { code, message } => return Err(Failure::Refused { code, message }),
@@ -107,6 +111,12 @@ pub async fn upload(
         // Whether the old node is still there shows in the next question.
         let _ = cluster.refind().await;
     }
+}
+
+/// At least 1, if there are any.
+fn in_ms(frames: u64, sample_rate: u32) -> u64 {
+    let ms = frames.saturating_mul(1000) / u64::from(sample_rate.max(1));
+    ms.max(u64::from(frames > 0))
 }
 
 /// The messages of one attempt, read from the file as the line takes them.

@@ -120,6 +120,18 @@ async fn a_broken_upload_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_of_a_song_is_said_once() {
+    let node = FakeNode::start().await;
+    let user = User::of(&[&node]);
+    let room = user.room().await;
+    let (whole, cut) = (user.file("a.mp3", b"song"), user.file("b.mp3", b"song that is cut"));
+    for (file, missing_ms) in [(&whole, 0), (&cut, 26), (&cut, 0)] {
+        let added = user.jam(&["add", &room, file]).await.json();
+        assert_eq!(added["missing_ms"].as_u64(), Some(missing_ms));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_file_does_not_stop_the_good_ones() {
     let node = FakeNode::start().await;
     let user = User::of(&[&node]);

@@ -12,7 +12,7 @@ use jam_proto::wire::v1::{
 use tonic::{Request, Response, Status, Streaming};
 
 use super::origin;
-use crate::blobs::{Blobs, Received, SongError};
+use crate::blobs::{Added, Blobs, Received, SongError};
 
 /// The service, with its limits.
 pub fn service(blobs: Arc<Blobs>) -> SongsServer<impl Songs> {
@@ -59,8 +59,8 @@ impl Songs for Service {
         };
         let rest = chunks.map(|chunk| chunk.map(|chunk| chunk.data));
         let data = stream::iter([Ok(data)]).chain(rest);
-        let track = self.blobs.upload(start, data).await?;
-        Ok(Response::new(UploadReply { track: Some(track) }))
+        let Added { track, missing_frames } = self.blobs.upload(start, data).await?;
+        Ok(Response::new(UploadReply { track: Some(track), missing_frames }))
     }
 
     async fn fetch(

@@ -33,7 +33,7 @@ impl Blobs {
     /// Keeps what was found in a song while it was inspected.
     pub(super) async fn keep_found(&self, found: Found) -> Result<Vec<Derived>, SongError> {
         let mut kept = Vec::new();
-        for (name, bytes) in found.0 {
+        for (name, bytes) in found.to_keep {
             let store = self.store.clone();
             let write = move || {
                 let mut draft = store.drafts.begin()?;
@@ -81,13 +81,18 @@ impl Blobs {
 
 /// What was found in a song, by name.
 #[derive(Debug, Default)]
-pub(crate) struct Found(Vec<(&'static str, Vec<u8>)>);
+pub(crate) struct Found {
+    to_keep: Vec<(&'static str, Vec<u8>)>,
+    /// Frames that are missing at the song's end.
+    pub(super) missing_frames: u64,
+}
 
 impl Found {
     /// Takes it from what is known of a song.
     pub(crate) fn take(info: &mut SongInfo) -> Self {
         let waveform = Some(("waveform", std::mem::take(&mut info.waveform)));
         let cover = info.cover.take().map(|cover| ("cover", cover.bytes.into_vec()));
-        Self(waveform.into_iter().chain(cover).collect())
+        let to_keep = waveform.into_iter().chain(cover).collect();
+        Self { to_keep, missing_frames: info.missing_frames }
     }
 }

@@ -47,7 +47,7 @@ pub use serve::peer_service;
 pub use slots::Origin;
 pub(crate) use store::is_song;
 pub use store::{Store, UNFINISHED_KEPT};
-pub use upload::Received;
+pub use upload::{Added, Received};
 
 use crate::segments::Shelf;
 use gone::{Gone, Want};

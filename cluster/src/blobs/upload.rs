@@ -45,6 +45,15 @@ pub struct Received {
     pub origin: Origin,
 }
 
+/// A song that is committed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Added {
+    /// What it is.
+    pub track: Track,
+    /// Frames that are missing at its end, if it was inspected for this upload.
+    pub missing_frames: u64,
+}
+
 impl Received {
     fn check(&self) -> Result<(), SongError> {
         if self.bytes > SONG_BYTES_MAX {
@@ -108,7 +117,7 @@ impl Blobs {
         self: &Arc<Self>,
         start: Received,
         data: impl Stream<Item = Result<Bytes, Status>> + Send,
-    ) -> Result<Track, SongError> {
+    ) -> Result<Added, SongError> {
         let (began, id, bytes) = (Instant::now(), start.id, start.bytes);
         let uploaded = self.take_upload(start, data).await;
         let (request, took_ms) =
@@ -127,17 +136,19 @@ impl Blobs {
         self: &Arc<Self>,
         start: Received,
         data: impl Stream<Item = Result<Bytes, Status>> + Send,
-    ) -> Result<Track, SongError> {
+    ) -> Result<Added, SongError> {
         start.check()?;
         if let Some(track) = self.kept(&start.id) {
-            return Ok(track);
+            return Ok(Added { track, missing_frames: 0 });
         }
         let (mut track, found) = match self.inspect_held(&start).await? {
             Some(inspected) => inspected,
             None => self.receive(&start, data).await?,
         };
+        let missing_frames = found.missing_frames;
         track.derived = self.keep_found(found).await?;
-        self.commit(start.id, track).await
+        let track = self.commit(start.id, track).await?;
+        Ok(Added { track, missing_frames })
     }
 
     /// Copies a song to a majority and registers it. If the leader counts fewer copies, since the members have changed

@@ -77,9 +77,11 @@ impl Demux {
         if let Some(what) = foreign {
             return Err(Refusal::Foreign(what));
         }
+        // An MP4's edit list decides what is heard, and symphonia does not read it.
+        let (source, mp4) = mp4::open(source)?;
         let (source, allowance) = Allowance::over(source);
         let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
-        let mut demux = Self::open_stream(stream, allowance, tags)?;
+        let mut demux = Self::open_stream(stream, allowance, tags, mp4)?;
         demux.tags.add_title(matroska.as_ref().and_then(|facts| facts.title.as_deref()));
         Ok(Self { missing_frames, matroska, ..demux })
     }
@@ -89,6 +91,7 @@ impl Demux {
         mut stream: MediaSourceStream<'static>,
         allowance: Allowance,
         around: Vec<MetadataRevision>,
+        mp4: Option<mp4::Facts>,
     ) -> Result<Self, Refusal> {
         let mut head = [0; 12];
         let length = stream.seek(SeekFrom::End(0)).map_err(unreadable)?;
@@ -98,8 +101,6 @@ impl Demux {
         stream.seek(SeekFrom::Start(0)).map_err(unreadable)?;
         let held = head.len().min(usize::try_from(length).unwrap_or(usize::MAX));
         stream.read_exact(&mut head[..held]).map_err(unreadable)?;
-        // An MP4's edit list decides what is heard, and symphonia does not read it.
-        let mp4 = if &head[4..8] == b"ftyp" { Some(mp4::read(&mut stream, length)?) } else { None };
         stream.seek(SeekFrom::Start(0)).map_err(unreadable)?;
 
         let mut reader = match probe_within(&allowance, stream) {
@@ -335,7 +336,7 @@ impl Demux {
 
     /// Begins anew with the bytes that were taken.
     pub(crate) fn reopen(self, stream: MediaSourceStream<'static>) -> Result<Self, Refusal> {
-        Self::open_stream(stream, self.allowance, self.around)
+        Self::open_stream(stream, self.allowance, self.around, None)
     }
 }
 

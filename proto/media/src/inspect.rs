@@ -268,7 +268,7 @@ fn ending(demux: &Demux, counted: &Counted, facts: Option<&elementary::Facts>) -
             Some(found.saturating_add(demux.missing_frames)).filter(|_| demux.missing_frames > 0)
         }
         FORMAT_ID_FLAC => demux.track.num_frames.filter(|claim| *claim > 0),
-        FORMAT_ID_ISOMP4 => mp4_promise(demux),
+        FORMAT_ID_ISOMP4 => mp4_promise(demux, counted.packet_frames),
         FORMAT_ID_CAF => demux.track.num_frames.map(|frames| demux.in_line(frames)),
         FORMAT_ID_MKV => {
             // The longest of its tracks, so it counts only where something is missing.
@@ -292,10 +292,14 @@ fn promised_by_tag(facts: &elementary::Facts) -> Option<u64> {
     Some(if lost > junk + junk / 4 { facts.frames + 1 + lost } else { facts.frames })
 }
 
-/// What an MP4's own track promises. In a fragmented file that is a part of it at most.
-fn mp4_promise(demux: &Demux) -> Option<u64> {
-    let facts = demux.mp4.as_ref().filter(|facts| !facts.is_fragmented())?;
-    facts.duration_of(demux.track.id).map(|duration| demux.in_frames(duration))
+/// What an MP4's own track promises. In a fragmented file that is a part of it at most, and its fragments promise packets.
+fn mp4_promise(demux: &Demux, packet_frames: u64) -> Option<u64> {
+    let (facts, track) = (demux.mp4.as_ref()?, demux.track.id);
+    match facts.is_fragmented() {
+        true if facts.is_cut() => Some(facts.fragment_packets(track).saturating_mul(packet_frames)),
+        true => None,
+        false => facts.duration_of(track).map(|duration| demux.in_frames(duration)),
+    }
 }
 
 /// The song's own frames on a raw line of `end` frames.

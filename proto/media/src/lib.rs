@@ -38,6 +38,7 @@ mod measure;
 mod mp4;
 mod ogg;
 mod part;
+mod patch;
 mod picture;
 mod preroll;
 mod probe;

@@ -5,8 +5,9 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-use crate::Refusal;
 use crate::demux::unreadable;
+use crate::patch::Patch;
+use crate::{Refusal, Source};
 
 /// Boxes within boxes that are looked into. Real files need four.
 const DEPTH_MAX: usize = 8;
@@ -27,6 +28,8 @@ const HEADER_BYTES_MAX: u64 = 1 << 16;
 pub(crate) struct Facts {
     movie_timescale: u32,
     is_fragmented: bool,
+    /// It ends within the box of its packets, and what tells of them stands before it.
+    cut: Option<Patch>,
     tracks: Vec<TrackFacts>,
 }
 
@@ -39,6 +42,8 @@ struct TrackFacts {
     /// Entries of its table of durations, and of its table of sizes.
     durations: u32,
     packets: u32,
+    /// Packets that its fragments promise.
+    fragment_packets: u64,
 }
 
 /// A part of a track that is heard.
@@ -66,6 +71,17 @@ impl Facts {
         self.is_fragmented
     }
 
+    /// Whether its last packets are missing.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.is_some()
+    }
+
+    /// How many packets of a track its fragments promise.
+    pub(crate) fn fragment_packets(&self, track: u32) -> u64 {
+        let found = self.tracks.iter().find(|facts| facts.id == track);
+        found.map_or(0, |facts| facts.fragment_packets)
+    }
+
     /// How long a track says it is, in its own units.
     pub(crate) fn duration_of(&self, track: u32) -> Option<u64> {
         self.tracks.iter().find(|facts| facts.id == track)?.duration
@@ -77,14 +93,40 @@ impl Facts {
     }
 }
 
+/// What the boxes of a file say, if it is an MP4. One that is cut is given back as if it were meant to end there: symphonia reads
+/// no box that is larger than its file.
+pub(crate) fn open(mut source: Source) -> Result<(Source, Option<Facts>), Refusal> {
+    let length = source.seek(SeekFrom::End(0)).map_err(unreadable)?;
+    source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+    let mut head = [0; 8];
+    if length >= 8 {
+        source.read_exact(&mut head).map_err(unreadable)?;
+    }
+    let facts = if &head[4..] == b"ftyp" { Some(read(&mut source, length)?) } else { None };
+    source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+    match facts.as_ref().and_then(|facts| facts.cut.clone()) {
+        Some(patch) => Ok((patch.over(source), facts)),
+        None => Ok((source, facts)),
+    }
+}
+
+/// Makes a box at `at`, with a header of so many bytes, end after `size`.
+fn patch(at: u64, header: u64, size: u64) -> Patch {
+    match header {
+        16 => Patch { at: at + 8, bytes: size.to_be_bytes().to_vec() },
+        _ => Patch { at, bytes: u32::try_from(size).unwrap_or(0).to_be_bytes().to_vec() },
+    }
+}
+
 /// Walks the boxes of a file of `length` bytes.
-pub(crate) fn read(file: &mut (impl Read + Seek), length: u64) -> Result<Facts, Refusal> {
+fn read(file: &mut (impl Read + Seek), length: u64) -> Result<Facts, Refusal> {
     let mut walk = Walk {
         file,
         facts: Facts::default(),
         boxes: 0,
         fragments: 0,
         table_bytes: 0,
+        track: 0,
         has_sound: false,
     };
     walk.boxes_within(0, length, 0)?;
@@ -111,6 +153,8 @@ struct Walk<'a, F> {
     boxes: usize,
     fragments: u64,
     table_bytes: u64,
+    /// Of the part of a fragment at hand.
+    track: u32,
     /// There was a box of packets.
     has_sound: bool,
 }
@@ -137,6 +181,11 @@ impl<F: Read + Seek> Walk<'_, F> {
                 return Err(Refusal::Damaged("it has a box of an impossible size".to_owned()));
             };
             self.has_sound |= depth == 0 && &kind == b"mdat";
+            // What is there of it is played, as far as its packets are whole.
+            if end > to && depth == 0 && &kind == b"mdat" && !self.facts.tracks.is_empty() {
+                self.facts.cut = Some(patch(at, header, to - at));
+                return Ok(());
+            }
             if end > to {
                 return Err(match depth {
                     0 => Refusal::Truncated(format!("{} bytes are missing at its end", end - to)),
@@ -160,6 +209,17 @@ impl<F: Read + Seek> Walk<'_, F> {
                 self.fragments += 1;
                 self.facts.is_fragmented = true;
                 self.table_bytes += end - from;
+                self.boxes_within(from, end, depth + 1)?;
+            }
+            b"traf" => self.boxes_within(from, end, depth + 1)?,
+            b"tfhd" => self.track = self.count_at(from + 4, end)?,
+            b"trun" => {
+                let count = self.count_at(from + 4, end)?;
+                let track = self.track;
+                let facts = self.facts.tracks.iter_mut().find(|facts| facts.id == track);
+                if let Some(facts) = facts {
+                    facts.fragment_packets += u64::from(count);
+                }
             }
             b"trak" => {
                 self.facts.tracks.push(TrackFacts::default());

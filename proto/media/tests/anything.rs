@@ -28,6 +28,12 @@ const KINDS: &[(&str, &[&str])] = &[
     ("a.ogg", &["-c:a", "libvorbis"]),
     ("a.opus", &["-c:a", "libopus"]),
     ("opus.mp4", &["-c:a", "libopus"]),
+    ("a.webm", &["-c:a", "libopus"]),
+    ("live.webm", &["-c:a", "libopus", "-live", "1"]),
+    ("a.mp2", &[]),
+    ("pcm.caf", &["-c:a", "pcm_s16be"]),
+    ("alac.caf", &["-c:a", "alac"]),
+    ("opus.caf", &["-c:a", "libopus"]),
 ];
 
 /// Half a second of sound in each format.

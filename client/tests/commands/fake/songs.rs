@@ -75,7 +75,8 @@ impl Songs for FakeNode {
         let Outcome::Track(track) = state.apply(op) else {
             return Err(Status::internal("not registered"));
         };
-        Ok(Response::new(wire::UploadReply { track: Some(track) }))
+        let missing_frames = if bytes.ends_with(b"cut") { 1152 } else { 0 };
+        Ok(Response::new(wire::UploadReply { track: Some(track), missing_frames }))
     }
 
     type FetchStream = Pin<Box<dyn Stream<Item = Result<wire::FetchChunk, Status>> + Send>>;
