@@ -21,7 +21,7 @@ use crate::cover::Pictures;
 use crate::probe::{probe_within, promises_more};
 use crate::tags::{self, Tags};
 use crate::unwrap::{Unwrapped, unwrap};
-use crate::{Refusal, Source, caf, codec, foreign, length, matroska, mp4, sbr};
+use crate::{Refusal, Source, caf, codec, foreign, length, matroska, mp4, ogg, sbr};
 
 /// Frames of a packet: twice what the longest of FLAC and ALAC have. An MP4 may claim any number.
 const PACKET_FRAMES_MAX: u64 = 1 << 17;
@@ -47,6 +47,8 @@ pub(crate) struct Demux {
     pub(crate) duration: Option<u64>,
     /// Frames that sizes promise and that are not there.
     pub(crate) missing_frames: u64,
+    /// The last page of an Ogg file, if it is cut.
+    pub(crate) cut_page: ogg::Cut,
     /// The file ends within a packet.
     pub(crate) broken_off: bool,
     /// Tags that stand around the container.
@@ -73,7 +75,7 @@ impl Demux {
     /// Finds out what the bytes are, and reads the headers.
     pub(crate) fn open(source: Source) -> Result<Self, Refusal> {
         let unwrapped = unwrap(source).map_err(unreadable)?;
-        let Unwrapped { source, tags, missing_frames, foreign, matroska } = unwrapped;
+        let Unwrapped { source, tags, missing_frames, foreign, cut_page, matroska } = unwrapped;
         if let Some(what) = foreign {
             return Err(Refusal::Foreign(what));
         }
@@ -83,7 +85,7 @@ impl Demux {
         let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
         let mut demux = Self::open_stream(stream, allowance, tags, mp4)?;
         demux.tags.add_title(matroska.as_ref().and_then(|facts| facts.title.as_deref()));
-        Ok(Self { missing_frames, matroska, ..demux })
+        Ok(Self { missing_frames, matroska, cut_page, ..demux })
     }
 
     /// As `open`, from a stream that was looked at before.
@@ -147,6 +149,7 @@ impl Demux {
             pictures,
             mp4,
             missing_frames: 0,
+            cut_page: ogg::Cut::default(),
             broken_off: false,
             around,
             next_frame: 0,

@@ -1,17 +1,20 @@
 //! Decodes a song once, to know its exact length and that it can be played.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use symphonia::core::codecs::CodecInfo;
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_VORBIS};
+use symphonia::core::codecs::audio::well_known::{
+    CODEC_ID_AAC, CODEC_ID_ALAC, CODEC_ID_OPUS, CODEC_ID_VORBIS,
+};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::{
     FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MKV,
     FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
 
-use crate::demux::{Demux, unreadable};
+use crate::demux::{Demux, Placed, unreadable};
 use crate::elementary::{self, Kind};
 use crate::ending::Ending;
 use crate::loudness::Loudness;
@@ -184,6 +187,29 @@ struct Counted {
     /// The most that one had.
     packet_frames: u64,
     failed: u64,
+    /// Where the last packets begin, as many as a page of Ogg may have.
+    last_starts: VecDeque<u64>,
+}
+
+/// Packets of a page of Ogg: one for each segment.
+const PAGE_PACKETS_MAX: usize = 255;
+
+impl Counted {
+    fn count(&mut self, placed: &Placed) {
+        self.packets += 1;
+        self.packet_frames = self.packet_frames.max(placed.frames);
+        self.end = self.end.max(placed.start + placed.frames);
+        if self.last_starts.len() == PAGE_PACKETS_MAX {
+            self.last_starts.pop_front();
+        }
+        self.last_starts.push_back(placed.start);
+    }
+
+    /// Where the raw line ends before the last packets.
+    fn before_last(&self, packets: usize) -> u64 {
+        let first = self.last_starts.len().checked_sub(packets);
+        first.and_then(|first| self.last_starts.get(first)).copied().unwrap_or(self.end)
+    }
 }
 
 /// `walked`: whether the sound is the same all the way is known.
@@ -215,9 +241,7 @@ fn count(
                 return Err(Refusal::HeAac);
             }
         }
-        counted.packets += 1;
-        counted.packet_frames = counted.packet_frames.max(placed.frames);
-        counted.end = counted.end.max(placed.start + placed.frames);
+        counted.count(&placed);
         over_limit(counted.end, rate, limits)?;
         sound.clear();
         match voice.decode(&placed, &mut sound) {
@@ -264,12 +288,20 @@ fn ending(demux: &Demux, counted: &Counted, facts: Option<&elementary::Facts>) -
     let found = counted.end;
     let mut broken = if demux.broken_off { counted.packet_frames } else { 0 };
     let promised = match demux.format {
-        FORMAT_ID_WAVE | FORMAT_ID_AIFF | FORMAT_ID_OGG => {
+        FORMAT_ID_OGG => Some(counted.before_last(demux.cut_page.packets))
+            .map(|before| before.saturating_add(demux.cut_page.frames))
+            .filter(|_| demux.cut_page.frames > 0),
+        FORMAT_ID_WAVE | FORMAT_ID_AIFF => {
             Some(found.saturating_add(demux.missing_frames)).filter(|_| demux.missing_frames > 0)
         }
         FORMAT_ID_FLAC => demux.track.num_frames.filter(|claim| *claim > 0),
         FORMAT_ID_ISOMP4 => mp4_promise(demux, counted.packet_frames),
-        FORMAT_ID_CAF => demux.track.num_frames.map(|frames| demux.in_line(frames)),
+        FORMAT_ID_CAF => {
+            let told = demux.track.num_frames.map(|frames| demux.in_line(frames));
+            // Encoders fill up the last packet of ALAC there, so less than one is none.
+            let fill = if demux.params.codec == CODEC_ID_ALAC { counted.packet_frames } else { 1 };
+            told.filter(|told| told.saturating_sub(found) >= fill)
+        }
         FORMAT_ID_MKV => {
             // The longest of its tracks, so it counts only where something is missing.
             let is_cut = demux.matroska.as_ref().is_some_and(|facts| facts.is_cut);

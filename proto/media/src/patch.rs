@@ -29,12 +29,13 @@ struct Patched {
 impl Read for Patched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(buffer)?;
-        for (at, byte) in (self.patch.at..).zip(&self.patch.bytes) {
-            let place = at.checked_sub(self.at).and_then(|place| usize::try_from(place).ok());
-            if let Some(place) = place.filter(|place| *place < read) {
-                buffer[place] = *byte;
-            }
-        }
+        let Patch { at, bytes } = &self.patch;
+        // From where on, of what was read and of the patch.
+        let skip =
+            |from: u64, to: u64| usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
+        let to = buffer[..read].get_mut(skip(self.at, *at)..).unwrap_or_default();
+        let from = bytes.get(skip(*at, self.at)..).unwrap_or_default();
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         self.at += read as u64;
         Ok(read)
     }

@@ -19,6 +19,8 @@ pub(crate) struct Unwrapped {
     pub(crate) missing_frames: u64,
     /// What a WAV holds that is not played.
     pub(crate) foreign: Option<&'static str>,
+    /// The last page of an Ogg file, if it is cut.
+    pub(crate) cut_page: ogg::Cut,
     /// What the elements of a Matroska file say.
     pub(crate) matroska: Option<matroska::Facts>,
 }
@@ -36,14 +38,15 @@ pub(crate) fn unwrap(source: Source) -> io::Result<Unwrapped> {
     if riff::is_wave(&head) {
         let Wave { source, tags: within, missing_frames, foreign } = riff::open(source, end)?;
         tags.extend(within);
-        return Ok(Unwrapped { source, tags, missing_frames, foreign, matroska: None });
+        let cut_page = ogg::Cut::default();
+        return Ok(Unwrapped { source, tags, missing_frames, foreign, cut_page, matroska: None });
     }
     let mut source = if end < length { Part::of(source, 0, end) } else { source };
-    let (mut missing_frames, mut matroska) = (0, None);
+    let (mut missing_frames, mut matroska, mut cut_page) = (0, None, ogg::Cut::default());
     if aiff::is_aiff(&head) {
         (source, missing_frames) = aiff::open(source, end)?;
     } else if ogg::is_ogg(&head) {
-        missing_frames = ogg::missing_frames(&mut source, end)?;
+        (source, cut_page) = ogg::open(source, end)?;
     } else if matroska::is_matroska(&head) {
         let facts = matroska::read(&mut source, end)?;
         source.seek(SeekFrom::Start(0))?;
@@ -52,5 +55,5 @@ pub(crate) fn unwrap(source: Source) -> io::Result<Unwrapped> {
         }
         matroska = Some(facts);
     }
-    Ok(Unwrapped { source, tags, missing_frames, foreign: None, matroska })
+    Ok(Unwrapped { source, tags, missing_frames, foreign: None, matroska, cut_page })
 }
