@@ -36,6 +36,9 @@ fn opus_in_webm_is_the_same_as_in_ogg() {
         assert_eq!(info.loudness, expected.loudness, "{name}");
         assert!(samples(&songs, name) == samples(&songs, "a.opus"), "{name}");
     }
+    // What ffmpeg makes of a title that is of the sound in a file, not of the file.
+    songs.ffmpeg("a.opus", &["-c", "copy"], "track.webm");
+    assert_eq!(songs.info("track.webm").tags.title.as_deref(), Some("Ttl"));
     for (to, options) in [
         // Clusters of a size that is not known, as what is recorded in a browser has.
         ("live.webm", &["-c", "copy", "-live", "1"][..]),
