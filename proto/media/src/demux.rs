@@ -84,7 +84,7 @@ impl Demux {
         let (source, allowance) = Allowance::over(source);
         let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
         let mut demux = Self::open_stream(stream, allowance, tags, mp4)?;
-        demux.tags.add_title(matroska.as_ref().and_then(|facts| facts.title.as_deref()));
+        demux.tags.add_title(matroska.as_ref().and_then(|facts| facts.title()));
         Ok(Self { missing_frames, matroska, cut_page, ..demux })
     }
 

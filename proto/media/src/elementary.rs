@@ -100,8 +100,9 @@ impl<F: Read + Seek> Walk<'_, F> {
             self.fill(&mut window, HEADER_BYTES)?;
             if window.len() < HEADER_BYTES {
                 let starts_frame = window.first() == Some(&0xff) && self.first.is_some();
+                // One byte alone is a stray one.
                 self.facts.broken_off =
-                    starts_frame && (window.len() < 2 || window[1] & 0xe0 == 0xe0);
+                    starts_frame && window.len() > 1 && window[1] & 0xe0 == 0xe0;
                 return Ok(());
             }
             let Some(header) = parse(self.kind, &window) else {

@@ -5,9 +5,7 @@ use std::io::{ErrorKind, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use symphonia::core::codecs::CodecInfo;
-use symphonia::core::codecs::audio::well_known::{
-    CODEC_ID_AAC, CODEC_ID_ALAC, CODEC_ID_OPUS, CODEC_ID_VORBIS,
-};
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::{
     FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MKV,
@@ -19,6 +17,7 @@ use crate::elementary::{self, Kind};
 use crate::ending::Ending;
 use crate::loudness::Loudness;
 use crate::measure::{self, Heard};
+use crate::segments::is_pcm;
 use crate::voice::{Outcome, Voice};
 use crate::{Cover, Refusal, Source, Tags, sbr};
 
@@ -298,8 +297,8 @@ fn ending(demux: &Demux, counted: &Counted, facts: Option<&elementary::Facts>) -
         FORMAT_ID_ISOMP4 => mp4_promise(demux, counted.packet_frames),
         FORMAT_ID_CAF => {
             let told = demux.track.num_frames.map(|frames| demux.in_line(frames));
-            // Encoders fill up the last packet of ALAC there, so less than one is none.
-            let fill = if demux.params.codec == CODEC_ID_ALAC { counted.packet_frames } else { 1 };
+            // Encoders fill up the last packet there, so less than one is none.
+            let fill = if is_pcm(demux.params.codec) { 1 } else { counted.packet_frames };
             told.filter(|told| told.saturating_sub(found) >= fill)
         }
         FORMAT_ID_MKV => {

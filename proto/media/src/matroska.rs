@@ -18,6 +18,9 @@ const SIMPLE_BLOCK: u64 = 0xa3;
 const DISCARD_PADDING: u64 = 0x75a2;
 const INFO: u64 = 0x1549_a966;
 const TITLE: u64 = 0x7ba9;
+const TRACKS: u64 = 0x1654_ae6b;
+const TRACK: u64 = 0xae;
+const TRACK_NAME: u64 = 0x536e;
 /// A longer title is none.
 const TITLE_BYTES_MAX: u64 = 4096;
 /// Elements that are looked at. Six hours of the shortest packets have 9 million.
@@ -32,11 +35,18 @@ pub(crate) struct Facts {
     discarded_ns: BTreeMap<u64, u64>,
     /// It ends before one of its elements does.
     pub(crate) is_cut: bool,
-    /// What the whole is called.
-    pub(crate) title: Option<String>,
+    title: Option<String>,
+    track_name: Option<String>,
+    tracks: u32,
 }
 
 impl Facts {
+    /// What the whole is called, or its only track.
+    pub(crate) fn title(&self) -> Option<&str> {
+        let only = self.track_name.as_ref().filter(|_| self.tracks == 1);
+        self.title.as_ref().or(only).map(String::as_str)
+    }
+
     /// Nanoseconds at the end of a track's last packet that are not heard.
     pub(crate) fn discarded_ns(&self, track: u32) -> u64 {
         self.discarded_ns.get(&u64::from(track)).copied().unwrap_or(0)
@@ -146,11 +156,11 @@ impl<F: Read + Seek> Walk<BufReader<F>> {
         last: &mut Option<(u64, u64)>,
     ) -> io::Result<()> {
         match (kind, size) {
-            (SEGMENT | INFO | CLUSTER | BLOCK_GROUP, _) => {}
-            (TITLE, Some(size @ 0..=TITLE_BYTES_MAX)) => {
-                let mut text = vec![0; size as usize];
-                self.bytes(&mut text)?;
-                self.facts.title = String::from_utf8(text).ok();
+            (SEGMENT | INFO | TRACKS | CLUSTER | BLOCK_GROUP, _) => {}
+            (TRACK, _) => self.facts.tracks = self.facts.tracks.saturating_add(1),
+            (TITLE, Some(size @ 0..=TITLE_BYTES_MAX)) => self.facts.title = self.text(size)?,
+            (TRACK_NAME, Some(size @ 0..=TITLE_BYTES_MAX)) => {
+                self.facts.track_name = self.text(size)?;
             }
             (BLOCK | SIMPLE_BLOCK, Some(size)) => {
                 *last = None;
@@ -200,6 +210,12 @@ impl<F: Read + Seek> Walk<BufReader<F>> {
         self.file.read_exact(&mut bytes[..held])?;
         self.at += held as u64;
         Ok(())
+    }
+
+    fn text(&mut self, size: u64) -> io::Result<Option<String>> {
+        let mut text = vec![0; size as usize];
+        self.bytes(&mut text)?;
+        Ok(String::from_utf8(text).ok())
     }
 
     fn pass(&mut self, size: u64) -> io::Result<()> {

@@ -131,6 +131,15 @@ fn cut_off_songs() {
 }
 
 #[test]
+fn a_stray_byte_behind_an_mp3_is_nothing() {
+    let songs = Songs::new();
+    songs.original("original.wav", 44_100);
+    songs.ffmpeg("original.wav", &["-b:a", "128k"], "a.mp3");
+    songs.put("stray.mp3", &[&songs.bytes("a.mp3")[..], &[0xff]].concat());
+    assert_eq!(songs.info("stray.mp3"), songs.info("a.mp3"));
+}
+
+#[test]
 fn what_we_would_not_play_right() {
     let songs = Songs::new();
     songs.original("original.wav", 44_100);
